@@ -1,0 +1,73 @@
+# Every target sets up what it needs, from nothing: a virtual environment made with the stock tools of Python.
+PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
+NOTEBOOKS := $(wildcard notebooks/*.py)
+LOWEST := .venv-lowest
+
+.PHONY: demo test test-slow test-lowest lint format bench notebooks clean
+
+demo: $(VENV)/.run
+	$(BIN)/jaxcal demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.one_surface
+	$(BIN)/python -m benchmarks.implied_vol
+
+# Runs every notebook from its text source; the executed copies are for reading and stay out of git.
+notebooks: $(VENV)/.dev
+	@test -n "$(NOTEBOOKS)" || echo "no notebooks"
+	@for source in $(NOTEBOOKS); do \
+		copy="$${source%.py}.ipynb"; \
+		$(BIN)/jupytext --quiet --set-kernel python3 --to ipynb --output "$$copy" "$$source" || exit 1; \
+		$(BIN)/jupyter-execute --inplace "$$copy" || exit 1; \
+	done
+
+# The tests with every run-time dependency at its lower bound: what the bounds in pyproject.toml rest on.
+test-lowest: $(LOWEST)/.dev
+	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) $(LOWEST) .cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/.run: pyproject.toml | $(BIN)/python
+	$(PIP) --editable .
+	touch $@
+
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	$(PIP) --editable ".[dev]"
+	touch $@
+
+$(VENV)/.bench: pyproject.toml | $(BIN)/python
+	$(PIP) --editable ".[bench,dev]"
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
+
+$(LOWEST)/.dev: pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	$(PYTHON) -c 'import tomllib; project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+		print(*(bound.replace(">=", "==") for bound in project["dependencies"]), sep="\n")' > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip --quiet --disable-pip-version-check install --constraint $(LOWEST)/lowest.txt --editable ".[dev]"
+	touch $@

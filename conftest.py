@@ -1,0 +1,25 @@
+"""Settings of JAX under which every test and every documented example runs, and the closing line about market data."""
+
+from pathlib import Path
+
+import jax
+import pytest
+
+# jaxcal must not be imported here: the run-time checks of shapes are hooked in after this file is read.
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+# Compiled programs are kept between runs: most of the suite's time is compilation.
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    def count(*outcomes: str) -> int:
+        reports = [report for outcome in outcomes for report in terminalreporter.stats.get(outcome, [])]
+        return len({report.nodeid for report in reports if "market_data" in getattr(report, "keywords", {})})
+
+    terminalreporter.write_line(
+        f"market data tests: {count('passed', 'failed', 'error')} ran, {count('skipped')} skipped"
+    )

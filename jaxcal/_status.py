@@ -1,0 +1,71 @@
+"""The outcome of a fit: an enumeration whose values are sentences a user reads."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """How an optimisation ended, as the number that jitted code carries.
+
+    Example:
+        >>> print(Outcome.CONVERGED.sentence)
+        Converged: no step within the bounds lowers the cost.
+    """
+
+    CONVERGED = 0
+    STEP_LIMIT = 1
+    STALLED = 2
+    NOT_FINITE = 3
+    TOO_FEW_QUOTES = 4
+    UNRESOLVED = 5
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and what to do about it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Outcome.CONVERGED: "Converged: no step within the bounds lowers the cost.",
+    Outcome.STEP_LIMIT: "Not converged: the step limit was reached; allow more steps or start elsewhere.",
+    Outcome.STALLED: "Not converged: no step lowers the cost although its gradient is not small; start elsewhere.",
+    Outcome.NOT_FINITE: "Not fitted: the model has no finite price at the starting point; start elsewhere.",
+    Outcome.TOO_FEW_QUOTES: "Not fitted: there are fewer quotes than free parameters.",
+    Outcome.UNRESOLVED: "Not converged: the finest pricing grid does not resolve the prices at the solution.",
+}
+
+
+@dataclass(frozen=True)
+class Status:
+    """The outcome of a fit together with the names of the parameters that ended at a bound.
+
+    Equal to an `Outcome` whose number it has. `str(status)` is the sentence.
+
+    Example:
+        >>> print(Status(Outcome.CONVERGED, ("kappa",)))
+        Converged: no step within the bounds lowers the cost. At its bound: kappa.
+        >>> Status(Outcome.CONVERGED) == Outcome.CONVERGED
+        True
+    """
+
+    outcome: Outcome
+    at_bounds: tuple[str, ...] = ()
+
+    @property
+    def converged(self) -> bool:
+        """Whether the outcome is `Outcome.CONVERGED`."""
+        return self.outcome is Outcome.CONVERGED
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Outcome):
+            return self.outcome is other
+        return isinstance(other, Status) and (self.outcome, self.at_bounds) == (other.outcome, other.at_bounds)
+
+    def __hash__(self) -> int:
+        return hash(self.outcome)
+
+    def __str__(self) -> str:
+        if not self.at_bounds:
+            return self.outcome.sentence
+        whose = "its bound" if len(self.at_bounds) == 1 else "their bounds"
+        return f"{self.outcome.sentence} At {whose}: {', '.join(self.at_bounds)}."

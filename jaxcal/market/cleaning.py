@@ -1,0 +1,254 @@
+"""Cleaning: which rows of a quote table are used, and why the others are not."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal.market.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class CleaningRules:
+    """Settings of the cleaning.
+
+    Attributes:
+        min_expiry: years; shorter options are left out. Default 12 hours: below that the quotes are about the next
+            minutes rather than about a diffusion, and the time to expiry itself is uncertain.
+        max_relative_spread: a quote is wide when `ask - bid` exceeds this multiple of the mid (of the mid's time
+            value, where an in-the-money quote is the only one at its strike).
+
+    Raises:
+        ValueError: a setting is negative or not a number.
+
+    Example:
+        >>> from jaxcal.market.cleaning import CleaningRules
+        >>> CleaningRules(max_relative_spread=0.5).max_relative_spread
+        0.5
+    """
+
+    min_expiry: float = 0.5 / 365.0
+    max_relative_spread: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        for name in ("min_expiry", "max_relative_spread"):
+            if not getattr(self, name) >= 0.0:
+                raise ValueError(f"{name} {getattr(self, name)} must not be negative")
+
+
+class Judgement:
+    """The verdict and the reason of every row while the rules run; a row keeps its first verdict.
+
+    Attributes:
+        verdict: `[n]` integers, the position of the verdict in `Verdict`.
+        reason: `[n]` sentences, empty for rows still in use.
+    """
+
+    def __init__(self, size: int) -> None:
+        """Start with every row in use."""
+        self.verdict: NDArray[np.int8] = np.zeros(size, np.int8)
+        self.reason: NDArray[np.object_] = np.full(size, "", object)
+
+    @property
+    def used(self) -> Mask:
+        """Rows that no rule has excluded so far."""
+        return self.verdict == 0
+
+    def exclude(self, rows: Mask, verdict: Verdict, sentence: Callable[[int], str]) -> None:
+        """Exclude the rows that are still in use; `sentence` gets the row's position."""
+        for row in np.flatnonzero(rows & self.used).tolist():
+            self.verdict[row] = _CODES[verdict]
+            self.reason[row] = f"row {row}: {sentence(row)}"
+
+    def has(self, *verdicts: Verdict) -> Mask:
+        """Rows with one of these verdicts."""
+        return np.isin(self.verdict, [_CODES[verdict] for verdict in verdicts])
+
+
+_CODES = {verdict: code for code, verdict in enumerate(Verdict)}
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """The value of each row, in the units of the table: the mid, else `price`, else `iv`.
+
+    Attributes:
+        price: `[n]` price in the units of the table, NaN where the value is a volatility.
+        vol: `[n]` given volatility where there is no price, else NaN.
+        bid, ask: `[n]` NaN where there is none; a bid or ask of zero is none.
+    """
+
+    price: FloatColumn
+    vol: FloatColumn
+    bid: FloatColumn
+    ask: FloatColumn
+
+
+def select_targets(columns: QuoteColumns) -> Targets:
+    """The value of each row: bid/ask mid, else `price`, else `iv`."""
+    bid = np.where(columns.bid > 0.0, columns.bid, np.nan)
+    ask = np.where(columns.ask > 0.0, columns.ask, np.nan)
+    mid = 0.5 * (bid + ask)
+    price = np.where(np.isnan(mid), columns.price, mid)
+    return Targets(price=price, vol=np.where(np.isnan(price), columns.iv, np.nan), bid=bid, ask=ask)
+
+
+def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: CleaningRules) -> None:
+    """Exclude rows that cannot be read, and contracts that are impossible or not supported."""
+    for row, (verdict, sentence) in columns.faults.items():
+        judgement.verdict[row], judgement.reason[row] = _CODES[verdict], sentence
+    c = columns
+    judgement.exclude(c.strike <= 0.0, Verdict.STRIKE, lambda i: f"strike {c.strike[i]} must be positive")
+    for name in ("forward", "discount", "spot"):
+        values = getattr(c, name)
+        judgement.exclude(values <= 0.0, Verdict.BAD_CARRY, lambda i, n=name, v=values: f"{n} {v[i]} must be positive")
+    for name in ("rate", "dividend_yield"):
+        values = getattr(c, name)
+        judgement.exclude(
+            np.abs(values) > 1.0,
+            Verdict.BAD_CARRY,
+            lambda i, n=name, v=values: f"{n} {v[i]} is above 100 %, so it looks like percent: divide by 100",
+        )
+    judgement.exclude(
+        c.years <= 0.0, Verdict.EXPIRED, lambda i: f"expired {-c.years[i] * 365.0:.4g} days before the quote"
+    )
+    judgement.exclude(
+        c.years < rules.min_expiry,
+        Verdict.TOO_SHORT,
+        lambda i: (
+            f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry * 8760.0:.3g} hours required"
+        ),
+    )
+    judgement.exclude(
+        c.american, Verdict.AMERICAN, lambda i: "American exercise; only European options are used for now"
+    )
+
+
+def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, rules: CleaningRules) -> None:
+    """Exclude rows whose own price says nothing, and duplicates."""
+    c, exclude = columns, judgement.exclude
+    for name in ("bid", "ask", "price"):
+        values = getattr(c, name)
+        exclude(values < 0.0, Verdict.NEGATIVE, lambda i, n=name, v=values: f"{n} {v[i]} must not be negative")
+    exclude(
+        targets.vol > PERCENT_VOL,
+        Verdict.PERCENT,
+        lambda i: f"iv {c.iv[i]} is above 500 %, so it looks like percent: divide by 100",
+    )
+    exclude(targets.bid > targets.ask, Verdict.CROSSED, lambda i: f"bid {c.bid[i]} is above ask {c.ask[i]}")
+    no_value = np.isnan(targets.price) & np.isnan(targets.vol)
+    no_bid, no_ask = np.isnan(targets.bid), np.isnan(targets.ask)
+    one_sided = no_value & (np.isfinite(c.bid) | np.isfinite(c.ask))
+    exclude(one_sided & no_bid & ~no_ask, Verdict.ONE_SIDED, lambda i: f"no bid, only an ask of {c.ask[i]}")
+    exclude(one_sided & no_ask & ~no_bid, Verdict.ONE_SIDED, lambda i: f"no ask, only a bid of {c.bid[i]}")
+    exclude(no_value, Verdict.NO_PRICE, lambda i: "neither bid and ask, nor price, nor iv")
+    spread, mid = targets.ask - targets.bid, 0.5 * (targets.ask + targets.bid)
+    exclude(
+        spread > rules.max_relative_spread * mid,
+        Verdict.WIDE,
+        lambda i: (
+            f"bid {c.bid[i]}, ask {c.ask[i]}: the spread is {spread[i] / mid[i]:.3g} of the mid, "
+            f"above {rules.max_relative_spread:g}"
+        ),
+    )
+    first = _first_of_contract(columns, judgement.used)
+    exclude(
+        first >= 0,
+        Verdict.DUPLICATE,
+        lambda i: f"the same contract as row {first[i]}, which is kept",
+    )
+
+
+def judge_values(
+    judgement: Judgement,
+    columns: QuoteColumns,
+    rules: CleaningRules,
+    *,
+    forward: FloatColumn,
+    value: FloatColumn,
+    spread: FloatColumn,
+    vol: FloatColumn,
+    is_call: Mask,
+) -> None:
+    """Exclude rows by their value against the forward of their expiry.
+
+    Args:
+        judgement: after `judge_contracts` and `judge_prices`.
+        columns: of the table.
+        rules: settings.
+        forward: `[n]` forward of the row's expiry, NaN where there is none.
+        value: `[n]` undiscounted price in the units of the forward, NaN where the target is a volatility.
+        spread: `[n]` bid-ask spread in the same units, NaN where there is none.
+        vol: `[n]` implied volatility of the target.
+        is_call: `[n]`.
+    """
+    c, exclude = columns, judgement.exclude
+    # An out-of-the-money row stands for its strike even if its own price is too poor to be used: the in-the-money
+    # price there is poorer still. A row whose data are faulty stands for nothing.
+    out_of_money = is_call == (c.strike >= forward)
+    faulty = judgement.has(Verdict.NEGATIVE, Verdict.PERCENT, Verdict.CROSSED, Verdict.DUPLICATE)
+    readable = ~np.isnan(forward) & ~faulty
+    exclude(
+        np.isnan(forward),
+        Verdict.NO_FORWARD,
+        lambda i: "its expiry has no forward: add forward, or spot, or calls and puts with bid and ask",
+    )
+    intrinsic = np.maximum(np.where(is_call, forward - c.strike, c.strike - forward), 0.0)
+    upper = np.where(is_call, forward, c.strike)
+    exclude(
+        (value <= intrinsic) | (value >= upper),
+        Verdict.OUT_OF_BOUNDS,
+        lambda i: (
+            f"undiscounted price {value[i]:.6g} is outside the no-arbitrage bounds "
+            f"({intrinsic[i]:.6g}, {upper[i]:.6g}) at forward {forward[i]:.6g}"
+        ),
+    )
+    exclude(
+        ~(vol > 0.0) | ~np.isfinite(vol),
+        Verdict.NO_VOLATILITY,
+        lambda i: f"no positive volatility gives this price ({vol[i]})",
+    )
+    stands = _contract_ids(columns, strike_only=True)
+    has_out_of_money = np.isin(stands, stands[readable & out_of_money])
+    exclude(
+        ~out_of_money & has_out_of_money,
+        Verdict.IN_THE_MONEY,
+        lambda i: (
+            f"in the money at forward {forward[i]:.6g}: "
+            f"the {'put' if is_call[i] else 'call'} at this strike stands for it"
+        ),
+    )
+    # The in-the-money rows that are left have no partner; their volatility hangs on the time value alone.
+    time_value = value - intrinsic
+    exclude(
+        ~out_of_money & (spread > rules.max_relative_spread * time_value),
+        Verdict.WIDE,
+        lambda i: (
+            f"in the money: the spread is {spread[i] / time_value[i]:.3g} of the time value, "
+            f"above {rules.max_relative_spread:g}"
+        ),
+    )
+
+
+def _contract_ids(columns: QuoteColumns, *, strike_only: bool = False) -> NDArray[np.int64]:
+    """One number for each contract (or each strike of each expiry): equal means the same."""
+    parts = [columns.group, columns.years, columns.strike] + ([] if strike_only else [columns.side])
+    ids = np.zeros(len(columns.strike), np.int64)
+    for part in parts:
+        _, code = np.unique(part, return_inverse=True)
+        _, ids = np.unique(ids * (code.max() + 1) + code, return_inverse=True)
+    return ids
+
+
+def _first_of_contract(columns: QuoteColumns, used: Mask) -> NDArray[np.int64]:
+    """For every used row that repeats a contract, the first used row with it; -1 elsewhere."""
+    rows = np.flatnonzero(used)
+    first = np.full(len(used), -1)
+    if rows.size:
+        _, start, inverse = np.unique(_contract_ids(columns)[rows], return_index=True, return_inverse=True)
+        kept = rows[start][inverse]
+        first[rows[kept != rows]] = kept[kept != rows]
+    return first

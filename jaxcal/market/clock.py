@@ -1,0 +1,109 @@
+"""Clock: instants, settlement times of bare expiry dates, and years between instants."""
+
+from datetime import timedelta
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+Instants = NDArray[np.datetime64]  # microseconds, UTC; NaT where unknown
+
+NEW_YORK = "America/New_York"
+# Time of day, New York, at which a US option with this settlement stops: the opening or the close of its expiry date.
+US_SETTLEMENT = {"AM": timedelta(hours=9, minutes=30), "PM": timedelta(hours=16)}
+DERIBIT_SETTLEMENT = timedelta(hours=8)  # UTC
+
+_YEAR = np.timedelta64(365 * 86400 * 1_000_000, "us")
+
+
+def years_between(start: Instants, end: Instants) -> NDArray[np.float64]:
+    """Years from start to end, actual/365 to the second; NaN where either is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcal.market.clock import years_between
+        >>> day = np.array(["2026-01-01", "2027-01-01"], "datetime64[us]")
+        >>> print(years_between(day[:1], day[1:]))
+        [1.]
+    """
+    return (end - start) / _YEAR
+
+
+def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
+    """Instants of a column of timestamps or ISO 8601 texts; times without a zone are UTC.
+
+    Args:
+        column: `[n]` datetimes, or texts.
+
+    Returns:
+        instants: `[n]`, NaT where missing or not understood.
+        bare: `[n]` whether only a date is given (a text without a time of day, a zoneless midnight).
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.clock import read_instants
+        >>> instants, bare = read_instants(pd.Series(["2026-01-30", "2026-01-30T08:00:00Z", "soon"]))
+        >>> print(instants.astype("datetime64[h]"), bare)
+        ['2026-01-30T00' '2026-01-30T08'           'NaT'] [ True False False]
+    """
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return _utc(column), np.zeros(len(column), bool)
+    if column.dtype.kind == "M":
+        instants = _utc(column)
+        return instants, instants == instants.astype("datetime64[D]")
+    texts = column.astype(str).str.strip()
+    return _utc(pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601")), texts.str.len().to_numpy() <= 10
+
+
+def settle_us(dates: Instants, settlement: str) -> Instants:
+    """The instants at which US options with these expiry dates settle: `AM` 09:30, `PM` 16:00 New York.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcal.market.clock import settle_us
+        >>> print(settle_us(np.array(["2026-01-16", "2026-07-17"], "datetime64[us]"), "PM").astype("datetime64[h]"))
+        ['2026-01-16T21' '2026-07-17T20']
+    """
+    unique, inverse = np.unique(dates, return_inverse=True)
+    local = pd.Series(unique).dt.normalize() + US_SETTLEMENT[settlement]
+    return _utc(local.dt.tz_localize(NEW_YORK))[inverse]
+
+
+def first_of_poll(
+    instants: Instants,
+    *,
+    gap: timedelta = timedelta(minutes=2),
+    length: timedelta = timedelta(minutes=15),
+) -> Instants:
+    """The start of the poll to which each instant belongs.
+
+    A venue that is asked for one instrument after another stamps each answer with its own time. Instants that
+    follow one another within `gap` are one poll, as long as the poll lasts no longer than `length`.
+
+    Args:
+        instants: `[n]` of one underlying, in any order.
+        gap: largest step inside a poll.
+        length: longest poll.
+
+    Returns:
+        `[n]`, NaT where the instant is.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcal.market.clock import first_of_poll
+        >>> polled = np.array(["2026-01-01T00:00", "2026-01-01T00:01", "2026-01-01T00:30"], "datetime64[us]")
+        >>> print(first_of_poll(polled).astype("datetime64[m]"))
+        ['2026-01-01T00:00' '2026-01-01T00:00' '2026-01-01T00:30']
+    """
+    unique, inverse = np.unique(instants, return_inverse=True)
+    first = unique.copy()
+    for i in range(1, len(unique)):  # a few hundred distinct times at most
+        if unique[i] - unique[i - 1] <= np.timedelta64(gap) and unique[i] - first[i - 1] <= np.timedelta64(length):
+            first[i] = first[i - 1]
+    return first[inverse]
+
+
+def _utc(column: pd.Series) -> Instants:
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        column = column.dt.tz_convert("UTC").dt.tz_localize(None)
+    return column.to_numpy("datetime64[us]", copy=True)  # a view of a frame is read-only

@@ -1,0 +1,275 @@
+"""QuoteColumns: the tidy quote table as validated arrays; the border at which data are checked."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.market.clock import US_SETTLEMENT, Instants, read_instants, settle_us, years_between
+from jaxcal.market.quotes import QuoteError
+from jaxcal.market.verdict import Verdict
+
+QuoteKey = tuple[str | None, pd.Timestamp | None]
+FloatColumn = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent
+LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date
+_SIDES = {"c": 1, "call": 1, "p": -1, "put": -1}
+_NUMBERS = (
+    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "discount", "rate", "spot", "dividend_yield",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class QuoteColumns:
+    """The columns of a tidy table as arrays of one length, in the caller's row order.
+
+    Absent columns and empty cells are NaN. Rows in `faults` could not be read; their numbers mean nothing.
+
+    Attributes:
+        strike, bid, ask, price, iv, bid_iv, ask_iv, forward, discount, rate, spot, dividend_yield: as in the table.
+        years: time to expiry in years, actual/365 to the second.
+        side: 1 call, -1 put, 0 not given.
+        in_coin: prices are in the coin (an inverse option).
+        american: American exercise.
+        group: index into `keys`; -1 where unknown.
+        keys: sorted `(underlying, quote_time)`.
+        faults: for each unreadable row, its position, the verdict and a sentence.
+    """
+
+    strike: FloatColumn
+    bid: FloatColumn
+    ask: FloatColumn
+    price: FloatColumn
+    iv: FloatColumn
+    bid_iv: FloatColumn
+    ask_iv: FloatColumn
+    forward: FloatColumn
+    discount: FloatColumn
+    rate: FloatColumn
+    spot: FloatColumn
+    dividend_yield: FloatColumn
+    years: FloatColumn
+    side: NDArray[np.int8]
+    in_coin: Mask
+    american: Mask
+    group: NDArray[np.int64]
+    keys: tuple[QuoteKey, ...]
+    faults: dict[int, tuple[Verdict, str]]
+
+
+class _Faults:
+    """Collects the first fault of every row."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, tuple[Verdict, str]] = {}
+
+    def add(self, rows: Mask, verdict: Verdict, sentence: Callable[[int], str]) -> None:
+        for row in np.flatnonzero(rows).tolist():
+            if row not in self.found:
+                self.found[row] = (verdict, f"row {row}: {sentence(row)}")
+
+
+def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
+    """Read the columns of a tidy quote table; the border of the library.
+
+    Args:
+        quotes: the tidy table: `expiry` (timestamps, or years), `strike`, `option_type`, one of `bid`/`ask`,
+            `price`, `iv`, and the optional columns. A table with only `iv` needs no `option_type`.
+
+    Returns:
+        The columns. A row that cannot be read is a fault with a sentence, not an error.
+
+    Raises:
+        QuoteError: no rows, a missing column, or a whole column in the wrong unit or vocabulary.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.quote_columns import validate_quotes
+        >>> columns = validate_quotes(pd.DataFrame({"expiry": 0.5, "strike": ["100", "x"], "iv": 0.2}))
+        >>> columns.faults[1][1]
+        "row 1: strike 'x' is not a number"
+    """
+    _check_columns(quotes)
+    faults = _Faults()
+    numbers = {name: _numbers(quotes, name, faults) for name in _NUMBERS}
+    given = numbers["iv"][np.isfinite(numbers["iv"])]
+    if given.size and (middle := float(np.median(given))) > PERCENT_VOL:
+        raise QuoteError(f"column iv: its median is {middle:g}, so it seems to be in percent: divide by 100")
+    faults.add(np.isnan(numbers["strike"]), Verdict.MISSING, lambda row: "strike is missing")
+    side = _side(quotes, faults)
+    american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
+    in_coin = _word(quotes, "currency_of_price", {"quote": False, "coin": True}, faults)
+    quote_time = _quote_times(quotes, faults)
+    years = _years(quotes, quote_time, faults)
+    group, keys = _groups(quotes, quote_time, faults)
+    return QuoteColumns(
+        **numbers,
+        years=years,
+        side=side,
+        in_coin=in_coin,
+        american=american,
+        group=group,
+        keys=keys,
+        faults=faults.found,
+    )
+
+
+def _check_columns(quotes: pd.DataFrame) -> None:
+    columns = ", ".join(map(str, quotes.columns))
+    if not len(quotes):
+        raise QuoteError(f"the quote table has no rows; its columns are: {columns or 'none'}")
+    if quotes.columns.has_duplicates:
+        raise QuoteError(f"column {quotes.columns[quotes.columns.duplicated()][0]} occurs twice: drop or rename one")
+    values = {"bid", "ask", "price", "iv"} & set(quotes.columns)
+    for name, remedy in (("expiry", "timestamps, or years"), ("strike", "numbers")):
+        if name not in quotes:
+            raise QuoteError(
+                f"column {name} is missing: add it ({remedy}), or read the file with read_quotes; columns found: {columns}"
+            )
+    if not values:
+        raise QuoteError(f"no column has a value: add bid and ask, or price, or iv; columns found: {columns}")
+    if "option_type" not in quotes and "iv" not in values:
+        raise QuoteError(
+            f"column option_type is missing: add it (C or P); only a table of iv needs none; columns found: {columns}"
+        )
+
+
+def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults) -> FloatColumn:
+    if name not in quotes:
+        return np.full(len(quotes), np.nan)
+    column = quotes[name]
+    values = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+    if not pd.api.types.is_numeric_dtype(column):
+        text = np.isnan(values) & ~_blank(column)
+        faults.add(text, Verdict.NOT_A_NUMBER, lambda row: f"{name} {str(column.iloc[row])!r} is not a number")
+    faults.add(np.isinf(values), Verdict.NOT_A_NUMBER, lambda row: f"{name} {values[row]} is not finite")
+    return values
+
+
+def _blank(column: pd.Series) -> Mask:
+    return (column.isna() | column.astype(str).str.strip().isin(["", "nan", "NaN"])).to_numpy(bool)
+
+
+def _word(quotes: pd.DataFrame, name: str, meanings: dict[str, bool], faults: _Faults) -> Mask:
+    """A column of a small vocabulary; an absent column or cell means False."""
+    if name not in quotes:
+        return np.zeros(len(quotes), bool)
+    column = quotes[name]
+    read = column.astype(str).str.strip().str.lower().map(meanings)
+    known = ", ".join(meanings)
+    faults.add(
+        read.isna().to_numpy() & ~_blank(column),
+        Verdict.UNREADABLE,
+        lambda row: f"{name} {str(column.iloc[row])!r} is none of {known}",
+    )
+    return read.eq(True).to_numpy(bool)
+
+
+def _side(quotes: pd.DataFrame, faults: _Faults) -> NDArray[np.int8]:
+    if "option_type" not in quotes:
+        return np.zeros(len(quotes), np.int8)
+    column = quotes["option_type"]
+    side = column.astype(str).str.strip().str.lower().map(_SIDES).fillna(0).to_numpy(np.int8)
+    blank = _blank(column)
+    if not side.any() and not blank.all():
+        example = str(column[~blank].iloc[0])
+        raise QuoteError(
+            f"column option_type: no row is C, P, call or put (the first is {example!r}): rename the values"
+        )
+    faults.add(
+        (side == 0) & ~blank,
+        Verdict.UNREADABLE,
+        lambda row: f"option_type {str(column.iloc[row])!r} is none of C, P, call, put",
+    )
+    # A volatility is the same for a call and a put; a price is not.
+    priced = np.zeros(len(quotes), bool)
+    for name in {"bid", "ask", "price"} & set(quotes.columns):
+        priced |= quotes[name].notna().to_numpy(bool)
+    faults.add(blank & priced, Verdict.MISSING, lambda row: "option_type is missing beside a price")
+    return side
+
+
+def _quote_times(quotes: pd.DataFrame, faults: _Faults) -> Instants | None:
+    if "quote_time" not in quotes or quotes["quote_time"].isna().all():
+        return None
+    column = quotes["quote_time"]
+    instants, _ = read_instants(column)
+    _fault_times(column, np.isnat(instants), "quote_time", faults)
+    return instants
+
+
+def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -> None:
+    if not unknown.any():
+        return
+    blank = _blank(column) | column.isna().to_numpy(bool)
+    faults.add(unknown & blank, Verdict.MISSING, lambda row: f"{name} is missing")
+    faults.add(
+        unknown & ~blank, Verdict.UNREADABLE, lambda row: f"{name} {str(column.iloc[row])!r} is not an ISO 8601 time"
+    )
+
+
+def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -> FloatColumn:
+    """Time to expiry: a number is years, anything else a time."""
+    column = quotes["expiry"]
+    is_time = column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype)
+    years = (
+        np.full(len(column), np.nan)
+        if is_time
+        else pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
+    )
+    if not is_time and (~np.isnan(years)).sum() >= 0.5 * (~_blank(column)).sum():
+        years = _numbers(quotes, "expiry", faults)
+        faults.add(np.isnan(years), Verdict.MISSING, lambda row: "expiry is missing")
+        faults.add(
+            years > LONGEST_EXPIRY,
+            Verdict.UNREADABLE,
+            lambda row: f"expiry {years[row]:g} as a number must be in years, below {LONGEST_EXPIRY:g}",
+        )
+        return years
+    if quote_time is None:
+        raise QuoteError("column quote_time is missing: add the time of the quotes, or give expiry in years")
+    expiry, bare = read_instants(column)
+    _fault_times(column, np.isnat(expiry), "expiry", faults)
+    bare &= ~np.isnat(expiry)
+    settlement = (
+        quotes["settlement"].astype(str).str.strip().str.upper()
+        if "settlement" in quotes
+        else pd.Series("", quotes.index)
+    )
+    for name in US_SETTLEMENT:
+        rows = bare & settlement.eq(name).to_numpy(bool)
+        expiry[rows] = settle_us(expiry[rows], name)
+        bare &= ~rows
+    faults.add(
+        bare, Verdict.UNREADABLE,
+        lambda row: f"expiry {expiry[row].astype('datetime64[D]')} is a bare date: add a settlement of AM or PM, or a time of day",
+    )  # fmt: skip
+    return years_between(quote_time, expiry)
+
+
+def _groups(
+    quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults
+) -> tuple[NDArray[np.int64], tuple[QuoteKey, ...]]:
+    """Number the (underlying, quote_time) of the rows, sorted."""
+    size = len(quotes)
+    names = np.zeros(size, int)
+    labels: list[str | None] = [None]
+    known = np.ones(size, bool)
+    if "underlying" in quotes and not _blank(quotes["underlying"]).all():
+        blank = _blank(quotes["underlying"])
+        faults.add(blank, Verdict.MISSING, lambda row: "underlying is missing")
+        unique, names = np.unique(quotes["underlying"].astype(str).to_numpy(str), return_inverse=True)
+        labels, known = unique.tolist(), ~blank
+    times, when = np.zeros(1, "datetime64[us]"), np.zeros(size, int)
+    if quote_time is not None:
+        times, when = np.unique(quote_time, return_inverse=True)
+        known &= ~np.isnat(quote_time)
+    group = np.full(size, -1)
+    code = names * len(times) + when
+    found, group[known] = np.unique(code[known], return_inverse=True)
+    stamps = [None if quote_time is None else pd.Timestamp(time, tz="UTC") for time in times]
+    return group, tuple((labels[i // len(times)], stamps[i % len(times)]) for i in found.tolist())

@@ -1,0 +1,178 @@
+"""QuoteReport: a cleaned quote table, with the verdict and the reason for every row."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxcal.market.cleaning import (
+    CleaningRules,
+    Judgement,
+    Targets,
+    judge_contracts,
+    judge_prices,
+    judge_values,
+    select_targets,
+)
+from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
+from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
+from jaxcal.market.verdict import Verdict
+
+_SMALLEST_BATCH = 1024  # implied volatilities are found in batches of a power of two, so that few programs compile
+
+
+@dataclass(frozen=True, eq=False)
+class QuoteReport:
+    """What became of every row of a quote table; lives on the host, beside the surfaces.
+
+    Attributes:
+        table: the caller's rows in the caller's order and index, with these columns added (or overwritten):
+            `verdict` (`"used"`, or the rule that excluded the row), `reason` (a sentence, empty if used; rows are
+            counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
+            (decimal Black volatilities, NaN where there is none), `is_call`, `group` (position in `keys`, -1 if
+            the row belongs to none).
+        forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
+            their sources and standard errors, `num_pairs` and `num_used`.
+        keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.quote_report import inspect_quotes
+        >>> table = pd.DataFrame({"expiry": 0.5, "strike": [100.0, -5.0], "iv": 0.2, "forward": 101.0})
+        >>> report = inspect_quotes(table)
+        >>> report.table["reason"][1]
+        'row 1: strike -5.0 must be positive'
+        >>> print(report.summary())
+        1 of 2 quotes used; 1 strike not positive
+    """
+
+    table: pd.DataFrame
+    forwards: pd.DataFrame
+    keys: tuple[QuoteKey, ...]
+
+    def counts(self) -> pd.Series:
+        """Number of rows by verdict, `"used"` first, then the most frequent."""
+        counts = self.table["verdict"].value_counts()
+        order = sorted(counts.index, key=lambda name: (name != Verdict.USED, -counts[name], name))
+        return counts.reindex(order).rename("rows")
+
+    def summary(self) -> str:
+        """One line for a person: how many rows are used, and why the others are not."""
+        counts = self.counts()
+        excluded = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.USED]
+        return "; ".join([f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used", *excluded])
+
+
+def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules()) -> QuoteReport:
+    """Clean a tidy quote table: find forwards and volatilities, and judge every row.
+
+    Args:
+        quotes: the tidy table (see `read_quotes`); it is not changed.
+        rules: settings of the cleaning.
+
+    Returns:
+        The report. Every row is either used or has one reason why it is not.
+
+    Raises:
+        QuoteError: the table as a whole cannot be read (no rows, a missing column, volatilities in percent).
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.quote_report import inspect_quotes
+        >>> table = pd.DataFrame({"expiry": 0.5, "strike": [90.0, 110.0], "iv": [0.22, 0.19], "forward": 101.0})
+        >>> inspect_quotes(table).table["is_call"].tolist()
+        [False, True]
+    """
+    columns = validate_quotes(quotes)
+    judgement = Judgement(len(quotes))
+    judge_contracts(judgement, columns, rules)
+    contracts = judgement.used
+    targets = select_targets(columns)
+    judge_prices(judgement, columns, targets, rules)
+    expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=judgement.used)
+
+    forward = _of_rows(expiries.forward, expiries)
+    discount = _of_rows(expiries.discount, expiries)
+    is_call = np.where(columns.side == 0, columns.strike >= forward, columns.side > 0)
+    unit = np.where(columns.in_coin, forward, 1.0 / discount)  # table units to undiscounted value
+    value = targets.price * unit
+    vol, bid_vol, ask_vol = _vols(columns, targets, value, unit, forward, is_call)
+    spread = (targets.ask - targets.bid) * unit
+    judge_values(judgement, columns, rules, forward=forward, value=value, spread=spread, vol=vol, is_call=is_call)
+    table = quotes.assign(
+        verdict=np.array([str(verdict) for verdict in Verdict], object)[judgement.verdict],
+        reason=judgement.reason,
+        years=columns.years,
+        forward=forward,
+        discount=discount,
+        vol=vol,
+        bid_vol=bid_vol,
+        ask_vol=ask_vol,
+        is_call=is_call,
+        group=columns.group,
+    )
+    return QuoteReport(table=table, forwards=_forward_table(columns, expiries, judgement.used), keys=columns.keys)
+
+
+def _of_rows(values: FloatColumn, expiries: ExpiryForwards) -> FloatColumn:
+    return np.append(values, np.nan)[expiries.expiry_of_row]  # position -1: NaN
+
+
+def _vols(
+    columns: QuoteColumns, targets: Targets, value: FloatColumn, unit: FloatColumn, forward: FloatColumn, is_call: Mask
+) -> tuple[FloatColumn, FloatColumn, FloatColumn]:
+    """Volatility of target, bid and ask of every row; those of a target given as a volatility as they are given."""
+    rows = np.flatnonzero(np.isfinite(value) & np.isfinite(forward))
+    vols = np.full((3, len(value)), np.nan)
+    values = np.stack([value, targets.bid * unit, targets.ask * unit])[:, rows]
+    strike, years, forwards = (np.tile(x[rows], 3) for x in (columns.strike, columns.years, forward))
+    vols[:, rows] = _implied_vols(values.ravel(), strike, years, forwards, np.tile(is_call[rows], 3)).reshape(3, -1)
+    given = np.isfinite(targets.vol)
+    given_vols = np.stack([targets.vol, columns.bid_iv, columns.ask_iv])
+    vols[:, given] = np.where(given_vols > 0.0, given_vols, np.nan)[:, given]
+    return vols[0], vols[1], vols[2]
+
+
+@jax.jit
+def _implied_vol(
+    value: jax.Array, strike: jax.Array, expiry: jax.Array, forward: jax.Array, is_call: jax.Array
+) -> jax.Array:
+    return implied_vol(value, strike, expiry, forward=forward, discount=jnp.ones_like(value), is_call=is_call)
+
+
+def _implied_vols(
+    value: FloatColumn, strike: FloatColumn, years: FloatColumn, forward: FloatColumn, is_call: Mask
+) -> FloatColumn:
+    """Black volatilities of undiscounted values in one compiled call, in the precision JAX is set to."""
+    if not len(value):
+        return value
+    size = max(_SMALLEST_BATCH, 1 << (len(value) - 1).bit_length())
+    filling = (0.5, 1.0, 1.0, 1.0, True)
+    padded = []
+    for column, filler in zip((value, strike, years, forward, is_call), filling, strict=True):
+        whole = np.full(size, filler)
+        whole[: len(value)] = column
+        padded.append(jnp.asarray(whole))
+    return np.asarray(_implied_vol(*padded), float)[: len(value)]
+
+
+def _forward_table(columns: QuoteColumns, expiries: ExpiryForwards, used: Mask) -> pd.DataFrame:
+    keys = [columns.keys[group] for group in expiries.group]
+    return pd.DataFrame(
+        {
+            "underlying": [key[0] for key in keys],
+            "quote_time": [key[1] for key in keys],
+            "years": expiries.years,
+            "forward": expiries.forward,
+            "discount": expiries.discount,
+            "forward_source": expiries.forward_source,
+            "discount_source": expiries.discount_source,
+            "forward_error": expiries.forward_error,
+            "discount_error": expiries.discount_error,
+            "num_pairs": expiries.num_pairs,
+            "num_used": np.bincount(expiries.expiry_of_row[used], minlength=len(expiries.years)),
+        }
+    )

@@ -1,0 +1,71 @@
+"""The quote table: a file in, the tidy table out."""
+
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+
+from jaxcal.market.layouts import LAYOUTS, recognise
+
+
+class QuoteError(ValueError):
+    """A quote file or table that cannot be used at all; the sentence names the column and the remedy."""
+
+
+def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataFrame:
+    r"""Read a file of option quotes into the tidy table.
+
+    Args:
+        path: a CSV file (also `.csv.gz`) or a parquet file.
+        venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
+            if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
+            files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
+
+    Returns:
+        The tidy table, one row a quote; the index is the position in the file, from 0. Numbers are not checked
+        here: `inspect_quotes` does that row by row.
+
+    Raises:
+        QuoteError: the file is empty or in none of these layouts; the message lists its columns.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from jaxcal.market.quotes import read_quotes
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("T,strike,iv,underlying_price\n0.5,100,0.2,101\n")
+        >>> read_quotes(path)
+           expiry  strike   iv  spot
+        0     0.5     100  0.2   101
+    """
+    table = _read_file(Path(path)).reset_index(drop=True)
+    columns = ", ".join(map(str, table.columns))
+    if {"side", "level"} <= set(table.columns):
+        raise QuoteError(f"the file holds order-book levels, which are not a quote table; columns found: {columns}")
+    if not len(table):
+        raise QuoteError(f"the file has no rows, only the columns {columns}")
+    known = "; ".join(f"{layout.name} ({', '.join(layout.required)})" for layout in LAYOUTS.values())
+    if venue is not None and venue not in LAYOUTS:
+        raise QuoteError(f"venue {venue!r} is not known; known layouts, with the columns each needs: {known}")
+    layout = recognise(table.columns) if venue is None else LAYOUTS[venue]
+    if layout is None:
+        raise QuoteError(
+            f"the layout of the file is not known; columns found: {columns}; "
+            f"known layouts, with the columns each needs: {known}"
+        )
+    if missing := layout.missing(table.columns):
+        raise QuoteError(f"the {layout.name} layout needs the columns {', '.join(missing)}; columns found: {columns}")
+    return layout.to_tidy(table)
+
+
+def _read_file(path: Path) -> pd.DataFrame:
+    name = path.name.lower()
+    if name.endswith((".parquet", ".pq")):
+        return pd.read_parquet(path)
+    if not name.endswith((".csv", ".csv.gz", ".txt")):
+        raise QuoteError(f"{path.name}: only .csv, .csv.gz and .parquet files are read")
+    try:
+        return pd.read_csv(path, low_memory=False)
+    except pd.errors.EmptyDataError:
+        raise QuoteError(f"{path.name} is empty: it has neither columns nor rows") from None
+    except (pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise QuoteError(f"{path.name} is not a CSV table: {error}") from None

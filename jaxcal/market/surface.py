@@ -1,0 +1,289 @@
+"""Surface: the quotes of one underlying at one time, as padded arrays [E, K]."""
+
+import warnings
+
+import equinox as eqx
+import jax
+import jax.core
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Bool, Float, Int
+from numpy.typing import ArrayLike, NDArray
+
+from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.quote_columns import QuoteKey
+from jaxcal.market.quote_report import QuoteReport, inspect_quotes
+from jaxcal.market.quotes import QuoteError
+from jaxcal.market.verdict import Verdict
+
+FloatColumn = NDArray[np.float64]
+
+
+class Surface(eqx.Module):
+    """Market data of one underlying at one time: arrays only, sorted by expiry, then strike.
+
+    `E` expiries and `K` strikes an expiry are rounded up to a few sizes, so that a stream of chains compiles a
+    handful of programs. A place without a quote has weight 0 and harmless numbers: an at-the-money call of
+    volatility 0.2, at an expiry, forward and discount of 1 where the whole expiry is padding. Names, times and the
+    reasons why quotes were left out are in the `QuoteReport`.
+
+    Attributes:
+        expiry: `[E]` years, actual/365 to the second.
+        forward: `[E]` forward price of the underlying for the expiry, in the units of the strikes.
+        discount: `[E]` discount factor (1 where prices are paid in the coin).
+        strike: `[E, K]`.
+        is_call: `[E, K]` whether the quote is a call.
+        vol: `[E, K]` target Black volatility, decimal, per square root of a year.
+        bid_vol: `[E, K]` Black volatility of the bid, NaN where unknown.
+        ask_vol: `[E, K]` Black volatility of the ask, NaN where unknown.
+        weight: `[E, K]` 0 = no quote.
+        row: `[E, K]` position of the quote in the caller's table, from 0; -1 at padding.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.market.surface import Surface
+        >>> Surface.from_vols([0.5, 1.0], [90.0, 100.0, 110.0], [[0.22, 0.2, 0.19]] * 2, forward=[101.0, 102.0])
+        Surface(6 quotes, 2 expiries from 0.5 to 1 years, padded to 2 x 8, float64)
+    """
+
+    expiry: Float[Array, "*b e"]
+    forward: Float[Array, "*b e"]
+    discount: Float[Array, "*b e"]
+    strike: Float[Array, "*b e k"]
+    is_call: Bool[Array, "*b e k"]
+    vol: Float[Array, "*b e k"]
+    bid_vol: Float[Array, "*b e k"]
+    ask_vol: Float[Array, "*b e k"]
+    weight: Float[Array, "*b e k"]
+    row: Int[Array, "*b e k"]
+
+    @classmethod
+    def from_quotes(cls, quotes: pd.DataFrame | QuoteReport, *, rules: CleaningRules | None = None) -> "Surface":
+        """Clean a tidy quote table of one underlying at one time and keep what is good.
+
+        Args:
+            quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
+            rules: cleaning settings for a table; the default is `CleaningRules()`.
+
+        Returns:
+            The surface, in float64 if `jax_enable_x64` is on, else in float32 and with a warning.
+
+        Raises:
+            QuoteError: the table has several underlyings or times (use `surfaces_from_quotes`), cannot be read,
+                or has no usable quote (the message counts the reasons).
+
+        Example:
+            >>> import pandas as pd
+            >>> from jaxcal.market.surface import Surface
+            >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, 110.0], "iv": [0.22, 0.19], "forward": 101.0})
+            >>> Surface.from_quotes(quotes).num_quotes
+            2
+        """
+        _warn_of_float32()
+        report = _report(quotes, rules)
+        if len(report.keys) > 1:
+            raise QuoteError(
+                f"the table holds {len(report.keys)} surfaces, the first two being {_text(report.keys[0])} and "
+                f"{_text(report.keys[1])}: use surfaces_from_quotes, or select one underlying and one time"
+            )
+        surface = _surface(report, 0)
+        if surface is None:
+            raise QuoteError(f"no quote can be used: {report.summary()}")
+        return surface
+
+    @classmethod
+    def from_vols(
+        cls,
+        expiry: ArrayLike,
+        strike: ArrayLike,
+        vol: ArrayLike,
+        *,
+        forward: ArrayLike,
+        discount: ArrayLike = 1.0,
+        weight: ArrayLike | None = None,
+    ) -> "Surface":
+        """Build a surface straight from arrays, without cleaning.
+
+        Args:
+            expiry: `[E]` years.
+            strike: `[E, K]`, or `[K]` for the same strikes at every expiry.
+            vol: `[E, K]` decimal volatilities; NaN = no quote.
+            forward: `[E]`, or one number.
+            discount: `[E]`, or one number.
+            weight: `[E, K]`, 0 = no quote; 1 everywhere if absent.
+
+        Returns:
+            The surface, sorted and padded as by `from_quotes`; `row` is the position in the flattened `vol`, and
+            quotes with `strike >= forward` are calls.
+
+        Raises:
+            QuoteError: the shapes do not fit, or a number that is used is not positive and finite.
+
+        Example:
+            >>> from jaxcal.market.surface import Surface
+            >>> Surface.from_vols([0.5], [90.0, 110.0], [[0.2, float("nan")]], forward=100.0).num_quotes
+            1
+        """
+        _warn_of_float32()
+        years, vols = np.atleast_1d(np.asarray(expiry, float)), np.asarray(vol, float)
+        if years.ndim != 1 or vols.ndim != 2 or len(vols) != len(years):
+            raise QuoteError(f"vol must be [E, K] and expiry [E]; their shapes are {vols.shape} and {years.shape}")
+        try:
+            strikes = np.broadcast_to(np.asarray(strike, float), vols.shape).ravel()
+            forwards = np.broadcast_to(np.asarray(forward, float), years.shape)
+            discounts = np.broadcast_to(np.asarray(discount, float), years.shape)
+            weights = np.broadcast_to(np.asarray(1.0 if weight is None else weight, float), vols.shape).ravel()
+        except ValueError as error:
+            raise QuoteError(f"strike, forward, discount or weight does not fit vol {vols.shape}: {error}") from None
+        rows = np.flatnonzero((weights != 0.0) & ~np.isnan(vols.ravel()))
+        strikes, weights, used_vols = strikes[rows], weights[rows], vols.ravel()[rows]
+        of_expiries = {"expiry": years, "forward": forwards, "discount": discounts}
+        of_quotes = {"strike": strikes, "vol": used_vols, "weight": weights}
+        for name, values in (of_expiries | of_quotes).items():
+            if (bad := ~((values > 0.0) & np.isfinite(values))).any():
+                raise QuoteError(f"{name} {values[bad][0]} must be positive and finite")
+        of_expiry = rows // vols.shape[1]
+        unknown = np.full(len(rows), np.nan)
+        return _padded(
+            years, forwards, discounts, of_expiry,
+            strike=strikes, is_call=strikes >= forwards[of_expiry], vol=used_vols,
+            bid_vol=unknown, ask_vol=unknown, weight=weights, row=rows,
+        )  # fmt: skip
+
+    @property
+    def num_quotes(self) -> int:
+        """Number of quotes with weight (on the host: not inside `jit`)."""
+        return int((np.asarray(self.weight) > 0.0).sum())
+
+    @property
+    def num_expiries(self) -> int:
+        """Number of expiries that have a quote (on the host: not inside `jit`)."""
+        return int((np.asarray(self.weight) > 0.0).any(axis=-1).sum())
+
+    def __repr__(self) -> str:
+        """One line: size, span, precision."""
+        weight = self.weight
+        if not isinstance(weight, jax.Array | np.ndarray) or isinstance(weight, jax.core.Tracer):
+            return f"Surface({weight})"  # a leaf that a transformation put there
+        shape = f"padded to {' x '.join(map(str, weight.shape))}, {weight.dtype}"
+        years = np.asarray(self.expiry)[(np.asarray(weight) > 0.0).any(axis=-1)]
+        span = f" from {years.min():.3g} to {years.max():.3g} years" if years.size else ""
+        return f"Surface({self.num_quotes} quotes, {self.num_expiries} expiries{span}, {shape})"
+
+
+def surfaces_from_quotes(
+    quotes: pd.DataFrame | QuoteReport, *, rules: CleaningRules | None = None
+) -> dict[QuoteKey, Surface]:
+    """Clean a tidy quote table of any number of underlyings and times: one surface each.
+
+    Args:
+        quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
+        rules: cleaning settings for a table; the default is `CleaningRules()`.
+
+    Returns:
+        Surfaces keyed `(underlying, quote_time)`, sorted: a string or None, a UTC timestamp or None. A group
+        without a usable quote is left out; the `QuoteReport` has the reasons.
+
+    Raises:
+        QuoteError: the table cannot be read.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.surface import surfaces_from_quotes
+        >>> quotes = pd.DataFrame({"underlying": ["B", "A"], "expiry": 0.5, "strike": 9.0, "iv": 0.2, "forward": 9.1})
+        >>> list(surfaces_from_quotes(quotes))
+        [('A', None), ('B', None)]
+    """
+    _warn_of_float32()
+    report = _report(quotes, rules)
+    surfaces = ((key, _surface(report, group)) for group, key in enumerate(report.keys))
+    return {key: surface for key, surface in surfaces if surface is not None}
+
+
+def bucket_size(size: int, smallest: int) -> int:
+    """The array size for `size` entries: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times `smallest`, a power of two.
+
+    Example:
+        >>> from jaxcal.market.surface import bucket_size
+        >>> [bucket_size(size, 8) for size in (1, 9, 15, 17, 25)]
+        [8, 16, 16, 24, 32]
+    """
+    power = smallest
+    while power < size:
+        power *= 2
+    smaller = 3 * power // 4
+    return smaller if size <= smaller and smaller >= 2 * smallest and power % 4 == 0 else power
+
+
+def _report(quotes: pd.DataFrame | QuoteReport, rules: CleaningRules | None) -> QuoteReport:
+    if not isinstance(quotes, QuoteReport):
+        return inspect_quotes(quotes, rules=CleaningRules() if rules is None else rules)
+    if rules is not None:
+        raise ValueError("a QuoteReport is cleaned already: give the rules to inspect_quotes")
+    return quotes
+
+
+def _warn_of_float32() -> None:
+    """Warn the caller of a public function; Python shows it once for each place in the caller's code."""
+    if jax.dtypes.canonicalize_dtype(np.float64) == np.float32:
+        warnings.warn(
+            'surfaces are in float32, good to about 1e-6: call jax.config.update("jax_enable_x64", True) at the start '
+            "of the program for float64",
+            stacklevel=3,
+        )
+
+
+def _text(key: QuoteKey) -> str:
+    return " at ".join(str(part) for part in key if part is not None)
+
+
+def _surface(report: QuoteReport, group: int) -> Surface | None:
+    """The surface of one group of a report, or None where none of its rows is used."""
+    table = report.table
+    rows = np.flatnonzero(table["group"].eq(group) & table["verdict"].eq(str(Verdict.USED)))
+    if not rows.size:
+        return None
+    used = table.iloc[rows]
+    column = {
+        name: used[name].to_numpy(float)
+        for name in ("years", "forward", "discount", "strike", "vol", "bid_vol", "ask_vol")
+    }
+    years, first, of_expiry = np.unique(column.pop("years"), return_index=True, return_inverse=True)
+    return _padded(
+        years, column.pop("forward")[first], column.pop("discount")[first], of_expiry,
+        is_call=used["is_call"].to_numpy(bool), weight=np.ones(len(rows)), row=rows, **column,
+    )  # fmt: skip
+
+
+def _padded(
+    years: FloatColumn, forward: FloatColumn, discount: FloatColumn, of_expiry: NDArray[np.int64], **quotes: NDArray
+) -> Surface:
+    """Lay quotes out by expiry, then strike, in arrays of a bucket's size.
+
+    `years, forward, discount` are `[e]`, in any order; `of_expiry [n]` is each quote's position there, and `quotes`
+    are the other fields of `Surface`, `[n]`.
+    """
+    by_years = np.argsort(years, kind="stable")
+    order = np.lexsort((quotes["row"], quotes["is_call"], quotes["strike"], years[of_expiry]))
+    line = np.argsort(by_years)[of_expiry[order]]
+    counts = np.bincount(line, minlength=len(years))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (bucket_size(len(years), 1), bucket_size(int(counts.max(initial=0)), 8))
+    lines = np.ones((3, shape[0]))
+    lines[:, : len(years)] = np.stack([years, forward, discount])[:, by_years]
+    padding = {
+        "strike": lines[1][:, None],
+        "is_call": True,
+        "vol": 0.2,
+        "bid_vol": np.nan,
+        "ask_vol": np.nan,
+        "weight": 0.0,
+        "row": -1,
+    }
+    matrices = {}
+    for name, filler in padding.items():
+        whole = np.array(np.broadcast_to(filler, shape))
+        whole[line, place] = quotes[name][order]
+        matrices[name] = jnp.asarray(whole, np.int32 if name == "row" else None)
+    return Surface(*(jnp.asarray(values) for values in lines), **matrices)

@@ -1,0 +1,41 @@
+"""Verdict: what became of one row of a quote table."""
+
+import enum
+
+
+class Verdict(enum.StrEnum):
+    """The outcome of one row: used, or the first rule that excluded it.
+
+    The members stand in the order in which the rules are applied, from what makes a row unreadable to what
+    merely makes another row better, so the most fundamental reason is the one reported.
+
+    Example:
+        >>> from jaxcal.market.verdict import Verdict
+        >>> print(Verdict.CROSSED)
+        crossed
+    """
+
+    USED = "used"
+    # The row cannot be read.
+    NOT_A_NUMBER = "not a number"
+    MISSING = "missing value"
+    UNREADABLE = "unreadable value"
+    # The contract, or the carry given with it, is impossible or not supported.
+    STRIKE = "strike not positive"
+    BAD_CARRY = "bad carry"
+    EXPIRED = "expired"
+    TOO_SHORT = "too short"
+    AMERICAN = "American exercise"
+    # The price says nothing.
+    NEGATIVE = "negative price"
+    PERCENT = "percent volatility"
+    CROSSED = "crossed"
+    ONE_SIDED = "one-sided"
+    NO_PRICE = "no price"
+    WIDE = "wide"
+    DUPLICATE = "duplicate"
+    # The price against the forward of its expiry.
+    NO_FORWARD = "no forward"
+    OUT_OF_BOUNDS = "outside no-arbitrage bounds"
+    NO_VOLATILITY = "no implied volatility"
+    IN_THE_MONEY = "in the money"

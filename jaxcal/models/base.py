@@ -1,0 +1,60 @@
+"""What every model is: named parameters with bounds, and a law of X = ln(S_T / F)."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from jaxcal.models.parameters import Interval
+
+
+class AbstractModel(eqx.Module):
+    """A pricing model: a frozen pytree whose fields are its parameters.
+
+    `bounds` names, for every field, the interval a calibration searches and whether it searches it on a
+    logarithmic or a linear scale. Bounds are not enforced on construction: a model may be priced anywhere its
+    formula holds.
+    """
+
+    bounds: ClassVar[Mapping[str, Interval]]
+
+
+class AbstractFourierModel(AbstractModel):
+    """A model known by its characteristic function. Subclass it, give `log_cf`, and it prices and calibrates.
+
+    X = ln(S_T / F) must be a martingale in the sense E[exp X] = 1, so that `log_cf(-1j, t) = 0`.
+    """
+
+    @abstractmethod
+    def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
+        """ln E[exp(i z X)] for complex `z` and time `t` in years; `t` broadcasts against `z`."""
+
+    def moment_bounds(
+        self, t: Float[Array, "*shape"]
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        """The open interval of real q for which E[exp(q X)] is finite at time `t` (years).
+
+        Every martingale has (0, 1), the answer given here. A model that knows more says so by defining this method;
+        far out-of-the-money prices then keep their relative accuracy, and COS can bound its range.
+        """
+        return jnp.zeros_like(t), jnp.ones_like(t)
+
+    def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The angles (lower, upper), in radians, between which |phi(r exp(i w))| decays as r grows.
+
+        A tilted contour must stay inside. The answer given here, +-0.4, holds for every model whose log-return has a
+        Gaussian part; a model that knows a wider or a narrower cone defines this method.
+        """
+        return jnp.asarray(-0.4), jnp.asarray(0.4)
+
+
+def effective_variance(model: AbstractFourierModel, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """The total variance w of the Black model with the same E[exp(X / 2)], that is -8 ln phi(-i/2).
+
+    Shape of `t`; it is the natural scale of the integrand on the line Im z = -1/2 and equals sigma^2 t for Black-Scholes.
+    """
+    z = jnp.full(t.shape, -0.5j, dtype=jnp.result_type(t.dtype, jnp.complex64))
+    return -8.0 * jnp.real(model.log_cf(z, t))

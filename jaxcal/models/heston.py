@@ -1,0 +1,195 @@
+"""Heston (1993): square-root stochastic variance."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float
+
+from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.parameters import Interval
+
+
+class Heston(AbstractFourierModel):
+    """dS/S = sqrt(v) dW, dv = kappa (theta - v) dt + sigma sqrt(v) dB, d<W, B> = rho dt, v(0) = v0.
+
+    Args:
+        v0: variance today, per year.
+        kappa: speed of mean reversion, per year.
+        theta: long-run variance, per year.
+        sigma: volatility of variance, per year.
+        rho: correlation of the returns with the variance, in (-1, 1).
+
+    References:
+        S. Heston, Review of Financial Studies 6 (1993) 327-343; the branch-free form is "little trap" of H. Albrecher,
+        P. Mayer, W. Schoutens, J. Tistaert, Wilmott (January 2007) 83-92.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import jaxcal as jc
+        >>> model = jc.Heston(v0=0.04, kappa=4.0, theta=0.25, sigma=1.0, rho=-0.5)
+        >>> forward = 100 * 2.718281828459045 ** -0.01
+        >>> discount = 2.718281828459045 ** -0.01
+        >>> round(float(jc.price(model, 100.0, 1.0, forward=forward, discount=discount)), 9)
+        16.070154917
+    """
+
+    v0: Float[Array, "*batch"] | float
+    kappa: Float[Array, "*batch"] | float
+    theta: Float[Array, "*batch"] | float
+    sigma: Float[Array, "*batch"] | float
+    rho: Float[Array, "*batch"] | float
+
+    bounds: ClassVar[Mapping[str, Interval]] = {
+        "v0": Interval(1e-6, 25.0, "log"),
+        "kappa": Interval(1e-3, 100.0, "log"),
+        "theta": Interval(1e-6, 25.0, "log"),
+        "sigma": Interval(1e-3, 30.0, "log"),
+        "rho": Interval(-0.999, 0.999, "linear"),
+    }
+
+    def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
+        parameters = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
+        return _log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*parameters, z, t)))
+
+    def moment_bounds(
+        self, t: Float[Array, "*shape"]
+    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        """Critical moments: where the explosion time of L. Andersen and V. Piterbarg (Finance and Stochastics 11, 2007,
+        proposition 3.1) falls to `t`, by bisection in the logarithm of the distance from 0 and from 1."""
+        kappa, sigma, rho = (jnp.asarray(p, t.dtype) for p in (self.kappa, self.sigma, self.rho))
+
+        def explodes(q: Float[Array, "*shape"]) -> Array:
+            beta = kappa - rho * sigma * q
+            square = beta * beta - sigma**2 * (q * q - q)
+            gamma = jnp.sqrt(jnp.where(square < 0, -square, 1.0))
+            d = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+            oscillating = 2.0 / gamma * jnp.arctan2(gamma, -beta)
+            falling = beta < -d
+            # ln((beta - d) / (beta + d)) / d, both differences negative
+            safe = jnp.where(falling, beta, -2.0 * d)
+            monotone = jnp.where(falling, jnp.log1p(-2.0 * d / (safe + d)) / d, jnp.inf)
+            return jnp.where(square < 0, oscillating, monotone) <= t
+
+        def distance(sign: float, origin: float) -> Float[Array, "*shape"]:
+            def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+                low, high = bracket
+                middle = 0.5 * (low + high)
+                bad = explodes(origin + sign * jnp.exp(middle))
+                return jnp.where(bad, low, middle), jnp.where(bad, middle, high)
+
+            start = (jnp.full_like(t, -14.0), jnp.full_like(t, 14.0))
+            return jnp.exp(jax.lax.fori_loop(0, 40, halve, start)[0])
+
+        return -distance(-1.0, 0.0), 1.0 + distance(1.0, 1.0)
+
+    def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """|phi(r e^(iw))| falls like exp(-c r cos(w + asin rho)), c = (v0 + kappa theta t) / sigma, as r grows."""
+        turn = jnp.arcsin(jnp.asarray(self.rho))
+        return -jnp.pi / 2 - turn, jnp.pi / 2 - turn
+
+
+def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> tuple[Array, ...]:
+    """Pieces shared by the value and the gradient.
+
+    With q = z^2 + iz, beta = kappa - i rho sigma z, d = sqrt(beta^2 + sigma^2 q), r = (beta - d) / sigma^2,
+    s = (1 - exp(-d t)) / d and y = sigma^2 r s / 2, the two affine coefficients are
+    D = -(q / 2) s / (1 + y) and G = r t - (2 / sigma^2) ln(1 + y), and ln phi = kappa theta G + v0 D.
+    """
+    q = z * z + 1j * z
+    beta = kappa - 1j * rho * sigma * z
+    d = jnp.sqrt(beta * beta + sigma**2 * q)
+    d = jnp.where(d == 0, float(jnp.finfo(d.dtype).tiny) ** 0.5, d)  # removable: z = -i, kappa = rho sigma
+    # beta - d cancels unless the two point in opposite directions (near z = -i when kappa < rho sigma)
+    opposed = jnp.real(beta) * jnp.real(d) + jnp.imag(beta) * jnp.imag(d) < 0
+    r = jnp.where(opposed, beta - d, -q) / jnp.where(opposed, sigma**2, beta + d)
+    decay = -jnp.expm1(-d * t)
+    s = decay / d
+    y = 0.5 * sigma**2 * r * s
+    return q, beta, d, r, s, y
+
+
+def _log1p(y: Array) -> Array:
+    """ln(1 + y) for complex y with two real transcendentals."""
+    a, b = jnp.real(y), jnp.imag(y)
+    return jax.lax.complex(0.5 * jnp.log1p(a * (2.0 + a) + b * b), jnp.arctan2(b, 1.0 + a))
+
+
+@jax.custom_jvp
+def _log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
+    q, _, _, r, s, y = _terms(kappa, sigma, rho, z, t)
+    return (kappa * theta) * (r * t - (2.0 / sigma**2) * _log1p(y)) - (0.5 * v0) * q * s / (1.0 + y)
+
+
+@partial(_log_cf.defjvp, symbolic_zeros=True)
+def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
+    """Value and derivative in one pass: everything past `_terms` is multiplications (see docs/architecture.md)."""
+    v0, kappa, theta, sigma, rho, z, t = primals
+    q, beta, d, r, s, y = _terms(kappa, sigma, rho, z, t)
+    ratio = 1.0 / (1.0 + y)
+    log = _log1p(y)
+    g = r * t - (2.0 / sigma**2) * log
+    big_d = -0.5 * q * s * ratio
+    value = (kappa * theta) * g + v0 * big_d
+
+    s_d = _slope(d, s, t)  # ds/dd
+    per_d = 1.0 / d
+    # derivatives at fixed q, through beta and through sigma: d_beta = beta / d, d_sigma = sigma q / d,
+    # r_beta = -r / d, r_sigma = sigma r^2 / d
+    y_beta = (0.5 * sigma**2) * r * per_d * (s_d * beta - s)
+    d_beta = -0.5 * q * ratio * per_d * (s_d * beta - s * ratio * y_beta * d)
+    g_beta = r * per_d * ((s - beta * s_d) * ratio - t)
+    mixed = r * s + q * s_d
+    y_sigma = sigma * r * s + (0.5 * sigma**3) * r * per_d * mixed
+    d_sigma = -0.5 * q * ratio * (s_d * sigma * q * per_d - s * ratio * y_sigma)
+    g_sigma = sigma * r * per_d * (r * t - mixed * ratio) + (4.0 / sigma**3) * _log1p_less_ratio(y, log, ratio)
+
+    through_beta = kappa * theta * g_beta + v0 * d_beta
+    through_sigma = kappa * theta * g_sigma + v0 * d_sigma
+
+    def partials():
+        yield big_d, tangents[0]
+        yield theta * g + through_beta, tangents[1]
+        yield kappa * g, tangents[2]
+        yield through_sigma - 1j * rho * z * through_beta, tangents[3]
+        yield -1j * sigma * z * through_beta, tangents[4]
+        if not _is_zero(tangents[5]):
+            y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * s_d - s)
+            d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * s_d * per_d - s * ratio * y_q))
+            g_q = 0.5 * per_d * ((s - sigma**2 * r * s_d) * ratio - t)
+            yield (kappa * theta * g_q + v0 * d_q) * (2.0 * z + 1j) - 1j * rho * sigma * through_beta, tangents[5]
+        if not _is_zero(tangents[6]):
+            # Riccati equation of D
+            yield kappa * theta * big_d + v0 * (-0.5 * q - beta * big_d + 0.5 * sigma**2 * big_d**2), tangents[6]
+
+    tangent = jnp.zeros_like(value)
+    for partial_derivative, direction in partials():
+        if not _is_zero(direction):
+            tangent = tangent + partial_derivative * direction
+    return value, tangent
+
+
+def _is_zero(tangent: object) -> bool:
+    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
+
+
+def _slope(d: Array, s: Array, t: Array) -> Array:
+    """ds/dd for s = (1 - exp(-d t)) / d, by its series where the closed form cancels."""
+    x = d * t
+    small = jnp.abs(x) < 0.05
+    closed = (t * jnp.exp(-x) - s) / d
+    h = jnp.where(small, x, 0.0)
+    series = -0.5 + h * (1 / 3 + h * (-1 / 8 + h * (1 / 30 + h * (-1 / 144 + h * (1 / 840 + h * (-1 / 5760))))))
+    return jnp.where(small, t * t * series, closed)
+
+
+def _log1p_less_ratio(y: Array, log: Array, ratio: Array) -> Array:
+    """ln(1 + y) - y / (1 + y), which starts with y^2 / 2, by its series where the closed form cancels."""
+    small = jnp.abs(y) < 0.03
+    h = jnp.where(small, y, 0.0)
+    series = 0.0
+    for n in range(9, 1, -1):
+        series = series * h + (-1) ** n * (n - 1) / n
+    return jnp.where(small, h * h * series, log - y * ratio)

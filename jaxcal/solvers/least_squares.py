@@ -1,0 +1,87 @@
+"""min over y in a box of half |fn(y, args)|^2, by any solver."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+
+class Solution(eqx.Module):
+    """Where a solver stopped. All fields are arrays, so a Solution passes through `jit` and `vmap`.
+
+    Attributes:
+        y: `[p]` the point.
+        residual: `[m]` fn there.
+        jacobian: `[m, p]` d fn / dy there.
+        cost: half the sum of squares.
+        gradient: the largest cosine between the residual and a free column of the Jacobian, 0 at a stationary point.
+        num_steps: evaluations of fn and its Jacobian after the first.
+        outcome: an `Outcome` as a number.
+        at_bound: `[p]` the bounds that the point presses against.
+    """
+
+    y: Float[Array, " p"]
+    residual: Float[Array, " m"]
+    jacobian: Float[Array, "m p"]
+    cost: Float[Array, ""]
+    gradient: Float[Array, ""]
+    num_steps: Int[Array, ""]
+    outcome: Int[Array, ""]
+    at_bound: Array
+
+
+class AbstractLeastSquaresSolver(eqx.Module):
+    """Settings of a solver, and the loop that uses them."""
+
+    @abstractmethod
+    def solve(
+        self,
+        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+        y0: Float[Array, " p"],
+        args: Any,
+        lower: Float[Array, " p"],
+        upper: Float[Array, " p"],
+    ) -> Solution:
+        """Minimise from `y0`, staying within the box."""
+
+
+def least_squares(
+    fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+    solver: AbstractLeastSquaresSolver,
+    y0: Float[Array, " p"],
+    args: Any = None,
+    *,
+    lower: Float[Array, " p"] | float | None = None,
+    upper: Float[Array, " p"] | float | None = None,
+) -> Solution:
+    """Minimise half the sum of squares of `fn(y, args)` over the box `lower <= y <= upper`.
+
+    Args:
+        fn: maps `[p]` to residuals `[m]`; differentiable by JAX.
+        solver: for instance `LevenbergMarquardt()`.
+        y0: `[p]` the start; moved into the box where it lies outside.
+        args: passed to `fn`; any pytree.
+        lower, upper: `[p]` or numbers; no bound where absent.
+
+    Returns:
+        A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
+        and `vmap`, and should be called inside `jit` where speed matters.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import jax.numpy as jnp
+        >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+        >>> rosenbrock = lambda y, _: jnp.stack([10 * (y[1] - y[0] ** 2), 1 - y[0]])
+        >>> solution = least_squares(rosenbrock, LevenbergMarquardt(), jnp.asarray([-1.2, 1.0]))
+        >>> [round(float(x), 6) for x in solution.y]
+        [1.0, 1.0]
+    """
+    y0 = jnp.asarray(y0)
+
+    def bound(value: Float[Array, " p"] | float | None, default: float) -> Float[Array, " p"]:
+        return jnp.broadcast_to(jnp.asarray(default if value is None else value, y0.dtype), y0.shape)
+
+    return solver.solve(fn, y0, args, bound(lower, -jnp.inf), bound(upper, jnp.inf))

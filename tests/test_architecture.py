@@ -1,0 +1,75 @@
+"""The rules of docs/architecture.md that a machine can check; the import layers are checked by `make lint`."""
+
+import ast
+import importlib.metadata
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import jaxcal
+
+ROOT = Path(__file__).resolve().parents[1]
+LIBRARY = sorted((ROOT / "jaxcal").rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+TEXTS = [
+    path
+    for folder in ("jaxcal", "tests", "benchmarks", "docs", "notebooks", ".ci")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.is_file() and "__pycache__" not in path.parts and path.suffix in {"", ".py", ".md", ".csv", ".toml"}
+] + [path for path in sorted(ROOT.iterdir()) if path.suffix in {".md", ".toml", ".cff", ".yaml"}]
+
+PUBLIC = {
+    name: value
+    for name, value in vars(jaxcal).items()
+    if not name.startswith("_") and callable(value) and (getattr(value, "__module__", "") or "").startswith("jaxcal.")
+}
+
+
+def imports(path: Path) -> set[str]:
+    """First part of every absolute import in a file, wherever in the file it stands."""
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and node.level == 0]
+    return {name.partition(".")[0] for name in names}
+
+
+def test_version_is_the_installed_one() -> None:
+    assert jaxcal.__version__ == importlib.metadata.version("jaxcal")
+
+
+def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
+    lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY}
+    assert {path: length for path, length in lengths.items() if length > 300} == {}
+
+
+def test_files_are_named_after_nouns() -> None:
+    vague = {"utils", "util", "helpers", "helper", "misc", "common"}
+    assert [path for path in LIBRARY if path.stem in vague] == []
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_public_name_has_an_example_that_runs(name: str) -> None:
+    assert ">>>" in (inspect.getdoc(PUBLIC[name]) or ""), f"jaxcal.{name} needs a docstring with an example"
+
+
+def test_only_the_command_line_switches_on_64_bit() -> None:
+    def switches(tree: ast.AST) -> bool:
+        calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call) and node.args]
+        firsts = [call.args[0] for call in calls if ast.unparse(call.func).endswith("config.update")]
+        return any(isinstance(first, ast.Constant) and first.value == "jax_enable_x64" for first in firsts)
+
+    sources = {path.relative_to(ROOT / "jaxcal").as_posix(): path.read_text(encoding="utf-8") for path in LIBRARY}
+    assert {name for name, source in sources.items() if switches(ast.parse(source))} <= {"cli.py"}
+
+
+def test_tests_import_no_peer_of_the_benchmarks() -> None:
+    peers = {"QuantLib", "foureng", "pyfeng", "benchmarks"}
+    assert {path.name: found for path in TESTS if (found := imports(path) & peers)} == {}
+
+
+def test_no_path_of_one_machine_is_written_down() -> None:
+    absolute = re.compile(r"(?<![\w./~-])/(?:work|home|root|Users|tmp|mnt|opt)/\w")
+    texts = [path for path in TEXTS if path != Path(__file__).resolve()]
+    assert [path for path in texts if absolute.search(path.read_text(encoding="utf-8"))] == []
