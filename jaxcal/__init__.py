@@ -1,0 +1,37 @@
+"""Calibrate option-pricing models to market quotes: quotes in, fitted parameters a user can trust out."""
+
+from importlib.metadata import version as _version
+
+from jaxcal._status import Outcome as Outcome
+from jaxcal._status import Status as Status
+from jaxcal.calibration.calibrate import calibrate as calibrate
+from jaxcal.calibration.fit import CalibrationError as CalibrationError
+from jaxcal.calibration.fit import Fit as Fit
+from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
+from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
+from jaxcal.calibration.residuals import PriceResidual as PriceResidual
+from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
+from jaxcal.market.black import black_price as black_price
+from jaxcal.market.cleaning import CleaningRules as CleaningRules
+from jaxcal.market.implied_vol import implied_vol as implied_vol
+from jaxcal.market.quote_report import QuoteReport as QuoteReport
+from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
+from jaxcal.market.quotes import QuoteError as QuoteError
+from jaxcal.market.quotes import read_quotes as read_quotes
+from jaxcal.market.surface import Surface as Surface
+from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
+from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
+from jaxcal.models.base import AbstractModel as AbstractModel
+from jaxcal.models.black_scholes import BlackScholes as BlackScholes
+from jaxcal.models.heston import Heston as Heston
+from jaxcal.models.parameters import Interval as Interval
+from jaxcal.pricing.cos import Cos as Cos
+from jaxcal.pricing.laguerre import Laguerre as Laguerre
+from jaxcal.pricing.saddle import Saddle as Saddle
+from jaxcal.pricing.vanilla import model_vol as model_vol
+from jaxcal.pricing.vanilla import price as price
+from jaxcal.solvers.least_squares import Solution as Solution
+from jaxcal.solvers.least_squares import least_squares as least_squares
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
+
+__version__ = _version("jaxcal")

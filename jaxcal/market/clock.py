@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Instants = NDArray[np.datetime64]  # microseconds, UTC; NaT where unknown
+Instants = np.ndarray  # datetime64[us], UTC; NaT where unknown
 
 NEW_YORK = "America/New_York"
 # Time of day, New York, at which a US option with this settlement stops: the opening or the close of its expiry date.
@@ -48,11 +48,12 @@ def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return _utc(column), np.zeros(len(column), bool)
-    if column.dtype.kind == "M":
+    if pd.api.types.is_datetime64_any_dtype(column):
         instants = _utc(column)
-        return instants, instants == instants.astype("datetime64[D]")
+        return instants, instants == instants.astype("datetime64[D]")  # NaT is not equal to itself
     texts = column.astype(str).str.strip()
-    return _utc(pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601")), texts.str.len().to_numpy() <= 10
+    instants = _utc(pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601"))
+    return instants, (texts.str.len() <= 10).to_numpy(bool) & ~np.isnat(instants)
 
 
 def settle_us(dates: Instants, settlement: str) -> Instants:

@@ -155,8 +155,7 @@ def _pairs(
     bounds = np.searchsorted(both["expiry"].to_numpy(), np.arange(size + 1))
     values = [both[name].to_numpy(float) for name in ("strike", "price", "price_put", "spread")]
     return [
-        (values[0][a:b], values[1][a:b], values[2][a:b], values[3][a:b])
-        for a, b in itertools.pairwise(bounds.tolist())
+        (values[0][a:b], values[1][a:b], values[2][a:b], values[3][a:b]) for a, b in itertools.pairwise(bounds.tolist())
     ]
 
 

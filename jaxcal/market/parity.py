@@ -150,4 +150,4 @@ def _robust_fit(
     residual = (y - design @ coefficients) / scale
     freedom = biweight.sum() - len(start)
     variance = float((biweight * residual**2).sum() / freedom) if freedom > 0.5 else 0.25
-    return coefficients, max(variance, _SMALLEST_NOISE**2) * np.linalg.inv(normal)
+    return np.asarray(coefficients, float), np.asarray(max(variance, _SMALLEST_NOISE**2) * np.linalg.inv(normal), float)

@@ -97,8 +97,8 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     faults = _Faults()
     numbers = {name: _numbers(quotes, name, faults) for name in _NUMBERS}
     given = numbers["iv"][np.isfinite(numbers["iv"])]
-    if given.size and (middle := float(np.median(given))) > PERCENT_VOL:
-        raise QuoteError(f"column iv: its median is {middle:g}, so it seems to be in percent: divide by 100")
+    if 2 * (given > PERCENT_VOL).sum() > given.size:
+        raise QuoteError(f"column iv: its median is {np.median(given):g}, so it seems to be in percent: divide by 100")
     faults.add(np.isnan(numbers["strike"]), Verdict.MISSING, lambda row: "strike is missing")
     side = _side(quotes, faults)
     american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
@@ -128,11 +128,11 @@ def _check_columns(quotes: pd.DataFrame) -> None:
     for name, remedy in (("expiry", "timestamps, or years"), ("strike", "numbers")):
         if name not in quotes:
             raise QuoteError(
-                f"column {name} is missing: add it ({remedy}), or read the file with read_quotes; columns found: {columns}"
+                f"column {name} is missing: add it ({remedy}), or use read_quotes on the file; columns found: {columns}"
             )
     if not values:
         raise QuoteError(f"no column has a value: add bid and ask, or price, or iv; columns found: {columns}")
-    if "option_type" not in quotes and "iv" not in values:
+    if "option_type" not in quotes and values != {"iv"}:
         raise QuoteError(
             f"column option_type is missing: add it (C or P); only a table of iv needs none; columns found: {columns}"
         )
@@ -173,7 +173,7 @@ def _side(quotes: pd.DataFrame, faults: _Faults) -> NDArray[np.int8]:
     if "option_type" not in quotes:
         return np.zeros(len(quotes), np.int8)
     column = quotes["option_type"]
-    side = column.astype(str).str.strip().str.lower().map(_SIDES).fillna(0).to_numpy(np.int8)
+    side = np.asarray(column.astype(str).str.strip().str.lower().map(_SIDES).fillna(0), np.int8)
     blank = _blank(column)
     if not side.any() and not blank.all():
         example = str(column[~blank].iloc[0])
@@ -215,13 +215,8 @@ def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -
 def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -> FloatColumn:
     """Time to expiry: a number is years, anything else a time."""
     column = quotes["expiry"]
-    is_time = column.dtype.kind == "M" or isinstance(column.dtype, pd.DatetimeTZDtype)
-    years = (
-        np.full(len(column), np.nan)
-        if is_time
-        else pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
-    )
-    if not is_time and (~np.isnan(years)).sum() >= 0.5 * (~_blank(column)).sum():
+    is_time = pd.api.types.is_datetime64_any_dtype(column)
+    if not is_time and 2 * pd.to_numeric(column, errors="coerce").notna().sum() >= (~_blank(column)).sum():
         years = _numbers(quotes, "expiry", faults)
         faults.add(np.isnan(years), Verdict.MISSING, lambda row: "expiry is missing")
         faults.add(
@@ -234,7 +229,6 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         raise QuoteError("column quote_time is missing: add the time of the quotes, or give expiry in years")
     expiry, bare = read_instants(column)
     _fault_times(column, np.isnat(expiry), "expiry", faults)
-    bare &= ~np.isnat(expiry)
     settlement = (
         quotes["settlement"].astype(str).str.strip().str.upper()
         if "settlement" in quotes
@@ -245,9 +239,10 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         expiry[rows] = settle_us(expiry[rows], name)
         bare &= ~rows
     faults.add(
-        bare, Verdict.UNREADABLE,
-        lambda row: f"expiry {expiry[row].astype('datetime64[D]')} is a bare date: add a settlement of AM or PM, or a time of day",
-    )  # fmt: skip
+        bare,
+        Verdict.UNREADABLE,
+        lambda row: f"expiry {str(expiry[row])[:10]} is a bare date: add a time of day, or a settlement of AM or PM",
+    )
     return years_between(quote_time, expiry)
 
 

@@ -1,6 +1,8 @@
 """Surface: the quotes of one underlying at one time, as padded arrays [E, K]."""
 
 import warnings
+from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from jaxcal.market.cleaning import CleaningRules
 from jaxcal.market.quote_columns import QuoteKey
@@ -18,6 +20,7 @@ from jaxcal.market.quotes import QuoteError
 from jaxcal.market.verdict import Verdict
 
 FloatColumn = NDArray[np.float64]
+Numbers = Array | np.ndarray | Sequence[Any] | float | int
 
 
 class Surface(eqx.Module):
@@ -95,13 +98,13 @@ class Surface(eqx.Module):
     @classmethod
     def from_vols(
         cls,
-        expiry: ArrayLike,
-        strike: ArrayLike,
-        vol: ArrayLike,
+        expiry: Numbers,
+        strike: Numbers,
+        vol: Numbers,
         *,
-        forward: ArrayLike,
-        discount: ArrayLike = 1.0,
-        weight: ArrayLike | None = None,
+        forward: Numbers,
+        discount: Numbers = 1.0,
+        weight: Numbers | None = None,
     ) -> "Surface":
         """Build a surface straight from arrays, without cleaning.
 

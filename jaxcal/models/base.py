@@ -49,12 +49,3 @@ class AbstractFourierModel(AbstractModel):
         Gaussian part; a model that knows a wider or a narrower cone defines this method.
         """
         return jnp.asarray(-0.4), jnp.asarray(0.4)
-
-
-def effective_variance(model: AbstractFourierModel, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """The total variance w of the Black model with the same E[exp(X / 2)], that is -8 ln phi(-i/2).
-
-    Shape of `t`; it is the natural scale of the integrand on the line Im z = -1/2 and equals sigma^2 t for Black-Scholes.
-    """
-    z = jnp.full(t.shape, -0.5j, dtype=jnp.result_type(t.dtype, jnp.complex64))
-    return -8.0 * jnp.real(model.log_cf(z, t))

@@ -28,8 +28,7 @@ def covered_call(k, t, parameters):
     """E[min(S, K)] / F."""
     v0, kappa, theta, sigma, rho = parameters
     cone = (-mp.pi / 2 - mp.asin(rho), mp.pi / 2 - mp.asin(rho))
-    wanted = mp.mpf(-0.35 if k > 0 else 0.35)
-    tilt = min(max(wanted, cone[0] + 0.3), cone[1] - 0.3)
+    tilt = max(mp.mpf(-0.35), cone[0] / 2) if k > 0 else min(mp.mpf(0.35), cone[1] / 2)
     b = mp.mpf(1) / 2
 
     def f(x):

@@ -1,0 +1,31 @@
+"""Array aliases and the one rule of dtypes: the result is as wide as the widest floating array that came in."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, dtypes
+from jax.typing import ArrayLike
+from jaxtyping import Bool, Float, Real
+
+RealLike = Real[ArrayLike, "*#quotes"]
+BoolLike = Bool[ArrayLike, "*#quotes"]
+FloatArray = Float[Array, "..."]
+
+
+def float_dtype(*values: ArrayLike) -> np.dtype[Any]:
+    """Widest floating dtype among the arrays; Python numbers and integers follow them, alone they are JAX's default."""
+    found = [
+        np.dtype(value.dtype)
+        for value in values
+        if isinstance(value, Array | np.ndarray | np.generic)
+        and jnp.issubdtype(value.dtype, jnp.floating)
+        and not getattr(value, "weak_type", False)
+    ]
+    return dtypes.canonicalize_dtype(np.result_type(*found) if found else np.dtype(float))
+
+
+def float_arrays(*values: ArrayLike) -> list[Array]:
+    """The values as JAX arrays of one floating dtype and one shape."""
+    dtype = float_dtype(*values)
+    return jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values))

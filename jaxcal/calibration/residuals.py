@@ -1,0 +1,98 @@
+"""Residuals: what a fit makes small, quote by quote."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from jaxcal.market.black import black_otm, black_vega
+from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.surface import Surface
+
+
+class MarketValues(eqx.Module):
+    """A surface in the terms that residuals need, computed once. Values are out of the money, in units of the forward."""
+
+    log_strike: Float[Array, "e k"]
+    ratio: Float[Array, "e k"]
+    expiry: Float[Array, "e 1"]
+    forward: Float[Array, "e 1"]
+    vol: Float[Array, "e k"]
+    value: Float[Array, "e k"]
+    vega: Float[Array, "e k"]
+    used: Bool[Array, "e k"]
+
+    @classmethod
+    def of(cls, surface: Surface) -> "MarketValues":
+        """From the volatilities of a surface."""
+        forward, expiry = surface.forward[:, None], surface.expiry[:, None]
+        ratio = surface.strike / forward
+        log_strike = jnp.log1p((surface.strike - forward) / forward)
+        value = black_otm(surface.vol, ratio, expiry, forward=1.0)
+        vega = black_vega(surface.vol, ratio, expiry, forward=1.0)
+        return cls(log_strike, ratio, expiry, forward, surface.vol, value, vega, surface.weight > 0)
+
+    def implied_vol(self, value: Float[Array, "e k"]) -> Float[Array, "e k"]:
+        """Implied volatilities of out-of-the-money model values."""
+        return implied_vol(value, self.ratio, self.expiry, forward=1.0, is_call=self.ratio >= 1.0)
+
+
+class AbstractResidual(eqx.Module):
+    """Model minus market for every quote."""
+
+    @abstractmethod
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        """From out-of-the-money model values in units of the forward. Padding may hold anything finite."""
+
+
+class ImpliedVolResidual(AbstractResidual):
+    """Model minus market implied volatility, decimal.
+
+    Below `floor`, ten times the error of the pricing grid, an implied volatility would be noise: there the residual
+    continues linearly in price, with the market's vega.
+
+    Args:
+        floor: out-of-the-money value, in units of the forward.
+
+    Example:
+        >>> ImpliedVolResidual().floor
+        1e-07
+    """
+
+    floor: Float[Array, ""] | float = 1e-7
+
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        floor = jnp.asarray(self.floor, value.dtype)
+        # a value at the bound of its option has no volatility: hold it inside
+        top = jnp.minimum(market.ratio, 1.0) * (1.0 - 1e-6)
+        inside = jnp.clip(value, jnp.minimum(floor, 0.5 * top), top)
+        vega = jnp.maximum(market.vega, float(jnp.finfo(value.dtype).tiny) ** 0.5)
+        return market.implied_vol(inside) - market.vol + (value - inside) / vega
+
+
+class VegaPriceResidual(AbstractResidual):
+    """Model minus market price over the market's Black vega: a volatility difference to first order.
+
+    Example:
+        >>> VegaPriceResidual()
+        VegaPriceResidual(floor=1e-07)
+    """
+
+    floor: Float[Array, ""] | float = 1e-7
+
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        # a quote without vega would be all noise: its price difference counts as if it had `floor` of it
+        return (value - market.value) / jnp.maximum(market.vega, jnp.asarray(self.floor, value.dtype))
+
+
+class PriceResidual(AbstractResidual):
+    """Model minus market undiscounted price, in the units of the forward.
+
+    Example:
+        >>> PriceResidual()
+        PriceResidual()
+    """
+
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        return (value - market.value) * market.forward

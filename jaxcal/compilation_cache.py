@@ -1,0 +1,56 @@
+"""The folder where compiled programs are kept, so that only the first process that needs one compiles it."""
+
+import os
+import sys
+import tempfile
+import warnings
+from os import PathLike
+from pathlib import Path
+
+import jax
+from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+
+def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | None:
+    """Keep every compiled program on disk for later processes (JAX's persistent compilation cache).
+
+    This changes settings of JAX for the whole process, so it is for the program to call, as the command line does; the
+    library itself never does. Call it early: what was compiled before is not kept.
+
+    Args:
+        path: the folder. If absent, a cache that JAX is set to already (`JAX_COMPILATION_CACHE_DIR`) is left as it is;
+            else the folder is `jaxcal/xla` in the user's cache folder.
+
+    Returns:
+        The folder, or None where it cannot be written to: then there is a warning and everything works without.
+
+    Example:
+        >>> from jaxcal.compilation_cache import enable_compilation_cache
+        >>> enable_compilation_cache() == enable_compilation_cache()
+        True
+    """
+    configured = jax.config.jax_compilation_cache_dir
+    if path is None and configured:
+        return Path(configured)
+    folder = Path(path).expanduser() if path is not None else _user_cache() / "jaxcal" / "xla"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        warnings.warn(f"compiled programs are not kept: cannot write to {folder} ({error.strerror})", stacklevel=2)
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    # A fit is dozens of small programs beside a few large ones, and together the small ones cost seconds.
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    reset_cache()  # JAX looks at the folder once, at its first compilation, which may be past
+    return folder
+
+
+def _user_cache() -> Path:
+    """The user's cache folder: `XDG_CACHE_HOME` if set, else the operating system's place for it."""
+    if chosen := os.environ.get("XDG_CACHE_HOME"):
+        return Path(chosen)
+    if sys.platform == "win32" and (local := os.environ.get("LOCALAPPDATA")):
+        return Path(local)
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")

@@ -1,0 +1,91 @@
+"""A FourierGrid from tilted Gauss-Laguerre quadrature with a Black control variate: few nodes, shared by all strikes."""
+
+from functools import lru_cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from jaxcal.market.black import black_otm
+from jaxcal.models.base import AbstractFourierModel
+from jaxcal.pricing.fourier import FourierGrid, fourier_grid
+from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+
+_TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
+_SCALE = 0.3  # of the abscissae, in units of 1 / (at-the-money total volatility)
+_MARGIN = 0.1  # radians kept from the edge of the model's cone of decay
+
+
+class Laguerre(AbstractPricer):
+    """`z = -i/2 + s x_j exp(+-i w)`: `num_nodes` Gauss-Laguerre abscissae x_j for strikes below the forward and as many
+    above, integrating the difference to Black's formula at the market's at-the-money volatility.
+
+    The line Im z = -1/2 and the control variate are those of L. Andersen and M. Lake, "Robust high-precision option pricing
+    by Fourier transforms" (2018). With 32 + 32 nodes the error is below 1e-8 F for the parameters of liquid markets and
+    below 1e-6 F for nearly all others; see benchmarks/grids.py. Right at -i/2 and for all strikes at once, it is the grid
+    of a calibration; far from the money and for |rho| near 1 use `Saddle`.
+
+    Args:
+        num_nodes: nodes on each of the two sides; None chooses 32, and up to 128 outside `jit`.
+
+    Example:
+        >>> Laguerre().sized().num_nodes
+        32
+    """
+
+    num_nodes: int | None = eqx.field(static=True, default=None)
+
+    def sized(self) -> "Laguerre":
+        return self if self.num_nodes else Laguerre(32)
+
+    def finer(self) -> "Laguerre | None":
+        nodes = self.sized().num_nodes or 32
+        return None if nodes > 64 else Laguerre(2 * nodes)
+
+    def tolerance(self, dtype: jnp.dtype) -> float:
+        return max(1e-8, 100.0 * float(jnp.finfo(dtype).eps))
+
+    def grid(
+        self,
+        model: AbstractFourierModel,
+        expiry: Float[Array, " e"],
+        log_strike: Float[Array, "e k"],
+        total_vol: Float[Array, " e"],
+    ) -> FourierGrid:
+        x, w = _laguerre(self.sized().num_nodes or 32)
+        x, w = jnp.asarray(x, expiry.dtype), jnp.asarray(w, expiry.dtype)
+        lower, upper = (jnp.asarray(angle, expiry.dtype) for angle in jax.lax.stop_gradient(model.decay_cone()))
+        tilt = jnp.stack([jnp.clip(_TILT, lower + _MARGIN, upper - _MARGIN), jnp.clip(-_TILT, lower + _MARGIN, upper - _MARGIN)])
+        turn = jax.lax.complex(jnp.cos(tilt), jnp.sin(tilt))
+        ray = (jnp.concatenate([turn[0] * x.astype(turn.dtype), turn[1] * x.astype(turn.dtype)]))[None, :]
+        dray = jnp.concatenate([turn[0] * w.astype(turn.dtype), turn[1] * w.astype(turn.dtype)])[None, :]
+        scale = (_SCALE / total_vol)[:, None].astype(turn.dtype)
+        z = -0.5j + scale * ray
+        # each strike uses the nodes of its own side only
+        side = jnp.repeat(jnp.asarray([False, True]), x.size)[None, None, :]
+        mine = side == (log_strike > 0)[:, :, None]
+        k = jax.lax.complex(log_strike, jnp.zeros_like(log_strike))[:, :, None]
+        kernel = jnp.exp(k * (1.0 - 1j * z)[:, None, :]) * (scale * dray / (z * (z + 1j)))[:, None, :] / jnp.pi
+        kernel = jnp.where(mine, kernel, 0.0)
+        variance = (total_vol**2)[:, None].astype(z.dtype)
+        control = jnp.exp(-0.5 * variance * (z * z + 1j * z))
+        offset = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0) + jnp.real(jnp.einsum("ekn,en->ek", kernel, control))
+        return fourier_grid(expiry, z, -kernel, offset)
+
+    def value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+        total_vol = jax.lax.stop_gradient(total_vol_of(model, expiry))
+        fine = self.grid(model, expiry, log_strike[:, None], total_vol).value(model)[:, 0]
+        coarse = Laguerre(max(1, (self.sized().num_nodes or 32) // 2)).grid(model, expiry, log_strike[:, None], total_vol)
+        return fine, jnp.abs(fine - coarse.value(model)[:, 0]) ** 1.25 + 16.0 * float(jnp.finfo(fine.dtype).eps)
+
+
+@lru_cache
+def _laguerre(num_nodes: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Abscissae, and weights times exp(x)."""
+    x, w = np.polynomial.laguerre.laggauss(num_nodes)
+    return x, w * np.exp(x)

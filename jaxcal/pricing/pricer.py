@@ -1,0 +1,49 @@
+"""What every way of pricing offers: a grid for a calibration, and values with a bound on their error."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcal.models.base import AbstractFourierModel
+from jaxcal.pricing.fourier import FourierGrid
+
+
+class AbstractPricer(eqx.Module):
+    """Settings of a Fourier method. Sizes are static: another size is another compiled program."""
+
+    @abstractmethod
+    def sized(self) -> "AbstractPricer":
+        """Itself with every automatic size replaced by the one used inside `jit`."""
+
+    @abstractmethod
+    def finer(self) -> "AbstractPricer | None":
+        """The next finer setting of the same method, or None at the finest."""
+
+    @abstractmethod
+    def tolerance(self, dtype: jnp.dtype) -> float:
+        """The error, in units of the forward, up to which a value is called right."""
+
+    @abstractmethod
+    def grid(
+        self,
+        model: AbstractFourierModel,
+        expiry: Float[Array, " e"],
+        log_strike: Float[Array, "e k"],
+        total_vol: Float[Array, " e"],
+    ) -> FourierGrid:
+        """A grid for `e` expiries (years) of `k` strikes ln(K / F), around the at-the-money total volatility `total_vol`
+        (volatility times square root of time), for `model` and models near it."""
+
+    @abstractmethod
+    def value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+        """Out-of-the-money values of single quotes, in units of the forward, and a bound on their errors."""
+
+
+def total_vol_of(model: AbstractFourierModel, expiry: Float[Array, " e"]) -> Float[Array, " e"]:
+    """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, near at the money for the others."""
+    z = jnp.full(expiry.shape, -0.5j, dtype=jnp.result_type(expiry.dtype, jnp.complex64))
+    return jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(z, expiry)), jnp.finfo(expiry.dtype).tiny))

@@ -1,0 +1,138 @@
+"""Prices and implied volatilities of European options under a model: the one entry."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcal._types import BoolLike, RealLike, float_dtype
+from jaxcal.market.implied_vol import implied_vol
+from jaxcal.models.base import AbstractFourierModel
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.saddle import Saddle
+
+_CHUNK = 4096  # quotes priced by one program outside jit, so that memory stays bounded
+
+
+def price(
+    model: AbstractFourierModel,
+    strike: RealLike,
+    expiry: RealLike,
+    *,
+    forward: RealLike,
+    discount: RealLike = 1.0,
+    is_call: BoolLike = True,
+    pricer: AbstractPricer | None = None,
+) -> Float[Array, "..."]:
+    """Prices of European options under `model`.
+
+    Args:
+        model: with scalar parameters; or with parameters of shape `[B]`, for a leading axis `B` of the result.
+        strike, expiry, forward, discount, is_call: numbers or arrays that broadcast; strike and forward in one unit, expiry
+            in years, discount the value today of one unit paid at expiry.
+        pricer: `Saddle()` by default, which is right to rounding and keeps the relative accuracy of far out-of-the-money
+            prices; `Cos()` and `Laguerre()` are the others.
+
+    Returns:
+        Discounted prices in the units of the forward. NaN where an input is not positive and finite (NaN included), and
+        where the grid cannot price to the pricer's tolerance (1e-10 of the forward by default): never a wrong number.
+        Outside `jit` a grid that does not reach it is refined first; inside, its size is the pricer's.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> model = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
+        >>> [round(float(p), 6) for p in jc.price(model, jnp.asarray([90.0, 110.0]), 0.5, forward=100.0)]
+        [12.262137, 1.755388]
+    """
+    dtype = _dtype(model, strike, expiry, forward, discount)
+    strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
+    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))
+    strike, expiry, forward, discount = (jnp.broadcast_to(x, shape) for x in (strike, expiry, forward, discount))
+    value = _otm_value(model, strike, expiry, forward, pricer or Saddle(), relative=False)
+    # parity from the out-of-the-money side
+    is_call = jnp.broadcast_to(jnp.asarray(is_call), shape)
+    gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.abs(forward - strike))
+    lead = (None,) * (value.ndim - len(shape))
+    discounted = discount[lead] * (value * forward[lead] + gain[lead])
+    return jnp.where((discount > 0)[lead] & jnp.isfinite(discount)[lead], discounted, jnp.nan)
+
+
+def model_vol(
+    model: AbstractFourierModel,
+    strike: RealLike,
+    expiry: RealLike,
+    *,
+    forward: RealLike,
+    pricer: AbstractPricer | None = None,
+) -> Float[Array, "..."]:
+    """Black implied volatilities of a model, decimal per square root of year.
+
+    Arguments as in `price`. NaN where the out-of-the-money value is not known to a millionth of itself, so that a far wing
+    never shows noise.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> round(float(jc.model_vol(jc.BlackScholes(0.2), 300.0, 0.1, forward=100.0)), 9)
+        0.2
+    """
+    dtype = _dtype(model, strike, expiry, forward)
+    strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
+    strike, expiry, forward = jnp.broadcast_arrays(strike, expiry, forward)
+    value = _otm_value(model, strike, expiry, forward, pricer or Saddle(), relative=True)
+    lead = (None,) * (value.ndim - strike.ndim)
+    is_call = jnp.broadcast_to((strike >= forward)[lead], value.shape)
+    return implied_vol(value, (strike / forward)[lead], expiry[lead], forward=1.0, is_call=is_call)
+
+
+def _dtype(model: AbstractFourierModel, *inputs: Any) -> Any:
+    return float_dtype(*jax.tree.leaves(model), *inputs)
+
+
+def _otm_value(
+    model: AbstractFourierModel, strike: Array, expiry: Array, forward: Array, pricer: AbstractPricer, relative: bool
+) -> Array:
+    """Undiscounted out-of-the-money value over forward; NaN where the error is not known to be small."""
+    model = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
+    valid = (strike > 0) & (expiry > 0) & (forward > 0) & jnp.isfinite(strike) & jnp.isfinite(expiry) & jnp.isfinite(forward)
+    strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
+    log_strike = jnp.log1p((strike - forward) / forward)
+
+    if any(leaf.ndim for leaf in jax.tree.leaves(model)):
+        size = max(leaf.shape[0] for leaf in jax.tree.leaves(model) if leaf.ndim)
+        batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size,)), model)
+        value = jax.vmap(lambda m: _within(pricer.sized(), m, expiry.ravel(), log_strike.ravel(), relative))(batch)
+        return jnp.where(valid, value.reshape(size, *strike.shape), jnp.nan)
+    if any(isinstance(x, jax.core.Tracer) for x in (*jax.tree.leaves(model), expiry, log_strike)):
+        value = _within(pricer.sized(), model, expiry.ravel(), log_strike.ravel(), relative)
+    else:
+        value = _refined(pricer, model, expiry.ravel(), log_strike.ravel(), relative)
+    return jnp.where(valid, value.reshape(strike.shape), jnp.nan)
+
+
+def _within(pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool) -> Array:
+    value, error = pricer.value(model, expiry, log_strike)
+    small = error <= (1e-6 * value if relative else pricer.tolerance(value.dtype))
+    return jnp.where(small, value, jnp.nan)
+
+
+_compiled = eqx.filter_jit(_within)
+
+
+def _refined(pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool) -> Array:
+    """Outside jit: in chunks padded to powers of two, on finer grids where a coarser one does not reach the tolerance."""
+    k, t = np.asarray(log_strike), np.asarray(expiry)
+    result = np.full(k.shape, np.nan, k.dtype)
+    method: AbstractPricer | None = pricer.sized()
+    automatic = method != pricer
+    missing = np.arange(k.size)
+    while method is not None and missing.size:
+        for part in np.split(missing, range(_CHUNK, missing.size, _CHUNK)):
+            padded = np.resize(part, max(8, 1 << (part.size - 1).bit_length()))
+            found = _compiled(method, model, jnp.asarray(t[padded]), jnp.asarray(k[padded]), relative)
+            result[part] = np.asarray(found)[: part.size]
+        missing = np.flatnonzero(np.isnan(result))
+        method = method.finer() if automatic else None
+    return jnp.asarray(result)

@@ -1,0 +1,225 @@
+"""Quotes made from a model: a noise-free surface, and a chain as an exchange of coin-settled options shows it."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from jaxcal.market.black import black_price
+from jaxcal.market.clock import DERIBIT_SETTLEMENT
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractFourierModel, effective_variance
+from jaxcal.models.heston import Heston
+from jaxcal.pricing.vanilla import model_vol
+
+Floats = NDArray[np.float64]
+
+# Near what Heston fits to recorded BTC chains give: volatility about 50 %, fast mean reversion, mild skew.
+_BTC = Heston(v0=0.22, kappa=6.0, theta=0.36, sigma=2.6, rho=-0.3)
+_WIDTH = 2.5  # standard deviations of the log-price from the forward to the last strike
+_STRIKES_EACH_SIDE = 24
+_FINE_TICK, _TICK, _FINE_BELOW = 0.0001, 0.0005, 0.005  # coin; Deribit's steps of BTC option prices
+
+
+def synthetic_surface(
+    model: AbstractFourierModel,
+    *,
+    expiry: ArrayLike = (7 / 365, 30 / 365, 91 / 365, 182 / 365, 1.0, 2.0),
+    moneyness: ArrayLike = (-2.0, -1.5, -1.0, -0.5, 0.0, 0.5, 1.0, 1.5),
+    forward: ArrayLike = 100.0,
+    discount: ArrayLike = 1.0,
+) -> Surface:
+    """A surface whose volatilities are exactly the model's: for tests, benchmarks and first steps.
+
+    Args:
+        model: the truth.
+        expiry: `[E]` years.
+        moneyness: `[K]` or `[E, K]`, ln(strike / forward) in standard deviations of the log-price.
+        forward: `[E]`, or one number.
+        discount: `[E]`, or one number.
+
+    Returns:
+        The surface. A quote whose value is too small to have a volatility is left out.
+
+    Raises:
+        QuoteError: the shapes do not fit, or a number is not positive and finite.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.models.black_scholes import BlackScholes
+        >>> from jaxcal.synthetic import synthetic_surface
+        >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.25, 1.0], moneyness=[-1.0, 0.0, 1.0])
+        >>> print(surface.strike[1, :3].round(2), surface.vol[1, :3].round(6))
+        [ 81.87 100.   122.14] [0.2 0.2 0.2]
+    """
+    years = np.atleast_1d(np.asarray(expiry, np.float64))
+    forwards = np.broadcast_to(np.asarray(forward, np.float64), years.shape)
+    strike = forwards[:, None] * np.exp(np.asarray(moneyness, np.float64) * _deviation(model, years)[:, None])
+    vol = _model_vol(model, strike, years[:, None], forwards[:, None])
+    return Surface.from_vols(years, strike, vol, forward=forwards, discount=discount)
+
+
+def synthetic_chain(
+    model: AbstractFourierModel = _BTC,
+    *,
+    seed: int = 0,
+    underlying: str = "BTC",
+    spot: float = 92_500.0,
+    quote_time: str | pd.Timestamp = "2026-03-11T14:30:00Z",
+    basis: float = 0.06,
+    half_spread: float = 0.005,
+    noise: float = 0.003,
+    missing: float = 0.08,
+) -> pd.DataFrame:
+    """An option chain as Deribit shows it, made from a model: coin prices, ticks, spreads, noise and missing sides.
+
+    Expiries are at 08:00 UTC: the next four days, five Fridays, three month ends and four quarter ends (last Fridays).
+    Strikes are round numbers up to 2.5 standard deviations from the forward, a call and a put at each. The same
+    arguments give the same table, to the last bit.
+
+    Args:
+        model: the truth. The default is a Heston model near those fitted to recorded BTC chains.
+        seed: of the random numbers; each part of the noise has its own, so that changing one setting changes nothing else.
+        underlying: name of the coin.
+        spot: price of the coin, positive; sets the units of strikes and forwards.
+        quote_time: time of the snapshot; without a zone it is UTC.
+        basis: mean rate, per year, at which the forwards lie above spot.
+        half_spread: half of the bid-ask spread at the money, one month from expiry, in volatility (decimal).
+        noise: standard deviation of the mid at the money, in volatility (decimal).
+        missing: share of quotes without a bid near the money; a fifth of it lack an ask; three times as many in the money.
+
+    Returns:
+        The tidy quote table, one row a quote, sorted by expiry, strike, call before put: `underlying`, `quote_time`,
+        `instrument_name`, `expiry` (timestamp), `strike`, `option_type`, `bid` and `ask` (coin, NaN where missing),
+        `bid_size`, `ask_size`, `mark` (coin) and `mark_iv` (decimal) of the model itself, `forward`, `spot`,
+        `open_interest`, `currency_of_price` ("coin"), `exercise` ("E").
+
+    Raises:
+        ValueError: a setting is negative, or `spot` is not positive.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.synthetic import synthetic_chain
+        >>> chain = synthetic_chain(seed=1)
+        >>> chain[["instrument_name", "bid", "ask"]].iloc[[0, -1]]
+    """
+    for name, value in (("half_spread", half_spread), ("noise", noise), ("missing", missing)):
+        if not value >= 0.0:
+            raise ValueError(f"{name} {value} must not be negative")
+    if not spot > 0.0:
+        raise ValueError(f"spot {spot} must be positive")
+    now = pd.Timestamp(quote_time)
+    now = now.tz_localize("UTC") if now.tzinfo is None else now.tz_convert("UTC")
+    rng = np.random.default_rng(seed)
+    expiries = _expiries(now)
+    years = ((expiries - now) / pd.Timedelta(days=365)).to_numpy(np.float64)
+    forward = np.round(spot * np.exp((basis + 0.01 * rng.standard_normal(years.size)) * years), 2)
+    deviation = _deviation(model, years)
+    strike = _strikes(forward, deviation)
+    priced_at = np.where(np.isnan(strike), forward[:, None], strike)
+    vol = np.where(np.isnan(strike), np.nan, _model_vol(model, priced_at, years[:, None], forward[:, None]))
+
+    shape = (*strike.shape, 2)  # from here [E, K, call and put]
+    is_call = np.broadcast_to([True, False], shape)
+    K, T, F, vol = strike[:, :, None], years[:, None, None], forward[:, None, None], vol[:, :, None]
+    x = np.log(K / F) / deviation[:, None, None]
+    in_money = is_call == (x < 0.0)
+    normal = dict(zip(("strike", "quote", "spread", "size", "interest"), rng.standard_normal((5, *shape)), strict=True))
+    uniform = dict(zip(("bid", "ask"), rng.random((2, *shape)), strict=True))
+
+    # Volatilities are quoted less tightly in the wings and for short options, where they move the price less.
+    looseness = (1.0 + 0.4 * x**2) * np.sqrt(0.5 + 0.5 * np.sqrt(30.0 / 365.0 / T))
+    # A call and a put of one strike err together, or nearly: 90 % of the deviation is common.
+    mid_vol = vol + noise * looseness * (0.9 * normal["strike"][:, :, :1] + np.sqrt(0.19) * normal["quote"])
+    half = half_spread * looseness * np.exp(0.3 * normal["spread"]) * np.where(in_money, 1.5, 1.0)
+    bid = _to_tick(_coin_price(mid_vol - half, K, T, F, is_call), np.floor)
+    ask = _to_tick(_coin_price(mid_vol + half, K, T, F, is_call), np.ceil)
+    lacking = missing * np.where(in_money, 3.0, 1.0) * (1.0 + 0.3 * x**2)
+    bid = np.where((uniform["bid"] < lacking) | (bid <= 0.0), np.nan, bid)
+    ask = np.where(uniform["ask"] < 0.2 * lacking, np.nan, ask)
+    size = np.maximum(np.round(np.exp(1.5 + normal["size"]), 1), 0.1)
+    interest = np.round(np.exp(4.0 - 0.3 * x**2 + 1.5 * normal["interest"]) * np.where(in_money, 0.2, 1.0), 1)
+
+    listed = np.isfinite(np.broadcast_to(vol, shape))
+
+    def column(values: np.ndarray) -> np.ndarray:
+        return np.broadcast_to(values, shape)[listed]
+
+    expiry = expiries[column(np.arange(years.size)[:, None, None])]
+    strikes, sides = column(K), np.where(column(is_call), "C", "P")
+    days = expiry.strftime("%d%b%y").str.upper().str.lstrip("0")
+    return pd.DataFrame(
+        {
+            "underlying": underlying,
+            "quote_time": now,
+            "instrument_name": [
+                f"{underlying}-{day}-{k:.12g}-{side}" for day, k, side in zip(days, strikes, sides, strict=True)
+            ],
+            "expiry": expiry,
+            "strike": strikes,
+            "option_type": sides,
+            "bid": column(bid),
+            "ask": column(ask),
+            "bid_size": column(np.where(np.isnan(bid), np.nan, size)),
+            "ask_size": column(np.where(np.isnan(ask), np.nan, size[:, ::-1])),
+            "mark": np.round(column(_coin_price(vol, K, T, F, is_call)), 6),
+            "mark_iv": np.round(column(vol), 6),
+            "forward": column(F),
+            "spot": spot,
+            "open_interest": column(interest),
+            "currency_of_price": "coin",
+            "exercise": "E",
+        }
+    )
+
+
+def _expiries(now: pd.Timestamp) -> pd.DatetimeIndex:
+    """Days, Fridays, last Fridays of months and of quarters after `now`, at the settlement time."""
+    first = (now - DERIBIT_SETTLEMENT).normalize() + pd.Timedelta(days=1) + DERIBIT_SETTLEMENT
+    month_ends = pd.date_range(first, periods=13, freq=pd.offsets.LastWeekOfMonth(weekday=4))
+    quarter_ends = month_ends[month_ends.month % 3 == 0]
+    days, fridays = pd.date_range(first, periods=4, freq="D"), pd.date_range(first, periods=5, freq="W-FRI")
+    return days.union(fridays).union(month_ends[:3]).union(quarter_ends[:4])
+
+
+def _strikes(forward: Floats, deviation: Floats) -> Floats:
+    """`[E, K]` multiples of 1, 2 or 5 times a power of ten around each forward, about a quarter of a deviation apart.
+
+    NaN beyond the listed width; every line is long enough for it.
+    """
+    target = 0.25 * deviation * forward
+    power = 10.0 ** np.floor(np.log10(target))
+    step = power * np.array([1.0, 2.0, 5.0])[np.searchsorted([2.0, 5.0], target / power, side="right")]
+    steps = np.arange(-_STRIKES_EACH_SIDE, _STRIKES_EACH_SIDE + 1)
+    strike = step[:, None] * (np.round(forward / step)[:, None] + steps)
+    distance = np.abs(np.log(np.maximum(strike, 1e-12) / forward[:, None]))
+    return np.where(distance <= _WIDTH * deviation[:, None], strike, np.nan)
+
+
+def _coin_price(vol: Floats, strike: Floats, years: Floats, forward: Floats, is_call: NDArray[np.bool_]) -> Floats:
+    """Price of an inverse option in coin: Black's price over the forward. NaN strikes give NaN."""
+    price = black_price(np.maximum(vol, 0.01), strike, years, forward=forward, is_call=is_call)
+    return np.asarray(price, np.float64) / forward
+
+
+def _to_tick(price: Floats, rounding: np.ufunc) -> Floats:
+    """Round to the exchange's price steps: down for a bid, up for an ask."""
+    tick = np.where(price < _FINE_BELOW, _FINE_TICK, _TICK)
+    # a price that is on a step up to rounding errors stays there; then the shortest decimal number of it
+    return np.round(tick * rounding(np.round(price / tick, 6)), 4)
+
+
+@eqx.filter_jit
+def _total_variance(model: AbstractFourierModel, years: jax.Array) -> jax.Array:
+    return effective_variance(model, years)
+
+
+def _deviation(model: AbstractFourierModel, years: Floats) -> Floats:
+    """Standard deviation of the log-price, about."""
+    return np.sqrt(np.asarray(_total_variance(model, jnp.asarray(years)), np.float64))
+
+
+def _model_vol(model: AbstractFourierModel, strike: Floats, years: Floats, forward: Floats) -> Floats:
+    return np.asarray(model_vol(model, strike, years, forward=forward), np.float64)
