@@ -47,7 +47,7 @@ def description() -> dict[str, str]:
     """All of it, as the lines above a table; the load shows whether something else was running."""
     return {
         "machine": processor(),
-        "load before the run": f"{os.getloadavg()[0]:.2f}",
+        "load of the machine before the run": f"{os.getloadavg()[0]:.2f}",
         "system": f"{platform.system()} {platform.release()}",
         "versions": versions(),
         "commit": commit(),

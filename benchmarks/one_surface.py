@@ -8,7 +8,7 @@ import argparse
 import csv
 import tempfile
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
 from rich.console import Console
 from rich.table import Table
@@ -78,6 +78,15 @@ def row(name: str, work: Work, timings: dict[str, Timing], cold: dict[str, tuple
     )
 
 
+def spread(timings: dict[str, Timing]) -> str:
+    """First and third quartile of the wall times of each runner, in milliseconds, and how many fits were timed."""
+    parts = []
+    for name, timing in timings.items():
+        low, _, high = quantiles([1e3 * second for second in timing.wall], n=4) if len(timing.wall) > 1 else [0.0] * 3
+        parts.append(f"{name} {low:.3g} to {high:.3g} ({len(timing.wall)} fits)")
+    return "; ".join(parts)
+
+
 def markdown(rows: list[dict[str, str]]) -> str:
     """The rows as a Markdown table."""
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + " --- |" * len(COLUMNS)]
@@ -113,8 +122,7 @@ def run(names: list[str], rounds: int, cold_repeats: int, out: Path, console: Co
         timings = take_turns(fits, rounds, console.print)
         rows = [row(name, work, timings, cold if number == 0 else {}) for name in fits]
         show(console, work.name, rows)
-        counts = ", ".join(f"{name} {len(timings[name].wall)}" for name in fits)
-        text += ["", f"## {work.name}", "", markdown(rows), "", f"Fits timed: {counts}."]
+        text += ["", f"## {work.name}", "", markdown(rows), "", f"Wall ms, quartiles: {spread(timings)}."]
         text += [f"Skipped: {name} ({reason})." for name, reason in missing.items()]
         lines += [{"surface": work.name, **r} for r in rows]
     if cold:

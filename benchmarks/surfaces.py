@@ -35,10 +35,10 @@ def synthetic_work() -> Work:
 
 
 def dax_work() -> Work:
-    """8 expiries x 13 strikes with the maturities and forwards of `jaxcal.published.dax_quotes`."""
+    """8 expiries x 13 strikes with maturities and forwards by QuantLib's convention for this table."""
     from jaxcal.published import dax_quotes
 
-    quotes = dax_quotes().sort_values(["expiry", "strike"])
+    quotes = dax_quotes("quantlib").sort_values(["expiry", "strike"])
     expiry = np.unique(quotes["expiry"].to_numpy(np.float64))
     forward = quotes.groupby("expiry")["forward"].first().to_numpy(np.float64)
     zero_rate = np.log(forward / DAX_SPOT) / expiry  # no dividends in this convention

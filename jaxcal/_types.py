@@ -6,11 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, dtypes
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Float, Real
+from jaxtyping import Bool, Real
 
+# One number a quote, or anything that broadcasts to it.
 RealLike = Real[ArrayLike, "*#quotes"]
 BoolLike = Bool[ArrayLike, "*#quotes"]
-FloatArray = Float[Array, "..."]
 
 
 def float_dtype(*values: ArrayLike) -> np.dtype[Any]:
@@ -22,10 +22,10 @@ def float_dtype(*values: ArrayLike) -> np.dtype[Any]:
         and jnp.issubdtype(value.dtype, jnp.floating)
         and not getattr(value, "weak_type", False)
     ]
-    return dtypes.canonicalize_dtype(np.result_type(*found) if found else np.dtype(float))
+    return np.dtype(dtypes.canonicalize_dtype(np.result_type(*found) if found else np.dtype(float)))
 
 
 def float_arrays(*values: ArrayLike) -> list[Array]:
-    """The values as JAX arrays of one floating dtype and one shape."""
+    """The values as JAX arrays of one floating dtype, each in its own shape."""
     dtype = float_dtype(*values)
-    return jnp.broadcast_arrays(*(jnp.asarray(value, dtype) for value in values))
+    return [jnp.asarray(value, dtype) for value in values]

@@ -32,12 +32,12 @@ def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | 
     configured = jax.config.jax_compilation_cache_dir
     if path is None and configured:
         return Path(configured)
-    folder = Path(path).expanduser() if path is not None else _user_cache() / "jaxcal" / "xla"
     try:
+        folder = Path(path).expanduser() if path is not None else _user_cache() / "jaxcal" / "xla"
         folder.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        warnings.warn(f"compiled programs are not kept: cannot write to {folder} ({error.strerror})", stacklevel=2)
+    except (OSError, RuntimeError) as error:  # the latter from a user without a home folder
+        warnings.warn(f"compiled programs are not kept: their folder cannot be written to ({error})", stacklevel=2)
         return None
     jax.config.update("jax_compilation_cache_dir", str(folder))
     # A fit is dozens of small programs beside a few large ones, and together the small ones cost seconds.

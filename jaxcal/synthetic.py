@@ -1,7 +1,6 @@
 """Quotes made from a model: a noise-free surface, and a chain as an exchange of coin-settled options shows it."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -10,16 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 from jaxcal.market.black import black_price
 from jaxcal.market.clock import DERIBIT_SETTLEMENT
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractFourierModel, effective_variance
+from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.heston import Heston
+from jaxcal.pricing.pricer import total_vol_of
 from jaxcal.pricing.vanilla import model_vol
 
 Floats = NDArray[np.float64]
 
 # Near what Heston fits to recorded BTC chains give: volatility about 50 %, fast mean reversion, mild skew.
-_BTC = Heston(v0=0.22, kappa=6.0, theta=0.36, sigma=2.6, rho=-0.3)
+BTC_MODEL = Heston(v0=0.22, kappa=6.0, theta=0.36, sigma=2.6, rho=-0.3)
 _WIDTH = 2.5  # standard deviations of the log-price from the forward to the last strike
-_STRIKES_EACH_SIDE = 24
 _FINE_TICK, _TICK, _FINE_BELOW = 0.0001, 0.0005, 0.005  # coin; Deribit's steps of BTC option prices
 
 
@@ -58,20 +57,20 @@ def synthetic_surface(
     forwards = np.broadcast_to(np.asarray(forward, np.float64), years.shape)
     strike = forwards[:, None] * np.exp(np.asarray(moneyness, np.float64) * _deviation(model, years)[:, None])
     vol = _model_vol(model, strike, years[:, None], forwards[:, None])
-    return Surface.from_vols(years, strike, vol, forward=forwards, discount=discount)
+    return Surface.from_vols(years, strike, vol, forward=forwards, discount=np.asarray(discount, np.float64))
 
 
 def synthetic_chain(
-    model: AbstractFourierModel = _BTC,
+    model: AbstractFourierModel = BTC_MODEL,
     *,
     seed: int = 0,
     underlying: str = "BTC",
     spot: float = 92_500.0,
     quote_time: str | pd.Timestamp = "2026-03-11T14:30:00Z",
     basis: float = 0.06,
-    half_spread: float = 0.005,
-    noise: float = 0.003,
-    missing: float = 0.08,
+    half_spread: float = 0.0015,
+    noise: float = 0.002,
+    missing: float = 0.05,
 ) -> pd.DataFrame:
     """An option chain as Deribit shows it, made from a model: coin prices, ticks, spreads, noise and missing sides.
 
@@ -80,15 +79,16 @@ def synthetic_chain(
     arguments give the same table, to the last bit.
 
     Args:
-        model: the truth. The default is a Heston model near those fitted to recorded BTC chains.
-        seed: of the random numbers; each part of the noise has its own, so that changing one setting changes nothing else.
+        model: the truth. The default, `BTC_MODEL`, is a Heston model near those that recorded BTC chains give.
+        seed: of the random numbers; `half_spread`, `noise` and `missing` scale them and do not reshuffle them.
         underlying: name of the coin.
         spot: price of the coin, positive; sets the units of strikes and forwards.
         quote_time: time of the snapshot; without a zone it is UTC.
         basis: mean rate, per year, at which the forwards lie above spot.
         half_spread: half of the bid-ask spread at the money, one month from expiry, in volatility (decimal).
         noise: standard deviation of the mid at the money, in volatility (decimal).
-        missing: share of quotes without a bid near the money; a fifth of it lack an ask; three times as many in the money.
+        missing: share of quotes without a bid, near the money; a fifth of it have no ask, and in the money it is three
+            times as many.
 
     Returns:
         The tidy quote table, one row a quote, sorted by expiry, strike, call before put: `underlying`, `quote_time`,
@@ -117,14 +117,14 @@ def synthetic_chain(
     years = ((expiries - now) / pd.Timedelta(days=365)).to_numpy(np.float64)
     forward = np.round(spot * np.exp((basis + 0.01 * rng.standard_normal(years.size)) * years), 2)
     deviation = _deviation(model, years)
-    strike = _strikes(forward, deviation)
-    priced_at = np.where(np.isnan(strike), forward[:, None], strike)
-    vol = np.where(np.isnan(strike), np.nan, _model_vol(model, priced_at, years[:, None], forward[:, None]))
+    line, strike = _contracts(forward, deviation)
+    vol = _model_vol(model, strike, years[line], forward[line])
+    line, strike, vol = line[~np.isnan(vol)], strike[~np.isnan(vol)], vol[~np.isnan(vol)]
 
-    shape = (*strike.shape, 2)  # from here [E, K, call and put]
+    shape = (strike.size, 2)  # from here a column of calls and one of puts
     is_call = np.broadcast_to([True, False], shape)
-    K, T, F, vol = strike[:, :, None], years[:, None, None], forward[:, None, None], vol[:, :, None]
-    x = np.log(K / F) / deviation[:, None, None]
+    K, T, F, vol, width = (v[:, None] for v in (strike, years[line], forward[line], vol, deviation[line]))
+    x = np.log(K / F) / width
     in_money = is_call == (x < 0.0)
     normal = dict(zip(("strike", "quote", "spread", "size", "interest"), rng.standard_normal((5, *shape)), strict=True))
     uniform = dict(zip(("bid", "ask"), rng.random((2, *shape)), strict=True))
@@ -132,7 +132,7 @@ def synthetic_chain(
     # Volatilities are quoted less tightly in the wings and for short options, where they move the price less.
     looseness = (1.0 + 0.4 * x**2) * np.sqrt(0.5 + 0.5 * np.sqrt(30.0 / 365.0 / T))
     # A call and a put of one strike err together, or nearly: 90 % of the deviation is common.
-    mid_vol = vol + noise * looseness * (0.9 * normal["strike"][:, :, :1] + np.sqrt(0.19) * normal["quote"])
+    mid_vol = vol + noise * looseness * (0.9 * normal["strike"][:, :1] + np.sqrt(0.19) * normal["quote"])
     half = half_spread * looseness * np.exp(0.3 * normal["spread"]) * np.where(in_money, 1.5, 1.0)
     bid = _to_tick(_coin_price(mid_vol - half, K, T, F, is_call), np.floor)
     ask = _to_tick(_coin_price(mid_vol + half, K, T, F, is_call), np.ceil)
@@ -142,13 +142,10 @@ def synthetic_chain(
     size = np.maximum(np.round(np.exp(1.5 + normal["size"]), 1), 0.1)
     interest = np.round(np.exp(4.0 - 0.3 * x**2 + 1.5 * normal["interest"]) * np.where(in_money, 0.2, 1.0), 1)
 
-    listed = np.isfinite(np.broadcast_to(vol, shape))
-
     def column(values: np.ndarray) -> np.ndarray:
-        return np.broadcast_to(values, shape)[listed]
+        return np.broadcast_to(values, shape).ravel()
 
-    expiry = expiries[column(np.arange(years.size)[:, None, None])]
-    strikes, sides = column(K), np.where(column(is_call), "C", "P")
+    expiry, strikes, sides = expiries[column(line[:, None])], column(K), np.where(column(is_call), "C", "P")
     days = expiry.strftime("%d%b%y").str.upper().str.lstrip("0")
     return pd.DataFrame(
         {
@@ -184,23 +181,23 @@ def _expiries(now: pd.Timestamp) -> pd.DatetimeIndex:
     return days.union(fridays).union(month_ends[:3]).union(quarter_ends[:4])
 
 
-def _strikes(forward: Floats, deviation: Floats) -> Floats:
-    """`[E, K]` multiples of 1, 2 or 5 times a power of ten around each forward, about a quarter of a deviation apart.
-
-    NaN beyond the listed width; every line is long enough for it.
+def _contracts(forward: Floats, deviation: Floats) -> tuple[NDArray[np.int64], Floats]:
+    """Position of the expiry, and strike, of every contract: multiples of 1, 2 or 5 times a power of ten around each
+    forward, about a fifth of a deviation apart.
     """
-    target = 0.25 * deviation * forward
+    target = 0.2 * deviation * forward
     power = 10.0 ** np.floor(np.log10(target))
-    step = power * np.array([1.0, 2.0, 5.0])[np.searchsorted([2.0, 5.0], target / power, side="right")]
-    steps = np.arange(-_STRIKES_EACH_SIDE, _STRIKES_EACH_SIDE + 1)
-    strike = step[:, None] * (np.round(forward / step)[:, None] + steps)
-    distance = np.abs(np.log(np.maximum(strike, 1e-12) / forward[:, None]))
-    return np.where(distance <= _WIDTH * deviation[:, None], strike, np.nan)
+    steps = power * np.array([1.0, 2.0, 5.0, 10.0])[np.searchsorted(np.sqrt([2.0, 10.0, 50.0]), target / power)]
+    first = np.ceil(forward * np.exp(-_WIDTH * deviation) / steps)
+    last = np.floor(forward * np.exp(_WIDTH * deviation) / steps)
+    strikes = [step * np.arange(a, b + 1) for step, a, b in zip(steps, first, last, strict=True)]
+    return np.repeat(np.arange(forward.size), [len(k) for k in strikes]), np.concatenate(strikes)
 
 
 def _coin_price(vol: Floats, strike: Floats, years: Floats, forward: Floats, is_call: NDArray[np.bool_]) -> Floats:
     """Price of an inverse option in coin: Black's price over the forward. NaN strikes give NaN."""
-    price = black_price(np.maximum(vol, 0.01), strike, years, forward=forward, is_call=is_call)
+    vols = np.broadcast_to(np.maximum(vol, 0.01), is_call.shape)
+    price = black_price(vols, strike, years, forward=forward, is_call=is_call)
     return np.asarray(price, np.float64) / forward
 
 
@@ -211,14 +208,12 @@ def _to_tick(price: Floats, rounding: np.ufunc) -> Floats:
     return np.round(tick * rounding(np.round(price / tick, 6)), 4)
 
 
-@eqx.filter_jit
-def _total_variance(model: AbstractFourierModel, years: jax.Array) -> jax.Array:
-    return effective_variance(model, years)
+_total_vol = eqx.filter_jit(total_vol_of)
 
 
 def _deviation(model: AbstractFourierModel, years: Floats) -> Floats:
     """Standard deviation of the log-price, about."""
-    return np.sqrt(np.asarray(_total_variance(model, jnp.asarray(years)), np.float64))
+    return np.asarray(_total_vol(model, jnp.asarray(years)), np.float64)
 
 
 def _model_vol(model: AbstractFourierModel, strike: Floats, years: Floats, forward: Floats) -> Floats:

@@ -2,28 +2,30 @@
 
 import jax
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
 from benchmarks.peers import Fit, Outcome
-from benchmarks.peers.residual import residual_of
+from benchmarks.peers.residual import parameters, problem, residual
 from benchmarks.work import Work
+
+VALUE = jax.jit(residual)
+JACOBIAN = jax.jit(jax.jacfwd(residual))
 
 
 def prepare(work: Work) -> Fit:
-    """One fit; residuals and their forward-mode Jacobian are compiled functions, the loop is scipy's in Python."""
-    residual, start, natural = residual_of(work)
-    value, jacobian = jax.jit(residual), jax.jit(jax.jacfwd(residual))
+    """One fit; residuals and their Jacobian are compiled functions, the loop is scipy's."""
+    built, start = problem(work)
+
+    def value(y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(VALUE(y, built))
+
+    def jacobian(y: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(JACOBIAN(y, built))
 
     def fit() -> Outcome:
-        result = least_squares(
-            lambda y: np.asarray(value(y)),
-            np.asarray(start),
-            jac=lambda y: np.asarray(jacobian(y)),
-            method="lm",
-            xtol=1e-8,
-            ftol=1e-8,
-            gtol=1e-8,
-        )
-        return Outcome(natural(result.x), int(result.nfev), "evaluations")
+        tolerances = {"xtol": 1e-8, "ftol": 1e-8, "gtol": 1e-8}
+        result = least_squares(value, np.asarray(start), jac=jacobian, method="lm", **tolerances)  # pyright: ignore[reportArgumentType]
+        return Outcome(parameters(result.x), int(result.nfev), "evaluations")
 
     return fit

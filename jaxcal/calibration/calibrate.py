@@ -1,7 +1,7 @@
 """calibrate: one model to one surface."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import TypeVar
@@ -88,22 +88,26 @@ def calibrate(
     if isinstance(model, type):
         start = _start(template, surface)
     else:
-        start = jax.tree.map(lambda leaf: jnp.asarray(leaf, surface.vol.dtype), model)
+        start = jax.tree.map(lambda leaf: np.asarray(leaf, surface.vol.dtype), model)
 
     method = (pricer or Laguerre()).sized()
     fit, moved = _fit(names, start, surface, weight, residual, solver, method, method.finer() or Saddle(), limits)
-    steps = fit.num_steps
-    for _ in range(_REBUILDS):
-        if not moved:
-            break
-        again = Saddle().sized()
-        fit, moved = _fit(names, fit.model, surface, weight, residual, solver, again, again, limits)
-        steps += fit.num_steps
-    outcome = jnp.asarray(Outcome.UNRESOLVED, fit.outcome.dtype) if moved and fit.converged else fit.outcome
-    fit = eqx.tree_at(lambda f: (f.num_steps, f.outcome), fit, (steps, outcome))
+    if moved:
+        fit = _refit(fit, partial(_fit, names, surface=surface, weight=weight, residual=residual, solver=solver, limits=limits))
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
+
+
+def _refit(fit: Fit[Model], run: Callable[..., tuple[Fit[Model], Bool[Array, ""]]]) -> Fit[Model]:
+    """Continue a fit on grids built at its solution, until building another no longer moves the prices."""
+    steps, moved = fit.num_steps, True
+    for _ in range(_REBUILDS):
+        if moved:
+            fit, moved = run(fit.model, method=Saddle(), check=Saddle())
+            steps = steps + fit.num_steps
+    outcome = jnp.where(moved & (fit.outcome == Outcome.CONVERGED), Outcome.UNRESOLVED, fit.outcome)
+    return eqx.tree_at(lambda f: (f.num_steps, f.outcome), fit, (steps, outcome.astype(fit.outcome.dtype)))
 
 
 _start = jax.jit(start_from, static_argnums=0)
@@ -119,7 +123,7 @@ def _fit(
     solver: AbstractLeastSquaresSolver,
     method: AbstractPricer,
     check: AbstractPricer,
-    limits: tuple[Float[Array, " p"], Float[Array, " p"]],
+    limits: tuple[Float[ArrayLike, " p"], Float[ArrayLike, " p"]],
 ) -> tuple[Fit[Model], Bool[Array, ""]]:
     """Fit on the grid of `method` around `start`; price the solution on that of `check` and say whether that moves it."""
     problem = problem_of(start, names, surface, weight, residual, method)

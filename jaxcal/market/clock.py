@@ -66,8 +66,8 @@ def settle_us(dates: Instants, settlement: str) -> Instants:
         ['2026-01-16T21' '2026-07-17T20']
     """
     unique, inverse = np.unique(dates, return_inverse=True)
-    local = pd.Series(unique).dt.normalize() + US_SETTLEMENT[settlement]
-    return _utc(local.dt.tz_localize(NEW_YORK))[inverse]
+    local = pd.DatetimeIndex(unique).normalize() + US_SETTLEMENT[settlement]
+    return _utc(local.tz_localize(NEW_YORK).to_series())[inverse]
 
 
 def first_of_poll(

@@ -30,7 +30,7 @@ class ExpiryForwards:
         discount: `[s]`.
         forward_source: `[s]` `"given"`, `"parity"`, `"spot"` or `""`.
         discount_source: `[s]` `"given"`, `"rate"`, `"parity"`, `"coin"` (it is 1) or `""` (taken as 1).
-        forward_error: `[s]` standard error of a forward from parity, else NaN.
+        forward_error: `[s]` standard error of a forward from parity, else NaN (see `ParityFit`).
         discount_error: `[s]` standard error of a discount from parity, else NaN.
         num_pairs: `[s]` pairs of a call and a put that parity looked at.
     """

@@ -1,12 +1,13 @@
 """Black implied volatility: the inverse of `black_price`, without a search.
 
 P. Jaeckel, "Let's Be Rational", Wilmott 75 (2015): a closed-form start good to some per cent, then a fixed number of
-Householder steps on the logarithm of the out-of-the-money value, or, where that is more than half of its upper bound,
-of the distance to the bound. Both are nearly linear in what is sought, and both are formed from the price without
-loss: in-the-money quotes lose their intrinsic value first, in compensated arithmetic.
+Householder steps on the logarithm of the out-of-the-money value or, where that is too near its upper bound, of the
+distance to the bound. Both logarithms are smooth and nearly linear where they are used, and both quantities are formed
+from the price without loss: in-the-money quotes give up their intrinsic value first, in compensated arithmetic. The
+closed form here is not the paper's: it needs one logarithm and no value of Black's formula.
 """
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,10 +15,11 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from jaxcal._types import BoolLike, RealLike, float_arrays
-from jaxcal.market.black import _price, _vega, otm_core
+from jaxcal.market.black import black_price, black_vega, otm_ratio
+from jaxcal.market.normal import ROOT_TWO_PI
 
-_STEPS = 2
-_ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
+# From a start within 4 per cent one step reaches 1e-6, two reach 1e-15, for any strike and any price above 1e-300.
+STEPS = 2
 
 
 def implied_vol(
@@ -32,8 +34,8 @@ def implied_vol(
     """Volatility at which `black_price` gives `price` (Jaeckel 2015).
 
     All arguments broadcast. `price` is what one pays today, in the units of `forward` and `strike`; `expiry` in years;
-    the result is a decimal per square root of year. float64 input is inverted to about 1e-15 relative, at any strike
-    and for prices down to 1e-300 of the forward.
+    the result is a decimal per square root of year. An undiscounted float64 price, taken as exact, is inverted to
+    about 1e-15 relative, in or out of the money, at any strike, down to prices of 1e-300 of the forward.
 
     The result is 0 where the price is exactly the discounted intrinsic value, and NaN where there is no volatility:
     a price below intrinsic value, at or above the upper bound (the discounted forward for a call, strike for a put),
@@ -44,77 +46,79 @@ def implied_vol(
 
     >>> import jax.numpy as jnp
     >>> from jaxcal.market.implied_vol import implied_vol
-    >>> print(f"{implied_vol(2.2101541436, 110.0, 0.5, forward=100.0, discount=0.99):.10f}")
+    >>> print(f"{implied_vol(2.1891339692, 110.0, 0.5, forward=100.0, discount=0.99):.10f}")
     0.2000000000
-    >>> implied_vol(jnp.array([10.0, 9.0]), 90.0, 0.5, forward=100.0)
-    Array([ 0., nan], dtype=float64)
+    >>> print(implied_vol(jnp.array([10.0, 9.0]), 90.0, 0.5, forward=100.0))
+    [ 0. nan]
     """
-    price, strike, expiry, forward, discount = float_arrays(price, strike, expiry, forward, discount)
-    is_call = jnp.broadcast_to(is_call, price.shape)
-    return _implied_vol(price, strike, expiry, forward, discount, is_call)
+    arrays = float_arrays(price, strike, expiry, forward, discount)
+    return _implied_vol(*arrays, jnp.asarray(is_call, bool))
 
 
 def _start(value: Array, room: Array, distance: Array, root_ratio: Array) -> Array:
-    """Total volatility to within 12 per cent, from the value and its room to the upper bound, both over min(F, K).
+    """Total volatility to within 4 per cent, from the value and its room to the upper bound, both over min(F, K).
 
     Up to half the bound: the Bachelier formula at the same value, N(a) / a = value / distance, is inverted for a, the
     distance in standard deviations, by a rational function with the right limits at both ends (0.8 per cent); Black's
     a solves a^2 + theta t^2 = A for Bachelier's A = a^2, where t = s / 2 and the weight theta goes from A / 3 to 1.
-    Above: room = Phi(-d) (1 + R) with R = m(sqrt(d^2 + 2k)) / m(d), taken at d = 0; then d is a normal quantile
-    (M. Abramowitz and I. Stegun, eq. 26.2.22) and s = d + sqrt(d^2 + 2k).
+    Above it: room = Phi(-d) (1 + R) with R = m(sqrt(d^2 + 2k)) / m(d), which is near 1 / sqrt(1 + 1.4 k) wherever it
+    matters; d is a normal quantile (M. Abramowitz and I. Stegun, eq. 26.2.22) and s = d + sqrt(d^2 + 2k). Strikes more
+    than exp(12) away, and values near half the bound at more than exp(4.4), where s depends on A like a square root,
+    take this way from below: value = Phi(-|d|) (1 - R), with R near 1 / sqrt(1 + 3.8 k).
     """
     high = value > room
+    by_quantile = high | (distance > 12.0) | (distance * value > 2.2)
     scaled = value * root_ratio
     distance_low = jnp.maximum(distance, 0.01 * scaled)  # at the money a is 0 and value / distance infinite
-    root = jnp.sqrt(distance)
-    tail = room / (1.0 + 1.0 / (1.0 + root * (1.13 + root * 0.9)))
-    log = -jnp.log(jnp.where(high, tail * tail, scaled / (scaled + distance_low * (1.0 / _ROOT_TWO_PI))))
+    mills = 1.0 / jnp.sqrt(1.0 + jnp.where(high, 1.4, 3.8) * distance)  # R
+    tail = jnp.where(high, room, value) / (1.0 + jnp.where(high, mills, -mills))
+    fraction = scaled / (scaled + distance_low * (1.0 / ROOT_TWO_PI))
+    smallest = float(jnp.finfo(value.dtype).tiny)
+    log = -jnp.log(jnp.maximum(jnp.where(by_quantile, tail, fraction), smallest))
 
     square = log * log * (1.0 + 0.357 * log) / (1.0 + log * (1.936 + 0.178 * log))
     theta = square / (square + 3.0 + jnp.sqrt(square))
     inner = jnp.sqrt(jnp.maximum(square * square - theta * distance_low * distance_low, 0.0))
-    low_vol = distance_low / jnp.sqrt(0.5 * (square + inner))
+    by_distance = distance_low / jnp.sqrt(0.5 * (square + inner))
 
-    tau = jnp.sqrt(log)
+    tau = jnp.sqrt(2.0 * log)
     d = tau - (2.30753 + 0.27061 * tau) / (1.0 + tau * (0.99229 + 0.04481 * tau))
-    return jnp.where(high, d + jnp.sqrt(d * d + 2.0 * distance), low_vol)
+    reach = jnp.sqrt(d * d + 2.0 * distance)
+    return jnp.where(by_quantile, jnp.where(high, reach + d, 2.0 * distance / (reach + d)), by_distance)
 
 
 def _step(total_vol: Array, value: Array, room: Array, distance: Array) -> Array:
-    """One Householder step of order 4 on log(model / target), the target being `room` where the value is too close.
+    """One Householder step, of fourth order, on log(model / target); the target is `room` where `otm_ratio` says so.
 
-    With v' the derivative of the value, ratio = v / v' and v'' / v' = curvature; the derivatives of log v are
-    polynomials in these, and 1 - value only changes the sign of the ratio.
+    With v' = dv/ds, a = k/s and t = s/2, the Newton step on log v is -ratio * error, with the other sign for M - v, and
+    v'' / v' = (a^2 - t^2) / s, whose derivative is -(3 a^2 + t^2) / s^2. `second` and `third` are the second and third
+    derivatives of log v over the first, times powers of the Newton step: in these products no division by v is left.
     """
-    z, ratio, above = otm_core(distance, total_vol)
-    error = jnp.log(ratio / (_ROOT_TWO_PI * jnp.where(above, room, value))) - 0.5 * z * z
-    newton = jnp.where(above, ratio, -ratio) * error
+    z, ratio, above = otm_ratio(distance, total_vol)
+    error = jnp.log(ratio / (ROOT_TWO_PI * jnp.where(above, room, value))) - 0.5 * z * z
     inverse = 1.0 / total_vol
-    moneyness = distance * inverse
-    square = moneyness * moneyness
-    curvature = square * inverse - 0.25 * total_vol
-    bend = -3.0 * square * inverse * inverse - 0.25
-    drift = curvature * newton
+    newton = jnp.where(above, ratio, -ratio) * error * inverse
+    a, t = distance * inverse, 0.5 * total_vol
+    a_squared, t_squared = a * a, t * t
+    drift = (a_squared - t_squared) * newton
     second = drift + error
-    third = drift * drift + bend * newton * newton + 3.0 * drift * error + 2.0 * error * error
-    return total_vol + newton * (1.0 + 0.5 * second) / (1.0 + second + third * (1.0 / 6.0))
+    third = drift * drift - (3.0 * a_squared + t_squared) * newton * newton + error * (3.0 * drift + 2.0 * error)
+    return total_vol * (1.0 + newton * (1.0 + 0.5 * second) / (1.0 + second + third * (1.0 / 6.0)))
 
 
 @jax.custom_jvp
-def _implied_vol(
-    price: Array, strike: Array, expiry: Array, forward: Array, discount: Array, is_call: Array
-) -> Array:
+def _inverse(price: Array, strike: Array, expiry: Array, forward: Array, discount: Array, is_call: Array) -> Array:
     worth = price / discount
     low, high = jnp.minimum(forward, strike), jnp.maximum(forward, strike)
     gap = high - low
-    gap_error = (high - gap) - low
+    rounding = (high - gap) - low  # gap + rounding is the exact difference (T. Dekker 1971)
     in_the_money = is_call == (forward > strike)
-    value = jnp.where(in_the_money, (worth - gap) - gap_error, worth) / low
+    value = jnp.where(in_the_money, (worth - gap) - rounding, worth) / low
     room = (jnp.where(is_call, forward, strike) - worth) / low
     distance = jnp.log1p(gap / low)
 
     total_vol = _start(value, room, distance, jnp.sqrt(low / high))
-    for _ in range(_STEPS):
+    for _ in range(STEPS):
         total_vol = _step(total_vol, value, room, distance)
 
     vol = jnp.where(value == 0, 0.0, total_vol / jnp.sqrt(expiry))
@@ -123,21 +127,30 @@ def _implied_vol(
     return jnp.where(valid, vol, jnp.nan)
 
 
-def _implied_vol_jvp(primals, tangents):  # noqa: ANN001, ANN202
-    vol = _implied_vol(*primals)
+def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
+    """Implicit function theorem on black_price(vol, ...) = price; inputs without tangent cost nothing."""
+    vol = _inverse(*primals)
     *inputs, is_call = primals
     alive = ~jnp.isnan(vol)
-    safe_vol, price, strike, expiry, forward, discount = (jnp.where(alive, x, 1.0) for x in (vol, *inputs))
-    price_dot, *others = (
-        jnp.zeros_like(vol) if isinstance(t, SymbolicZero) else t for t in tangents[:-1]
-    )
+    safe_vol, _, *market = (jnp.where(alive, x, 1.0) for x in (vol, *inputs))
+    price_dot, *market_dot = (jnp.zeros_like(vol) if isinstance(t, SymbolicZero) else t for t in tangents[:-1])
     if not all(isinstance(t, SymbolicZero) for t in tangents[1:-1]):
-        _, moved = jax.jvp(
-            lambda K, T, F, D: _price(safe_vol, K, T, F, D, is_call), (strike, expiry, forward, discount), tuple(others)
+        price_dot = (
+            price_dot
+            - jax.jvp(
+                lambda K, T, F, D: black_price(safe_vol, K, T, forward=F, discount=D, is_call=is_call),
+                market,
+                market_dot,
+            )[1]
         )
-        price_dot = price_dot - moved
-    slope = price_dot / _vega(safe_vol, strike, expiry, forward, discount)
+    strike, expiry, forward, discount = market
+    slope = price_dot / black_vega(safe_vol, strike, expiry, forward=forward, discount=discount)
     return vol, jnp.where(alive, slope, 0.0)
 
 
-_implied_vol.defjvp(_implied_vol_jvp, symbolic_zeros=True)
+_inverse.defjvp(_inverse_jvp, symbolic_zeros=True)
+
+
+@jax.jit
+def _implied_vol(price: Array, strike: Array, expiry: Array, forward: Array, discount: Array, is_call: Array) -> Array:
+    return _inverse(*jnp.broadcast_arrays(price, strike, expiry, forward, discount, is_call))

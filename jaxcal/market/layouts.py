@@ -7,7 +7,7 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.clock import DERIBIT_SETTLEMENT, first_of_poll, read_instants, settle_us, years_between
+from jaxcal.market.clock import DERIBIT_SETTLEMENT, Instants, first_of_poll, read_instants, settle_us, years_between
 
 # Index options that are European; every other US option is taken for American where the file does not say.
 _EUROPEAN_ROOTS = frozenset({"SPX", "SPXW", "XSP", "NDX", "NDXP", "XND", "RUT", "RUTW", "MRUT", "VIX", "VIXW", "DJX"})
@@ -54,11 +54,10 @@ def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
     for name in np.unique(names):
         rows = names == name
         polled[rows] = first_of_poll(polled[rows])
-    tidy["quote_time"] = pd.Series(polled, tidy.index).dt.tz_localize("UTC")
+    tidy["quote_time"] = _utc_times(polled)
     expiry, bare = read_instants(tidy["expiry"])
     if bare.any():
-        tidy["expiry"] = pd.Series(np.where(bare, expiry + np.timedelta64(DERIBIT_SETTLEMENT), expiry), tidy.index)
-        tidy["expiry"] = tidy["expiry"].dt.tz_localize("UTC")
+        tidy["expiry"] = _utc_times(np.where(bare, expiry + np.timedelta64(DERIBIT_SETTLEMENT), expiry))
     if "bid" in tidy or "ask" in tidy:
         tidy["currency_of_price"] = "coin"
     else:  # only volatilities: the exchange's mark, with its bid and ask beside it
@@ -66,6 +65,10 @@ def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
         if "forward" not in tidy and "delta" in tidy:
             tidy["forward"] = _forward_from_delta(tidy, years_between(polled, read_instants(tidy["expiry"])[0]))
     return tidy
+
+
+def _utc_times(instants: Instants) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(instants).tz_localize("UTC")
 
 
 def _forward_from_delta(tidy: pd.DataFrame, years: np.ndarray) -> np.ndarray:
@@ -87,7 +90,7 @@ def _from_us(table: pd.DataFrame) -> pd.DataFrame:
     """Spot beside every row, bare expiry dates, quotes of the close of the session."""
     tidy = table.rename(columns={"underlying_price": "spot", "iv": "published_iv"})
     session, _ = read_instants(tidy.pop("session_date"))
-    tidy["quote_time"] = pd.Series(settle_us(session, "PM"), tidy.index).dt.tz_localize("UTC")
+    tidy["quote_time"] = _utc_times(settle_us(session, "PM"))
     if "bid" not in tidy and "ask" not in tidy:
         tidy = tidy.rename(columns={"last": "price"} if "last" in tidy else {"published_iv": "iv"})
     if "exercise" not in tidy:

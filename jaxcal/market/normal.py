@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+ROOT_TWO_PI = math.sqrt(2.0 * math.pi)
+
 # M(z) for z >= -3/8 as a polynomial in w = (z - 4.5) / (z + 5.25), which maps [-3/8, inf) to [-1, 1): the Chebyshev
 # series of M in w, computed with 50 digits, cut after 26 terms and rewritten in powers of w. What was cut is below
 # 2e-18, and below 1e-15 in its slope. The change of variable is that of M. Shepherd and J. Laframboise, "Chebyshev
@@ -53,7 +55,7 @@ def mills_drop(z: Float[Array, "..."], gap: Float[Array, "..."]) -> tuple[Float[
 
 def normal_pdf(d: Float[Array, "..."]) -> Float[Array, "..."]:
     """Standard normal density."""
-    return jnp.exp(-0.5 * d * d) * (1.0 / math.sqrt(2.0 * math.pi))
+    return jnp.exp(-0.5 * d * d) * (1.0 / ROOT_TWO_PI)
 
 
 @jax.custom_jvp

@@ -22,7 +22,8 @@ class ParityFit:
     Attributes:
         forward: forward price, NaN where there is no pair.
         discount: discount factor, NaN where fewer than three strikes leave it open.
-        forward_error: standard error of the forward, NaN where unknown.
+        forward_error: standard error of the forward, NaN where unknown. It takes the errors of the pairs for
+            independent; on recorded chains neighbouring quotes err together, and the error is about three times this.
         discount_error: standard error of the discount, 0 where it was given, NaN where unknown.
         num_pairs: pairs near the money that were looked at, rogue ones included.
     """

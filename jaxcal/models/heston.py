@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Complex, Float
 
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import log1p, reciprocal, sqrt
 from jaxcal.models.parameters import Interval
 
 
@@ -91,95 +93,98 @@ class Heston(AbstractFourierModel):
         return -jnp.pi / 2 - turn, jnp.pi / 2 - turn
 
 
-def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> tuple[Array, ...]:
+class _Terms(NamedTuple):
     """Pieces shared by the value and the gradient.
 
     With q = z^2 + iz, beta = kappa - i rho sigma z, d = sqrt(beta^2 + sigma^2 q), r = (beta - d) / sigma^2,
     s = (1 - exp(-d t)) / d and y = sigma^2 r s / 2, the two affine coefficients are
     D = -(q / 2) s / (1 + y) and G = r t - (2 / sigma^2) ln(1 + y), and ln phi = kappa theta G + v0 D.
     """
+
+    q: Array
+    beta: Array
+    d: Array
+    per_d: Array
+    r: Array
+    s: Array
+    y: Array
+    log: Array
+    ratio: Array
+    g: Array
+    big_d: Array
+
+
+def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> _Terms:
     q = z * z + 1j * z
     beta = kappa - 1j * rho * sigma * z
-    d = jnp.sqrt(beta * beta + sigma**2 * q)
-    d = jnp.where(d == 0, float(jnp.finfo(d.dtype).tiny) ** 0.5, d)  # removable: z = -i, kappa = rho sigma
+    d = sqrt(beta * beta + sigma**2 * q)
+    d = jnp.where(d == 0, float(jnp.finfo(d.dtype).tiny) ** 0.25, d)  # removable: z = -i, kappa = rho sigma
+    per_d = reciprocal(d)
     # beta - d cancels unless the two point in opposite directions (near z = -i when kappa < rho sigma)
     opposed = jnp.real(beta) * jnp.real(d) + jnp.imag(beta) * jnp.imag(d) < 0
-    r = jnp.where(opposed, beta - d, -q) / jnp.where(opposed, sigma**2, beta + d)
-    decay = -jnp.expm1(-d * t)
-    s = decay / d
+    r = jnp.where(opposed, beta - d, -q) * reciprocal(jnp.where(opposed, sigma**2, beta + d))
+    s = -jnp.expm1(-d * t) * per_d
     y = 0.5 * sigma**2 * r * s
-    return q, beta, d, r, s, y
-
-
-def _log1p(y: Array) -> Array:
-    """ln(1 + y) for complex y with two real transcendentals."""
-    a, b = jnp.real(y), jnp.imag(y)
-    return jax.lax.complex(0.5 * jnp.log1p(a * (2.0 + a) + b * b), jnp.arctan2(b, 1.0 + a))
+    log, ratio = log1p(y), reciprocal(1.0 + y)
+    return _Terms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
 
 
 @jax.custom_jvp
 def _log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
-    q, _, _, r, s, y = _terms(kappa, sigma, rho, z, t)
-    return (kappa * theta) * (r * t - (2.0 / sigma**2) * _log1p(y)) - (0.5 * v0) * q * s / (1.0 + y)
+    terms = _terms(kappa, sigma, rho, z, t)
+    return (kappa * theta) * terms.g + v0 * terms.big_d
 
 
 @partial(_log_cf.defjvp, symbolic_zeros=True)
 def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    """Value and derivative in one pass: everything past `_terms` is multiplications (see docs/architecture.md)."""
+    """Value and derivative in one pass: everything past `_terms` is multiplications.
+
+    What the directions multiply is stacked and contracted in one product, so that under `vmap` over directions (a
+    Jacobian) XLA evaluates it once.
+    """
     v0, kappa, theta, sigma, rho, z, t = primals
-    q, beta, d, r, s, y = _terms(kappa, sigma, rho, z, t)
-    ratio = 1.0 / (1.0 + y)
-    log = _log1p(y)
-    g = r * t - (2.0 / sigma**2) * log
-    big_d = -0.5 * q * s * ratio
+    q, beta, d, per_d, r, s, y, log, ratio, g, big_d = _terms(kappa, sigma, rho, z, t)
     value = (kappa * theta) * g + v0 * big_d
 
-    s_d = _slope(d, s, t)  # ds/dd
-    per_d = 1.0 / d
-    # derivatives at fixed q, through beta and through sigma: d_beta = beta / d, d_sigma = sigma q / d,
-    # r_beta = -r / d, r_sigma = sigma r^2 / d
-    y_beta = (0.5 * sigma**2) * r * per_d * (s_d * beta - s)
-    d_beta = -0.5 * q * ratio * per_d * (s_d * beta - s * ratio * y_beta * d)
-    g_beta = r * per_d * ((s - beta * s_d) * ratio - t)
-    mixed = r * s + q * s_d
-    y_sigma = sigma * r * s + (0.5 * sigma**3) * r * per_d * mixed
-    d_sigma = -0.5 * q * ratio * (s_d * sigma * q * per_d - s * ratio * y_sigma)
-    g_sigma = sigma * r * per_d * (r * t - mixed * ratio) + (4.0 / sigma**3) * _log1p_less_ratio(y, log, ratio)
-
-    through_beta = kappa * theta * g_beta + v0 * d_beta
-    through_sigma = kappa * theta * g_sigma + v0 * d_sigma
-
-    def partials():
-        yield big_d, tangents[0]
-        yield theta * g + through_beta, tangents[1]
-        yield kappa * g, tangents[2]
-        yield through_sigma - 1j * rho * z * through_beta, tangents[3]
-        yield -1j * sigma * z * through_beta, tangents[4]
-        if not _is_zero(tangents[5]):
-            y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * s_d - s)
-            d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * s_d * per_d - s * ratio * y_q))
-            g_q = 0.5 * per_d * ((s - sigma**2 * r * s_d) * ratio - t)
-            yield (kappa * theta * g_q + v0 * d_q) * (2.0 * z + 1j) - 1j * rho * sigma * through_beta, tangents[5]
-        if not _is_zero(tangents[6]):
-            # Riccati equation of D
-            yield kappa * theta * big_d + v0 * (-0.5 * q - beta * big_d + 0.5 * sigma**2 * big_d**2), tangents[6]
+    # Derivatives at fixed q, through beta and through sigma. With ' = d/dd: d_beta = beta / d, d_sigma = sigma q / d,
+    # r_beta = -r / d, r_sigma = sigma r^2 / d; y = sigma^2 r s / 2 then folds D's into a few products.
+    slope = _slope(d, per_d, s, t)  # s'
+    rs, rd, half_q = r * s, r * per_d, 0.5 * q * ratio
+    rising = (slope * beta - s) * ratio
+    mixed = (rs + q * slope) * ratio
+    level = kappa * theta
+    through_beta = -level * rd * (rising + t) - v0 * half_q * per_d * (s + rising)
+    through_sigma = level * (sigma * rd * (r * t - mixed) + (4.0 / sigma**3) * _log1p_less_ratio(y, log, ratio))
+    through_sigma -= (v0 * sigma) * half_q * (per_d * (mixed - rs) - rs * s * ratio)
+    turned = 1j * z * through_beta
 
     tangent = jnp.zeros_like(value)
-    for partial_derivative, direction in partials():
-        if not _is_zero(direction):
-            tangent = tangent + partial_derivative * direction
+    if not all(isinstance(x, SymbolicZero) for x in tangents[:5]):
+        zero = jnp.zeros_like(v0)
+        in_v0, in_kappa, in_theta, in_sigma, in_rho = (zero if isinstance(x, SymbolicZero) else x for x in tangents[:5])
+        coefficients = (
+            in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
+        )  # fmt: skip
+        basis = jnp.stack([big_d, g, through_beta, through_sigma, turned])
+        tangent = jnp.tensordot(jnp.stack(coefficients), basis, 1)
+    if not isinstance(tangents[5], SymbolicZero):
+        y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * slope - s)
+        d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * slope * per_d - s * ratio * y_q))
+        g_q = 0.5 * per_d * ((s - sigma**2 * r * slope) * ratio - t)
+        along_z = (kappa * theta * g_q + v0 * d_q) * (2.0 * z + 1j) - 1j * rho * sigma * through_beta
+        tangent = tangent + along_z * tangents[5]
+    if not isinstance(tangents[6], SymbolicZero):
+        # Riccati equation of D
+        along_t = kappa * theta * big_d + v0 * (-0.5 * q - beta * big_d + 0.5 * sigma**2 * big_d**2)
+        tangent = tangent + along_t * tangents[6]
     return value, tangent
 
 
-def _is_zero(tangent: object) -> bool:
-    return isinstance(tangent, jax.custom_derivatives.SymbolicZero)
-
-
-def _slope(d: Array, s: Array, t: Array) -> Array:
+def _slope(d: Array, per_d: Array, s: Array, t: Array) -> Array:
     """ds/dd for s = (1 - exp(-d t)) / d, by its series where the closed form cancels."""
     x = d * t
     small = jnp.abs(x) < 0.05
-    closed = (t * jnp.exp(-x) - s) / d
+    closed = (t * (1.0 - d * s) - s) * per_d
     h = jnp.where(small, x, 0.0)
     series = -0.5 + h * (1 / 3 + h * (-1 / 8 + h * (1 / 30 + h * (-1 / 144 + h * (1 / 840 + h * (-1 / 5760))))))
     return jnp.where(small, t * t * series, closed)
@@ -189,7 +194,7 @@ def _log1p_less_ratio(y: Array, log: Array, ratio: Array) -> Array:
     """ln(1 + y) - y / (1 + y), which starts with y^2 / 2, by its series where the closed form cancels."""
     small = jnp.abs(y) < 0.03
     h = jnp.where(small, y, 0.0)
-    series = 0.0
-    for n in range(9, 1, -1):
+    series = h * (8 / 9) - 7 / 8
+    for n in range(7, 1, -1):
         series = series * h + (-1) ** n * (n - 1) / n
     return jnp.where(small, h * h * series, log - y * ratio)

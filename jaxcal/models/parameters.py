@@ -1,11 +1,14 @@
 """Parameters as numbers a solver moves: intervals, and the map between a model and a vector of its free fields."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
+from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from jaxcal.models.base import AbstractModel
@@ -51,9 +54,13 @@ def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Mo
 
 
 def search_bounds(
-    bounds: Mapping[str, Interval], names: Sequence[str], dtype: jnp.dtype
-) -> tuple[Float[Array, " p"], Float[Array, " p"]]:
-    """Lower and upper bounds of a search vector."""
-    lower = jnp.stack([bounds[name].to_search(jnp.asarray(bounds[name].lower, dtype)) for name in names])
-    upper = jnp.stack([bounds[name].to_search(jnp.asarray(bounds[name].upper, dtype)) for name in names])
+    bounds: Mapping[str, Interval], names: Sequence[str], dtype: np.dtype
+) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Lower and upper bounds of a search vector, on the host."""
+
+    def scaled(value: float, interval: Interval) -> float:
+        return math.log(value) if interval.scale == "log" else value
+
+    lower = np.asarray([scaled(bounds[name].lower, bounds[name]) for name in names], dtype)
+    upper = np.asarray([scaled(bounds[name].upper, bounds[name]) for name in names], dtype)
     return lower, upper

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.pricing.fourier import FourierGrid, fourier_grid
+from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
 
 _TAIL = 1e-11  # probability that may be lost beyond the range
@@ -61,21 +61,20 @@ class Cos(AbstractPricer):
         flat = jnp.where(u > 0, sine / jnp.where(u > 0, u, 1.0), k - a)
         payoff = 2.0 / (b - a) * (jnp.exp(k) * flat - growth)
         payoff = payoff * jnp.where(u > 0, 1.0, 0.5)
-        weights = jax.lax.complex(payoff * jnp.cos(u * a), -payoff * jnp.sin(u * a))
-        nodes = u[:, 0, :]
+        nodes = jax.lax.complex(u, jnp.zeros_like(u))
         offset = jnp.where(log_strike >= 0, 1.0 - jnp.exp(log_strike), 0.0)
-        return fourier_grid(expiry, jax.lax.complex(nodes, jnp.zeros_like(nodes)), weights, offset)
+        weights = jnp.concatenate([payoff, jnp.zeros_like(payoff)], axis=-1)
+        side = jnp.zeros(log_strike.shape, jnp.int32)
+        return FourierGrid(expiry, nodes, jax.lax.complex(jnp.zeros_like(u), -u * a), weights, side, offset)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
         grid = self.grid(model, expiry, log_strike[:, None], total_vol_of(model, expiry))
-        terms = grid.weights[:, 0] * grid.cf(model)
-        by_node = terms[:, : terms.shape[-1] // 2] + terms[:, terms.shape[-1] // 2 :]
-        half = by_node.shape[-1] // 2
-        low, high = jnp.sum(by_node[:, :half], axis=-1), jnp.sum(by_node[:, half:], axis=-1)
-        value = grid.offset[:, 0] + low + high
-        return value, jnp.abs(high) + 1e-3 * jnp.max(jnp.abs(by_node[:, half:]), axis=-1)
+        terms = jnp.split(grid.weights[:, 0] * grid.factored_cf(model)[:, 0], 2, axis=-1)[0]
+        low, high = jnp.split(terms, 2, axis=-1)
+        value = grid.offset[:, 0] + jnp.sum(low, axis=-1) + jnp.sum(high, axis=-1)
+        return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1))
 
 
 def cos_range(

@@ -2,42 +2,52 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
 
 
 class FourierGrid(eqx.Module):
-    """Out-of-the-money value / forward = offset + Re(W . phi(nodes)), `E` rows of `N` nodes priced at `K` strikes each.
+    """Out-of-the-money value / forward = offset + Re(W . (c phi(z))): `e` rows of `k` strikes.
 
     Nothing in it depends on the parameters that a calibration moves, so it is built once, before the first iteration.
-    `weights` holds Re W and -Im W side by side, so that a price is one real product. `shift` is subtracted from ln phi
-    and already in the weights: it keeps both factors in range where phi is far from 1.
+    A row has one or two sets of `n` nodes; where there are two, each strike uses the set of its own side.
+
+    Attributes:
+        expiry: `[e]` years.
+        nodes: `[e, s, n]` where phi is evaluated.
+        log_factor: `[e, s, n]` logarithm of what all strikes multiply phi by, added to ln phi: no product overflows.
+        weights: `[e, k, 2n]` Re W and -Im W side by side, so that a price is one real product.
+        side: `[e, k]` which set of nodes a strike uses.
+        offset: `[e, k]`.
     """
 
     expiry: Float[Array, " e"]
-    nodes: Complex[Array, "e n"]
-    shift: Float[Array, " e"]
+    nodes: Complex[Array, "e s n"]
+    log_factor: Complex[Array, "e s n"]
     weights: Float[Array, "e k 2*n"]
+    side: Int[Array, "e k"]
     offset: Float[Array, "e k"]
 
     def value(self, model: AbstractFourierModel) -> Float[Array, "e k"]:
         """Undiscounted values of the out-of-the-money options (call where K >= F, put below), in units of the forward."""
-        return self.offset + jnp.einsum("ekm,em->ek", self.weights, self.cf(model))
+        return self.apply(self.factored_cf(model))
 
-    def cf(self, model: AbstractFourierModel) -> Float[Array, "e 2*n"]:
-        """Re phi and Im phi side by side at the nodes."""
-        phi = jnp.exp(model.log_cf(self.nodes, self.expiry[:, None]) - self.shift[:, None].astype(self.nodes.dtype))
-        return jnp.concatenate([jnp.real(phi), jnp.imag(phi)], axis=-1)
+    def factored_cf(self, model: AbstractFourierModel) -> Float[Array, "e s 2*n"]:
+        """Re c phi and Im c phi side by side at the nodes.
 
+        Evaluated on flat rows: with a set axis in between, XLA fuses the whole of phi into each part of the result and
+        computes it several times over.
+        """
+        rows, sets, nodes = self.nodes.shape
+        log_cf = model.log_cf(self.nodes.reshape(rows, -1), self.expiry[:, None])
+        phi = jnp.exp(log_cf + self.log_factor.reshape(rows, -1))
+        parts = jnp.concatenate([jnp.real(phi), jnp.imag(phi)], axis=-1).reshape(rows, 2, sets, nodes)
+        return jnp.swapaxes(parts, 1, 2).reshape(rows, sets, 2 * nodes)
 
-def fourier_grid(
-    expiry: Float[Array, " e"],
-    nodes: Complex[Array, "e n"],
-    weights: Complex[Array, "e k n"],
-    offset: Float[Array, "e k"],
-    shift: Float[Array, " e"] | None = None,
-) -> FourierGrid:
-    """A FourierGrid from complex weights."""
-    real = jnp.concatenate([jnp.real(weights), -jnp.imag(weights)], axis=-1)
-    return FourierGrid(expiry, nodes, jnp.zeros_like(expiry) if shift is None else shift, real, offset)
+    def apply(self, factored_cf: Float[Array, "e s 2*n"]) -> Float[Array, "e k"]:
+        """The linear functional."""
+        by_side = jnp.einsum("ekm,esm->eks", self.weights, factored_cf)
+        if self.nodes.shape[1] == 1:
+            return self.offset + by_side[:, :, 0]
+        return self.offset + jnp.where(self.side == 0, by_side[:, :, 0], by_side[:, :, 1])

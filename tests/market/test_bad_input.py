@@ -33,7 +33,8 @@ def test_bad_row_is_named_and_the_rest_is_used(make_chain, column, value, verdic
     chain.loc[row, column] = value
     report = inspect_quotes(chain)
     assert report.table["verdict"][row] == verdict
-    assert report.table["reason"][row].startswith(f"row {row}: ") and words in report.table["reason"][row]
+    assert report.table["reason"][row].startswith(f"row {row}: ")
+    assert words in report.table["reason"][row]
     surface = Surface.from_quotes(report)
     assert row not in np.asarray(surface.row)
     kept = np.asarray(surface.weight) > 0.0
@@ -46,10 +47,11 @@ def test_price_outside_the_bounds(make_chain):
     chain = make_chain().assign(forward=lambda table: table["true_forward"], rate=0.03)
     row = int(np.flatnonzero((chain["option_type"] == "C") & (chain["strike"] == 80.0) & (chain["expiry"] == 0.5))[0])
     chain.loc[row, ["bid", "ask"]] = [15.0, 15.1]  # below intrinsic value
-    chain.loc[row - 2 * 0 + 1, ["bid", "ask"]] = [81.0, 82.0]  # the put, above its strike
+    chain.loc[row + 1, ["bid", "ask"]] = [81.0, 82.0]  # the put, above its strike
     table = inspect_quotes(chain).table
     assert table["verdict"][row] == table["verdict"][row + 1] == "outside no-arbitrage bounds"
-    assert "bounds (21.0" in table["reason"][row] and "bounds (0, 80)" in table["reason"][row + 1]
+    assert "bounds (21.0" in table["reason"][row]
+    assert "bounds (0, 80)" in table["reason"][row + 1]
 
 
 @pytest.mark.parametrize("column", ["expiry", "strike", "option_type"])
@@ -97,27 +99,28 @@ def test_duplicate_column(make_chain):
 def test_duplicate_quote(make_chain):
     chain = make_chain()
     twice = inspect_quotes(pd.concat([chain, chain.iloc[[4]]], ignore_index=True)).table
-    assert (
-        twice["verdict"][60] == "duplicate"
-        and twice["reason"][60] == "row 60: the same contract as row 4, which is kept"
-    )
+    assert twice["verdict"][60] == "duplicate"
+    assert twice["reason"][60] == "row 60: the same contract as row 4, which is kept"
 
 
 def test_one_strike(make_chain):
     surface = Surface.from_quotes(make_chain(strikes=(100.0,)).assign(rate=0.03))
-    assert surface.num_quotes == 3 and surface.vol.shape == (3, 8)
+    assert surface.num_quotes == 3
+    assert surface.vol.shape == (3, 8)
     used = np.asarray(surface.weight) > 0.0
     assert np.asarray(surface.vol)[used] == pytest.approx(0.2, abs=0.01)
 
 
 def test_one_expiry(make_chain):
     surface = Surface.from_quotes(make_chain(expiries=(0.5,)))
-    assert surface.num_quotes == 10 and surface.vol.shape == (1, 16)
+    assert surface.num_quotes == 10
+    assert surface.vol.shape == (1, 16)
 
 
 def test_one_quote():
     surface = Surface.from_quotes(pd.DataFrame({"expiry": [0.5], "strike": 100.0, "iv": 0.2, "forward": 101.0}))
-    assert surface.num_quotes == 1 and surface.vol.shape == (1, 8)
+    assert surface.num_quotes == 1
+    assert surface.vol.shape == (1, 8)
 
 
 def test_empty_file(tmp_path):
@@ -173,16 +176,19 @@ def test_hundred_thousand_rows_take_time_in_proportion(make_chain):
     large["underlying"] = np.repeat([f"U{i}" for i in range(10)], len(chain))
     large["bid"] = large["bid"].where(rng.random(len(large)) > 0.1)
     large["strike"] = large["strike"].where(rng.random(len(large)) > 0.01, -1.0)
-    inspect_quotes(large.iloc[:64])  # compile
     small_time, large_time = (_seconds(large.iloc[:size]) for size in (10_000, 100_000))
     report = inspect_quotes(large)
-    assert len(report.table) == 100_000 and report.counts().sum() == 100_000
+    assert len(report.table) == 100_000
+    assert report.counts().sum() == 100_000
     assert report.counts()["used"] > 35_000
     assert large_time < 40 * small_time  # ten times the rows: no step may be quadratic
 
 
 def _seconds(quotes):
     inspect_quotes(quotes)  # its own batch size may have to compile
-    start = time.perf_counter()
-    inspect_quotes(quotes)
-    return time.perf_counter() - start
+    best = np.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        inspect_quotes(quotes)
+        best = min(best, time.perf_counter() - start)
+    return best

@@ -47,13 +47,16 @@ def judge(rows, **common):
 def test_rule(row, verdict, sentence):
     table = judge([{"strike": 90.0, "bid": 2.0, "ask": 2.1}, row])
     assert table["verdict"].tolist() == ["used", verdict]
-    assert table["reason"][1].startswith(sentence) and bool(table["reason"][1]) == bool(sentence)
+    assert table["reason"][1].startswith(sentence)
+    assert bool(table["reason"][1]) == bool(sentence)
 
 
 def test_target_is_the_mid_then_price_then_iv():
-    table = judge([{"bid": 3.0, "ask": 3.2, "price": 5.0, "iv": 0.3}, {"strike": 94.0, "bid": np.nan, "price": 3.1, "iv": 0.3},
-                   {"strike": 93.0, "bid": np.nan, "ask": np.nan, "price": np.nan, "iv": 0.3},
-                   {"strike": 92.0, "ask": np.nan, "bid": 0.0, "price": np.nan, "iv": 0.3}])  # fmt: skip
+    other = {"price": 3.1, "iv": 0.3}
+    none = {"bid": np.nan, "ask": np.nan, "price": np.nan, "iv": 0.3}
+    rows = [other | {"ask": 3.2, "price": 5.0}, other | {"strike": 94.0, "bid": np.nan}, none | {"strike": 93.0},
+            none | {"strike": 92.0, "bid": 0.0}]  # fmt: skip
+    table = judge(rows)
     assert table["verdict"].eq("used").all()
     same = judge([{"bid": np.nan, "ask": np.nan, "price": 3.1}])
     assert table["vol"][0] == same["vol"][0]
@@ -66,7 +69,8 @@ def test_volatility_table_needs_no_option_type_and_carries_its_bid_and_ask():
     table = inspect_quotes(quotes.assign(bid_iv=0.18, ask_iv=[0.21, 0.2, 0.2])).table
     assert table["verdict"].tolist() == ["used", "used", "no implied volatility"]
     assert table["is_call"].tolist() == [False, True, True]
-    assert table["bid_vol"].tolist()[:2] == [0.18, 0.18] and table["ask_vol"].tolist()[:2] == [0.21, 0.2]
+    assert table["bid_vol"].tolist()[:2] == [0.18, 0.18]
+    assert table["ask_vol"].tolist()[:2] == [0.21, 0.2]
 
 
 def test_percent_volatility_of_one_row():
@@ -92,7 +96,8 @@ def test_in_the_money_row_gives_way_to_its_partner_and_stays_without_one():
     assert judge([{"bid": 3.2}, call])["verdict"].tolist() == ["crossed", "used"]
     # alone, it is judged by its time value
     wide = judge([call | {"bid": 5.5, "ask": 8.0}])
-    assert wide["verdict"].tolist() == ["wide"] and "of the time value" in wide["reason"][0]
+    assert wide["verdict"].tolist() == ["wide"]
+    assert "of the time value" in wide["reason"][0]
 
 
 def test_at_the_money_the_call_is_used():
@@ -114,7 +119,8 @@ def test_settings():
 def test_true_volatilities_come_back(make_chain):
     table = inspect_quotes(make_chain()).table
     used = table[table["verdict"] == "used"]
-    assert len(used) == 30 and used["is_call"].sum() > 5
+    assert len(used) == 30
+    assert used["is_call"].sum() > 5
     # mids are exact here, so what remains is the error of the forward and discount from parity
     assert used["vol"].to_numpy() == pytest.approx(used["true_vol"].to_numpy(), abs=1e-7)
 
@@ -164,8 +170,10 @@ def test_every_row_has_one_verdict_and_a_reason_unless_used(rows):
     quotes = pd.DataFrame([readable] * (len(rows) + 1) + rows)  # the table as a whole is in order
     table = inspect_quotes(quotes).table
     used = table["verdict"] == "used"
-    assert len(table) == len(quotes) and table["verdict"].ne("").all()
+    assert len(table) == len(quotes)
+    assert table["verdict"].ne("").all()
     assert (table["reason"] == "").equals(used)
     for position, reason in enumerate(table["reason"]):
         assert not reason or reason.startswith(f"row {position}: ")
-    assert (table.loc[used, "vol"] > 0.0).all() and np.isfinite(table.loc[used, "forward"]).all()
+    assert (table.loc[used, "vol"] > 0.0).all()
+    assert np.isfinite(table.loc[used, "forward"]).all()

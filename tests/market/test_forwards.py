@@ -58,14 +58,17 @@ def test_coin_pairs():
     strike = np.linspace(70000.0, 120000.0, 11)
     put = np.full(11, 0.1)
     fit = fit_parity(strike, put + 1.0 - strike / forward, put, np.full(11, 0.001), in_coin=True)
-    assert fit.forward == pytest.approx(forward, rel=1e-12) and fit.discount == 1.0
+    assert fit.forward == pytest.approx(forward, rel=1e-12)
+    assert fit.discount == 1.0
 
 
 def test_few_pairs():
     none, spread = np.zeros(0), np.full(2, 0.1)
     assert np.isnan(fit_parity(none, none, none, none).forward)
     two = fit_parity(np.array([90.0, 110.0]), np.array([14.0, 4.0]), np.array([4.0, 14.0]), spread)
-    assert two.forward == 100.0 and np.isnan(two.discount) and two.num_pairs == 2
+    assert two.forward == 100.0
+    assert np.isnan(two.discount)
+    assert two.num_pairs == 2
 
 
 def test_from_parity(make_chain):
@@ -73,10 +76,12 @@ def test_from_parity(make_chain):
     report = inspect_quotes(chain)
     truth = chain.groupby("expiry").first()
     forwards = report.forwards
-    assert forwards["forward_source"].eq("parity").all() and forwards["discount_source"].eq("parity").all()
+    assert forwards["forward_source"].eq("parity").all()
+    assert forwards["discount_source"].eq("parity").all()
     assert forwards["forward"].to_numpy() == pytest.approx(truth["true_forward"].to_numpy(), rel=1e-9)
     assert forwards["discount"].to_numpy() == pytest.approx(truth["true_discount"].to_numpy(), rel=1e-7)
-    assert (forwards["forward_error"] < 0.01).all() and (forwards["num_pairs"] == 10).all()
+    assert (forwards["forward_error"] < 0.01).all()
+    assert (forwards["num_pairs"] == 10).all()
 
 
 def test_the_rate_of_a_short_expiry_is_taken_from_its_neighbours(make_chain):
@@ -84,20 +89,22 @@ def test_the_rate_of_a_short_expiry_is_taken_from_its_neighbours(make_chain):
     rng = np.random.default_rng(1)
     noise = 0.01 * rng.standard_normal(len(chain))
     forwards = inspect_quotes(chain.assign(bid=chain["bid"] + noise, ask=chain["ask"] + noise)).forwards
-    rate = -np.log(forwards["discount"]) / forwards["years"]
-    assert rate.to_numpy() == pytest.approx(0.03, abs=0.01)
-    alone = fit_parity(*(chain[chain["expiry"] < 0.1].pivot(index="strike", columns="option_type", values="bid")
-                         .assign(K=lambda t: t.index)[["K", "C", "P"]].to_numpy().T), np.full(21, 0.04))  # fmt: skip
+    rate = -np.log(forwards["discount"].to_numpy()) / forwards["years"].to_numpy()
+    assert rate == pytest.approx(0.03, abs=0.01)
+    short = chain[chain["expiry"] < 0.1].pivot_table(index="strike", columns="option_type", values="bid")
+    alone = fit_parity(short.index.to_numpy(), short["C"].to_numpy(), short["P"].to_numpy(), np.full(21, 0.04))
     assert alone.discount_error / (2 / 365) > 0.05  # what it knows by itself: nothing
 
 
 def test_given_carry_comes_first(make_chain):
     chain = make_chain()
     given_forward = inspect_quotes(chain.assign(forward=chain["true_forward"] + 0.01, rate=0.03)).forwards
-    assert given_forward["forward_source"].eq("given").all() and given_forward["discount_source"].eq("rate").all()
+    assert given_forward["forward_source"].eq("given").all()
+    assert given_forward["discount_source"].eq("rate").all()
     assert given_forward["discount"].to_numpy() == pytest.approx(np.exp(-0.03 * given_forward["years"]), rel=1e-15)
     given_discount = inspect_quotes(chain.assign(discount=0.9, rate=0.03)).forwards
-    assert given_discount["discount_source"].eq("given").all() and given_discount["discount"].eq(0.9).all()
+    assert given_discount["discount_source"].eq("given").all()
+    assert given_discount["discount"].eq(0.9).all()
     assert given_discount["forward_source"].eq("parity").all()
 
 
@@ -107,14 +114,18 @@ def test_forward_from_spot():
     )
     forwards = inspect_quotes(quotes).forwards
     assert forwards["forward"].to_numpy() == pytest.approx(100.0 * np.exp(0.03 * np.array([0.5, 1.0])), rel=1e-14)
-    assert forwards["forward_source"].eq("spot").all() and forwards["discount_source"].eq("rate").all()
+    assert forwards["forward_source"].eq("spot").all()
+    assert forwards["discount_source"].eq("rate").all()
     bare = inspect_quotes(quotes.drop(columns=["rate", "dividend_yield"])).forwards
-    assert bare["forward"].eq(100.0).all() and bare["discount"].eq(1.0).all() and bare["discount_source"].eq("").all()
+    assert bare["forward"].eq(100.0).all()
+    assert bare["discount"].eq(1.0).all()
+    assert bare["discount_source"].eq("").all()
 
 
 def test_no_forward():
     table = inspect_quotes(pd.DataFrame({"expiry": [0.5], "strike": 100.0, "iv": 0.2})).table
-    assert table["verdict"].tolist() == ["no forward"] and "add forward, or spot" in table["reason"][0]
+    assert table["verdict"].tolist() == ["no forward"]
+    assert "add forward, or spot" in table["reason"][0]
 
 
 def test_a_drifting_forward_is_the_median():

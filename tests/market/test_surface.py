@@ -50,14 +50,16 @@ def test_buckets():
 @given(st.integers(1, 5000), st.sampled_from([1, 8]))
 def test_bucket_holds_and_wastes_less_than_half(size, smallest):
     bucket = bucket_size(size, smallest)
-    assert bucket >= size and (bucket == smallest or bucket < 2 * size)
+    assert bucket >= size
+    assert bucket == smallest or bucket < 2 * size
     assert bucket_size(bucket, smallest) == bucket
 
 
 def test_from_vols_sorts_pads_and_remembers():
     vol = [[0.2, np.nan, 0.3], [0.1, 0.15, 0.4]]
     surface = Surface.from_vols([1.0, 0.5], [110.0, 100.0, 90.0], vol, forward=[101.0, 99.0], discount=[0.9, 0.95])
-    assert surface.vol.shape == (2, 8) and surface.vol.dtype == np.float64
+    assert surface.vol.shape == (2, 8)
+    assert surface.vol.dtype == np.float64
     assert np.asarray(surface.expiry).tolist() == [0.5, 1.0]
     assert np.asarray(surface.forward).tolist() == [99.0, 101.0]
     assert np.asarray(surface.discount).tolist() == [0.95, 0.9]
@@ -66,8 +68,10 @@ def test_from_vols_sorts_pads_and_remembers():
     assert np.asarray(surface.row)[:, :3].tolist() == [[5, 4, 3], [2, 0, -1]]
     assert np.asarray(surface.is_call)[0, :3].tolist() == [False, True, True]
     assert np.asarray(surface.weight).sum(axis=1).tolist() == [3.0, 2.0]
-    assert surface.num_quotes == 5 and surface.num_expiries == 2
-    assert np.isnan(surface.bid_vol).all() and np.isnan(surface.ask_vol).all()
+    assert surface.num_quotes == 5
+    assert surface.num_expiries == 2
+    assert np.isnan(surface.bid_vol).all()
+    assert np.isnan(surface.ask_vol).all()
 
 
 def test_padding_is_harmless():
@@ -75,7 +79,8 @@ def test_padding_is_harmless():
     assert surface.vol.shape == (6, 8)
     padding = np.asarray(surface.weight) == 0.0
     assert np.asarray(surface.row)[padding].tolist() == [-1] * padding.sum()
-    assert (np.asarray(surface.vol)[padding] == 0.2).all() and np.asarray(surface.is_call)[padding].all()
+    assert (np.asarray(surface.vol)[padding] == 0.2).all()
+    assert np.asarray(surface.is_call)[padding].all()
     assert np.asarray(surface.expiry)[5] == np.asarray(surface.forward)[5] == np.asarray(surface.discount)[5] == 1.0
     at_the_money = np.broadcast_to(np.asarray(surface.forward)[:, None], padding.shape)
     assert (np.asarray(surface.strike)[padding] == at_the_money[padding]).all()
@@ -112,13 +117,15 @@ def test_from_vols_refuses(change, sentence):
 def test_from_quotes_points_back_at_the_rows(make_chain):
     chain = make_chain().sample(frac=1.0, random_state=3)
     surface = Surface.from_quotes(chain)
-    assert surface.vol.shape == (3, 16) and surface.num_quotes == 30
+    assert surface.vol.shape == (3, 16)
+    assert surface.num_quotes == 30
     used = np.asarray(surface.weight) > 0.0
     rows = np.asarray(surface.row)[used]
     assert chain["strike"].to_numpy()[rows].tolist() == np.asarray(surface.strike)[used].tolist()
     assert chain["option_type"].eq("C").to_numpy()[rows].tolist() == np.asarray(surface.is_call)[used].tolist()
     assert np.asarray(surface.vol)[used] == pytest.approx(chain["true_vol"].to_numpy()[rows], abs=1e-7)
-    assert (np.diff(np.asarray(surface.strike)[:, :10]) > 0.0).all() and (np.diff(surface.expiry) > 0.0).all()
+    assert (np.diff(np.asarray(surface.strike)[:, :10]) > 0.0).all()
+    assert (np.diff(surface.expiry) > 0.0).all()
     assert (np.asarray(surface.bid_vol)[used] < np.asarray(surface.ask_vol)[used]).all()
 
 
@@ -163,7 +170,8 @@ def test_several_surfaces(make_chain):
         jax.tree.leaves(alone)[:-1], jax.tree.leaves(surfaces["B", pd.Timestamp("2026-01-02T10:00Z")])[:-1]
     )
     report = inspect_quotes(quotes)
-    assert len(report.keys) == 5 and (report.table[report.table["underlying"] == "C"]["reason"] != "").all()
+    assert len(report.keys) == 5
+    assert (report.table[report.table["underlying"] == "C"]["reason"] != "").all()
     with pytest.raises(QuoteError, match=r"holds 5 surfaces, .*A at 2026-01-01.*use surfaces_from_quotes"):
         Surface.from_quotes(quotes)
 
@@ -192,6 +200,7 @@ def test_surface_passes_through_transformations(make_chain):
     seen = []
     jax.jit(lambda s: seen.append(repr(s)) or s.vol)(surface)
     stacked = jax.tree.map(lambda x: np.stack([x, x]), surface)
-    assert "Surface(" in seen[0] and stacked.num_quotes == 60
+    assert "Surface(" in seen[0]
+    assert stacked.num_quotes == 60
     assert jax.vmap(lambda s: s.vol)(stacked).shape == (2, 3, 16)
     assert repr(surface) == "Surface(30 quotes, 3 expiries from 0.1 to 1 years, padded to 3 x 16, float64)"
