@@ -126,8 +126,8 @@ def run(names: list[str], rounds: int, cold_repeats: int, out: Path, console: Co
         text += [f"Skipped: {name} ({reason})." for name, reason in missing.items()]
         lines += [{"surface": work.name, **r} for r in rows]
     if cold:
-        alone = cold["import jax"]
-        sentence = f"`import jax` alone: {median(alone):.2f} s ({min(alone):.2f} to {max(alone):.2f})."
+        ranges = (f"{name} {median(t):.2f} ({min(t):.2f} to {max(t):.2f})" for name, t in cold.items())
+        sentence = f"Cold processes, seconds, median (smallest to largest): {'; '.join(ranges)}."
         console.print(sentence)
         text += ["", sentence]
     out.mkdir(parents=True, exist_ok=True)

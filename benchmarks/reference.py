@@ -89,7 +89,7 @@ def heston_otm_mpmath(strike: float, expiry: float, forward: float, parameters: 
         t, k = mp.mpf(expiry), mp.log(mp.mpf(forward) / mp.mpf(strike))
 
         def integrand(u):
-            z = mp.mpc(u, "-0.6")
+            z = u - mp.mpc(0, 1) * mp.mpf("0.6")
             beta = kappa - 1j * sigma * rho * z
             d = mp.sqrt(beta**2 + sigma**2 * (z * z + 1j * z))
             g = (beta - d) / (beta + d)

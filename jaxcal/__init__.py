@@ -11,6 +11,7 @@ from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
 from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
+from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxcal.market.black import black_price as black_price
 from jaxcal.market.cleaning import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
@@ -24,14 +25,19 @@ from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
 from jaxcal.models.base import AbstractModel as AbstractModel
 from jaxcal.models.black_scholes import BlackScholes as BlackScholes
 from jaxcal.models.heston import Heston as Heston
-from jaxcal.models.parameters import Interval as Interval
+from jaxcal.models.interval import Interval as Interval
 from jaxcal.pricing.cos import Cos as Cos
 from jaxcal.pricing.laguerre import Laguerre as Laguerre
 from jaxcal.pricing.saddle import Saddle as Saddle
 from jaxcal.pricing.vanilla import model_vol as model_vol
 from jaxcal.pricing.vanilla import price as price
+from jaxcal.published import dax_quotes as dax_quotes
+from jaxcal.report.files import write_fit as write_fit
+from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.solvers.least_squares import Solution as Solution
 from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
+from jaxcal.synthetic import synthetic_chain as synthetic_chain
+from jaxcal.synthetic import synthetic_surface as synthetic_surface
 
 __version__ = _version("jaxcal")

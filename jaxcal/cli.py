@@ -266,5 +266,6 @@ def _complain(text: str) -> None:
 
 def _refuse(reason: str) -> NoReturn:
     """End with one sentence on standard error."""
-    _complain("jaxcal: " + " ".join(reason.split()))
+    sentence = " ".join(reason.split())  # messages of other libraries have several lines
+    _complain("jaxcal: " + "".join(letter if letter.isprintable() else "?" for letter in sentence))
     raise typer.Exit(2)

@@ -29,7 +29,7 @@ def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | 
         >>> enable_compilation_cache() == enable_compilation_cache()
         True
     """
-    configured = jax.config.jax_compilation_cache_dir
+    configured: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if path is None and configured:
         return Path(configured)
     try:

@@ -102,8 +102,11 @@ def synthetic_chain(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> from jaxcal.synthetic import synthetic_chain
-        >>> chain = synthetic_chain(seed=1)
-        >>> chain[["instrument_name", "bid", "ask"]].iloc[[0, -1]]
+        >>> chain = synthetic_chain()
+        >>> chain.loc[[4, 5], ["instrument_name", "bid", "ask", "open_interest"]]
+               instrument_name     bid     ask  open_interest
+        4  BTC-12MAR26-89000-C  0.0380  0.0385            0.7
+        5  BTC-12MAR26-89000-P  0.0003  0.0004          249.4
     """
     for name, value in (("half_spread", half_spread), ("noise", noise), ("missing", missing)):
         if not value >= 0.0:

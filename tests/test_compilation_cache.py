@@ -25,6 +25,10 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, env=kept | environment, capture_output=True, text=True, check=True)
 
 
+def folder_of_jax() -> str | None:
+    return jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+
+
 def test_the_smallest_program_is_kept_in_the_users_cache(tmp_path: Path) -> None:
     done = run(XDG_CACHE_HOME=str(tmp_path))
     folder = tmp_path / "jaxcal" / "xla"
@@ -44,8 +48,8 @@ def test_a_cache_that_is_on_already_is_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
-    before = jax.config.jax_compilation_cache_dir
+    before = folder_of_jax()
     (tmp_path / "taken").write_text("")
     with pytest.warns(UserWarning, match="compiled programs are not kept"):
         assert enable_compilation_cache(tmp_path / "taken" / "xla") is None
-    assert jax.config.jax_compilation_cache_dir == before
+    assert folder_of_jax() == before

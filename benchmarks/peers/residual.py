@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 import jaxcal as jc
 from benchmarks.work import Work
 from jaxcal.calibration.problem import CalibrationProblem, problem_of
+from jaxcal.calibration.residuals import MarketValues
 
 
 def problem(work: Work) -> tuple[CalibrationProblem, Array]:
@@ -17,7 +18,8 @@ def problem(work: Work) -> tuple[CalibrationProblem, Array]:
     surface = jc.Surface.from_vols(work.expiry, work.strike, work.vol, forward=work.forward, discount=work.discount)
     model = jc.Heston(*(jnp.asarray(p, jnp.float64) for p in work.start))
     names = tuple(jc.Heston.bounds)
-    built = problem_of(model, names, surface, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre().sized())
+    market = MarketValues.of_surface(surface)
+    built = problem_of(model, names, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre().sized())
     return built, jnp.asarray(np.append(np.log(work.start[:4]), np.arctanh(work.start[4])))
 
 

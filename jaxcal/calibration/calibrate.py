@@ -1,31 +1,30 @@
 """calibrate: one model to one surface."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import ArrayLike
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import start_from
 from jaxcal.calibration.problem import problem_of
-from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.parameters import Interval, search_bounds, to_vector
+from jaxcal.models.interval import Interval
+from jaxcal.models.parameters import search_bounds, to_vector
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
-from jaxcal.solvers.cholesky import solve_spd
-from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
+from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractFourierModel)
@@ -49,8 +48,8 @@ def calibrate(
 ) -> Fit[Model]:
     """Fit a model to a surface by least squares, with exact derivatives.
 
-    The pricing grid is built once, from the market; after the fit the quotes are priced again at the solution on a finer
-    grid, and where that moves them, the grid is rebuilt there and the fit continues.
+    The pricing grid is built once, from the market; after the fit the quotes are priced again at the solution on a
+    finer grid, and where that moves them, the grid is rebuilt there and the fit continues.
 
     Args:
         model: a class, to start from parameters read off the surface; or an instance, to start there.
@@ -64,12 +63,12 @@ def calibrate(
         throw: raise `CalibrationError` where the fit does not converge, instead of saying so in `fit.status`.
 
     Returns:
-        A `Fit`. A surface that cannot be fitted (fewer quotes than parameters, no finite price at the start) is a status,
-        not an error.
+        A `Fit`. A surface that cannot be fitted (fewer quotes than parameters, no finite price at the start) is a
+        status, not an error.
 
     Raises:
-        ValueError: an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not finite,
-            or of another shape.
+        ValueError: an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
+            finite, or of another shape.
         CalibrationError: with `throw`, where the fit does not converge.
 
     Example:
@@ -91,92 +90,110 @@ def calibrate(
         start = jax.tree.map(lambda leaf: np.asarray(leaf, surface.vol.dtype), model)
 
     method = (pricer or Laguerre()).sized()
-    fit, moved = _fit(names, start, surface, weight, residual, solver, method, method.finer() or Saddle(), limits)
-    if moved:
-        fit = _refit(fit, partial(_fit, names, surface=surface, weight=weight, residual=residual, solver=solver, limits=limits))
+    run = partial(
+        _run, names, surface.expiry, surface.forward, surface.strike, surface.vol, weight, residual, solver, limits
+    )
+    result = run(start, method, method.finer() or Saddle())
+    steps = result.num_steps
+    for _ in range(_REBUILDS):
+        if not result.moved:
+            break
+        # a grid of contours built at the solution
+        result = run(result.model, Saddle(), Saddle())
+        steps = steps + result.num_steps
+    fit = _fit(result, steps, names, surface, weight)
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
 
 
-def _refit(fit: Fit[Model], run: Callable[..., tuple[Fit[Model], Bool[Array, ""]]]) -> Fit[Model]:
-    """Continue a fit on grids built at its solution, until building another no longer moves the prices."""
-    steps, moved = fit.num_steps, True
-    for _ in range(_REBUILDS):
-        if moved:
-            fit, moved = run(fit.model, method=Saddle(), check=Saddle())
-            steps = steps + fit.num_steps
-    outcome = jnp.where(moved & (fit.outcome == Outcome.CONVERGED), Outcome.UNRESOLVED, fit.outcome)
-    return eqx.tree_at(lambda f: (f.num_steps, f.outcome), fit, (steps, outcome.astype(fit.outcome.dtype)))
-
-
 _start = jax.jit(start_from, static_argnums=0)
 
 
+class _Result(eqx.Module, Generic[Model]):
+    """What the compiled part returns."""
+
+    model: Model
+    residuals: Float[Array, "e k"]
+    model_vol: Float[Array, "e k"]
+    information: Float[Array, "p p"]
+    cost: Float[Array, ""]
+    rmse_vol: Float[Array, ""]
+    gradient: Float[Array, ""]
+    num_steps: Int[Array, ""]
+    outcome: Int[Array, ""]
+    at_bound: Bool[Array, " p"]
+    moved: Bool[Array, ""]
+
+
 @partial(jax.jit, static_argnums=0)
-def _fit(
+def _run(
     names: tuple[str, ...],
-    start: Model,
-    surface: Surface,
+    expiry: Float[Array, " e"],
+    forward: Float[Array, " e"],
+    strike: Float[Array, "e k"],
+    vol: Float[Array, "e k"],
     weight: Float[Array, "e k"],
     residual: AbstractResidual,
     solver: AbstractLeastSquaresSolver,
+    limits: tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]],
+    start: Model,
     method: AbstractPricer,
     check: AbstractPricer,
-    limits: tuple[Float[ArrayLike, " p"], Float[ArrayLike, " p"]],
-) -> tuple[Fit[Model], Bool[Array, ""]]:
-    """Fit on the grid of `method` around `start`; price the solution on that of `check` and say whether that moves it."""
-    problem = problem_of(start, names, surface, weight, residual, method)
-    lower, upper = limits
+) -> _Result[Model]:
+    """Fit on the grid of `method` around `start`; price the solution on that of `check`; say whether that moves it."""
+    market = MarketValues.of(expiry, forward, strike, vol, weight)
+    problem = problem_of(start, names, market, weight, residual, method)
     solution = least_squares(
-        lambda y, p: p.residuals(y), solver, to_vector(start, names), problem, lower=lower, upper=upper
+        lambda y, p: p.residuals(y), solver, to_vector(start, names), problem, lower=limits[0], upper=limits[1]
     )
     model = problem.model_at(solution.y)
-    used = weight > 0
-    on_grid = problem.grid.value(model).reshape(used.shape)
-    finer = problem_of(model, names, surface, weight, residual, check).grid.value(model).reshape(used.shape)
-    market = problem.market
-    in_vol = jnp.where(used, (finer - on_grid) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
-    vol = jnp.where(finer > 16.0 * jnp.finfo(finer.dtype).eps, market.implied_vol(finer), jnp.nan)
-    count = jnp.sum(used.astype(surface.vol.dtype))
-    rmse = jnp.sqrt(jnp.sum(jnp.where(used, (vol - surface.vol) ** 2, 0.0)) / jnp.maximum(count, 1.0))
+
+    used = market.used
+    count = jnp.sum(used.astype(vol.dtype))
     enough = count >= len(names)
+    on_grid = problem.values(solution.y)
+    finer = check.grid(model, expiry, market.log_strike, market.atm_total_vol()).value(model).reshape(vol.shape)
+    known = used & (finer > 16.0 * float(jnp.finfo(vol.dtype).eps))
+    model_vol = jnp.where(known, market.implied_vol(finer), jnp.nan)
+    rmse = jnp.sqrt(jnp.sum(jnp.where(used, (model_vol - vol) ** 2, 0.0)) / jnp.maximum(count, 1.0))
+    in_vol = jnp.where(used, jnp.abs(finer - on_grid) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
     tolerance = jnp.maximum(_VOL_TOLERANCE, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
-    moved = ~(jnp.max(jnp.abs(in_vol)) <= tolerance) & (solution.outcome != Outcome.NOT_FINITE) & enough
-    fit = Fit(
+    return _Result(
         model=model,
-        surface=eqx.tree_at(lambda s: s.weight, surface, weight),
-        residuals=jnp.where(used, residual(finer, market), jnp.nan),
-        model_vol=jnp.where(used, vol, jnp.nan),
-        standard_errors=_standard_errors(model, names, solution, count),
+        residuals=jnp.where(used, solution.residual.reshape(vol.shape) / problem.root_weight, jnp.nan),
+        model_vol=model_vol,
+        information=solution.jacobian.T @ solution.jacobian,
         cost=solution.cost,
         rmse_vol=rmse,
         gradient=solution.gradient,
         num_steps=solution.num_steps,
         outcome=jnp.where(enough, solution.outcome, Outcome.TOO_FEW_QUOTES).astype(jnp.int32),
         at_bound=solution.at_bound,
+        moved=~(jnp.max(in_vol) <= tolerance) & (solution.outcome != Outcome.NOT_FINITE) & enough,
+    )
+
+
+def _fit(
+    result: _Result[Model], steps: Int[Array, ""], names: tuple[str, ...], surface: Surface, weight: Float[Array, "e k"]
+) -> Fit[Model]:
+    outcome = result.outcome
+    if result.moved and int(outcome) == Outcome.CONVERGED:
+        outcome = jnp.asarray(Outcome.UNRESOLVED, outcome.dtype)
+    return Fit(
+        model=result.model,
+        surface=surface if weight is surface.weight else eqx.tree_at(lambda s: s.weight, surface, weight),
+        residuals=result.residuals,
+        model_vol=result.model_vol,
+        information=result.information,
+        cost=result.cost,
+        rmse_vol=result.rmse_vol,
+        gradient=result.gradient,
+        num_steps=steps,
+        outcome=outcome,
+        at_bound=result.at_bound,
         free=names,
     )
-    return fit, moved
-
-
-def _standard_errors(model: Model, names: tuple[str, ...], solution: Solution, count: Float[Array, ""]) -> Model:
-    """s^2 (J' J)^-1 over the parameters inside their bounds, brought from search scales to the parameters' own."""
-    inside = ~solution.at_bound
-    jacobian = jnp.where(inside[None, :], solution.jacobian, 0.0)
-    normal = jacobian.T @ jacobian + jnp.diag(jnp.where(inside, 0.0, 1.0))
-    norm = jnp.sqrt(jnp.diagonal(normal))
-    identity = jnp.eye(len(names), dtype=norm.dtype)
-    inverse = jax.vmap(solve_spd, in_axes=(None, 0))(normal / (norm[:, None] * norm[None, :]), identity)
-    freedom = count - jnp.sum(inside.astype(norm.dtype))
-    noise = jnp.where(freedom > 0, 2.0 * solution.cost / jnp.where(freedom > 0, freedom, 1.0), jnp.nan)
-    on_search_scale = jnp.where(inside, jnp.sqrt(noise * jnp.diagonal(inverse)) / norm, jnp.nan)
-    values = {field.name: jnp.full_like(jnp.asarray(getattr(model, field.name)), jnp.nan) for field in fields(model)}
-    for i, name in enumerate(names):
-        value = jnp.asarray(getattr(model, name))
-        scale = value if model.bounds[name].scale == "log" else 1.0
-        values[name] = on_search_scale[i] * scale
-    return type(model)(**values)
 
 
 def _free_names(template: type[AbstractFourierModel], free: Sequence[str] | None) -> tuple[str, ...]:
@@ -195,7 +212,9 @@ def _intervals(
     intervals = dict(template.bounds)
     for name, pair in (bounds or {}).items():
         if name not in intervals:
-            raise ValueError(f"bounds name {name!r}, which is not a parameter of {template.__name__} ({', '.join(intervals)})")
+            raise ValueError(
+                f"bounds name {name!r}, which is not a parameter of {template.__name__} ({', '.join(intervals)})"
+            )
         lower, upper = float(pair[0]), float(pair[1])
         scale = intervals[name].scale
         if not lower < upper or not math.isfinite(upper - lower) or (scale == "log" and lower <= 0):

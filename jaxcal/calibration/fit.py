@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import equinox as eqx
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -37,9 +38,7 @@ class Fit(eqx.Module, Generic[Model]):
             weights; NaN at padding.
         model_vol: `[E, K]` implied volatility of the model, decimal; NaN at padding and where the model's value is too
             small to have one.
-        standard_errors: a model of the same class whose fields are the standard errors of the parameters, from
-            `s^2 (J' J)^-1` with `s^2 = 2 cost / (quotes - free parameters)`; NaN for a fixed parameter, for one at its
-            bound, and where the quotes are too few.
+        information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters.
         cost: half the weighted sum of squared residuals.
         rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal.
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
@@ -58,7 +57,7 @@ class Fit(eqx.Module, Generic[Model]):
     surface: Surface
     residuals: Float[Array, "e k"]
     model_vol: Float[Array, "e k"]
-    standard_errors: Model
+    information: Float[Array, "p p"]
     cost: Float[Array, ""]
     rmse_vol: Float[Array, ""]
     gradient: Float[Array, ""]
@@ -79,13 +78,39 @@ class Fit(eqx.Module, Generic[Model]):
         return self.status.converged
 
     @property
+    def standard_errors(self) -> Model:
+        """A model of the same class whose fields are the standard errors of the parameters.
+
+        From `s^2 (J' J)^-1` with `s^2 = 2 cost / (quotes - free parameters)`, over the parameters inside their bounds;
+        NaN for a fixed parameter, for one at its bound, for one that the quotes do not determine, and where quotes are
+        too few.
+        """
+        inside = ~np.asarray(self.at_bound)
+        dof = self.surface.num_quotes - int(inside.sum())
+        errors = np.full(len(self.free), np.nan)
+        matrix = np.asarray(self.information, np.float64)[np.ix_(inside, inside)]
+        norm = np.sqrt(np.diagonal(matrix))
+        if dof > 0 and (norm > 0).all() and np.isfinite(matrix).all():
+            scaled = matrix / np.outer(norm, norm)
+            if np.linalg.cond(scaled) < 1e15:
+                variance = np.diagonal(np.linalg.inv(scaled)) / norm**2 * 2.0 * float(self.cost) / dof
+                errors[inside] = np.sqrt(np.maximum(variance, 0.0))
+        by_name = dict(zip(self.free, errors, strict=True))
+        values = {}
+        for name, value in self.parameters.items():
+            scale = value if self.model.bounds[name].scale == "log" else 1.0
+            values[name] = jnp.asarray(by_name.get(name, np.nan) * scale, self.cost.dtype)
+        return type(self.model)(**values)
+
+    @property
     def parameters(self) -> dict[str, float]:
         """The fitted parameters by name."""
         return {field.name: float(getattr(self.model, field.name)) for field in dataclasses.fields(self.model)}
 
     def to_frame(self) -> "pd.DataFrame":
-        """One row a quote used: `row` (position in the caller's table), `expiry` (years), `strike`, `is_call`, `forward`,
-        `discount`, `market_vol`, `bid_vol`, `ask_vol`, `model_vol`, `residual`, `weight`."""
+        """One row a quote used: `row` (position in the caller's table), `expiry` (years), `strike`, `is_call`,
+        `forward`, `discount`, `market_vol`, `bid_vol`, `ask_vol`, `model_vol`, `residual`, `weight`.
+        """
         import pandas as pd
 
         s = self.surface
@@ -102,7 +127,9 @@ class Fit(eqx.Module, Generic[Model]):
 
     def summary(self) -> str:
         """A table a person reads: parameters with standard errors, and how well they fit."""
-        rows = [f"{type(self.model).__name__} fitted to {self.surface.num_quotes} quotes of {self.surface.num_expiries} expiries"]
+        rows = [
+            f"{type(self.model).__name__}: {self.surface.num_quotes} quotes of {self.surface.num_expiries} expiries",
+        ]
         rows += [str(self.status), "", f"{'parameter':<22}{'value':>12}{'std. error':>12}"]
         pinned = set(self.status.at_bounds)
         for name, value in self.parameters.items():

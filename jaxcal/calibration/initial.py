@@ -39,7 +39,7 @@ def _smiles(surface: Surface) -> tuple[Float[Array, " e"], Float[Array, " e"], F
 
     Quotes count by their distance from the money in standard deviations, so that wings do not tilt the line.
     """
-    market = MarketValues.of(surface)
+    market = MarketValues.of_surface(surface)
     deviations = market.log_strike / (surface.vol * jnp.sqrt(market.expiry))
     weight = jnp.where(market.used, jnp.exp(-0.5 * deviations**2) + 1e-6, 0.0)
     total = jnp.sum(weight, axis=-1)
@@ -51,7 +51,8 @@ def _smiles(surface: Surface) -> tuple[Float[Array, " e"], Float[Array, " e"], F
     product = jnp.sum(weight * centred * surface.vol, axis=-1)
     skew = jnp.where(square > 1e-12, product / jnp.where(square > 1e-12, square, 1.0), 0.0)
     vol = jnp.clip(mean_vol - skew * mean_k, 0.5 * mean_vol, 2.0 * mean_vol)
-    return vol, skew, jnp.sum(market.used, axis=-1).astype(vol.dtype)
+    count = jnp.sum(market.used, axis=-1).astype(vol.dtype)
+    return jnp.where(count > 0, vol, 1.0), skew, count
 
 
 def _black_scholes(surface: Surface) -> dict[str, Float[Array, ""]]:
@@ -63,7 +64,8 @@ def _heston(surface: Surface) -> dict[str, Float[Array, ""]]:
     """Variances from the term structure, rho sigma from the skews, for the speed of mean reversion that fits both best.
 
     Given kappa, the expected average variance is linear in (v0, theta), and to first order in sigma the skew is
-    (rho sigma / 2 vol) (1 - (1 - e^-x) / x) / x with x = kappa T (A. Lewis, Option valuation under stochastic volatility, 2000).
+    (rho sigma / 2 vol) (1 - (1 - e^-x) / x) / x with x = kappa T (A. Lewis, Option valuation under stochastic
+    volatility, 2000).
     """
     vol, skew, count = _smiles(surface)
     used = count > 0
@@ -78,7 +80,10 @@ def _heston(surface: Surface) -> dict[str, Float[Array, ""]]:
         fading = -jnp.expm1(-x) / x
         # least squares for v0 and theta, drawn weakly to the mean level so that one expiry is enough
         ridge = 1e-3 * jnp.sum(weight)
-        a, b, c = (jnp.sum(weight * f) + ridge * d for f, d in ((fading**2, 1), (fading * (1 - fading), 0), ((1 - fading) ** 2, 1)))
+        a, b, c = (
+            jnp.sum(weight * f) + ridge * d
+            for f, d in ((fading**2, 1), (fading * (1 - fading), 0), ((1 - fading) ** 2, 1))
+        )
         right = (jnp.sum(weight * f * variance) + ridge * level for f in (fading, 1 - fading))
         first, second = right
         determinant = a * c - b * b

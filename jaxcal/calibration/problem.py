@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcal.calibration.residuals import AbstractResidual, MarketValues
-from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.parameters import from_vector
 from jaxcal.pricing.fourier import FourierGrid
@@ -39,28 +38,24 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         """The model of a search vector."""
         return from_vector(self.model, self.free, y)
 
+    def values(self, y: Float[Array, " p"]) -> Float[Array, "e k"]:
+        """Out-of-the-money model values in units of the forward."""
+        return self.grid.value(self.model_at(y)).reshape(self.root_weight.shape)
+
     def residuals(self, y: Float[Array, " p"]) -> Float[Array, " m"]:
         """Weighted residuals, `E * K` of them; zero at padding."""
-        value = self.grid.value(self.model_at(y)).reshape(self.root_weight.shape)
-        difference = self.residual(value, self.market)
+        difference = self.residual(self.values(y), self.market)
         return (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
 
 
 def problem_of(
     model: Model,
     free: tuple[str, ...],
-    surface: Surface,
+    market: MarketValues,
     weight: Float[Array, "e k"],
     residual: AbstractResidual,
     pricer: AbstractPricer,
 ) -> CalibrationProblem[Model]:
-    """A problem whose grid is built around `model` and the surface's at-the-money volatilities."""
-    market = MarketValues.of(surface)
-    grid = pricer.grid(model, surface.expiry, market.log_strike, atm_vol(surface, market) * jnp.sqrt(surface.expiry))
+    """A problem whose grid is built around `model` and the market's at-the-money volatilities."""
+    grid = pricer.grid(model, market.expiry[:, 0], market.log_strike, market.atm_total_vol())
     return CalibrationProblem(model, free, market, grid, residual, jnp.sqrt(weight))
-
-
-def atm_vol(surface: Surface, market: MarketValues) -> Float[Array, " e"]:
-    """Volatility of the quote nearest the money at each expiry; of padding, whatever it holds."""
-    distance = jnp.where(market.used, jnp.abs(market.log_strike), jnp.inf)
-    return jnp.take_along_axis(surface.vol, jnp.argmin(distance, axis=-1)[:, None], axis=-1)[:, 0]

@@ -12,7 +12,9 @@ from jaxcal.market.surface import Surface
 
 
 class MarketValues(eqx.Module):
-    """A surface in the terms that residuals need, computed once. Values are out of the money, in units of the forward."""
+    """A surface in the terms that residuals need, computed once. Values are out of the money, in units of the
+    forward.
+    """
 
     log_strike: Float[Array, "e k"]
     ratio: Float[Array, "e k"]
@@ -24,14 +26,32 @@ class MarketValues(eqx.Module):
     used: Bool[Array, "e k"]
 
     @classmethod
-    def of(cls, surface: Surface) -> "MarketValues":
-        """From the volatilities of a surface."""
-        forward, expiry = surface.forward[:, None], surface.expiry[:, None]
-        ratio = surface.strike / forward
-        log_strike = jnp.log1p((surface.strike - forward) / forward)
-        value = black_otm(surface.vol, ratio, expiry, forward=1.0)
-        vega = black_vega(surface.vol, ratio, expiry, forward=1.0)
-        return cls(log_strike, ratio, expiry, forward, surface.vol, value, vega, surface.weight > 0)
+    def of(
+        cls,
+        expiry: Float[Array, " e"],
+        forward: Float[Array, " e"],
+        strike: Float[Array, "e k"],
+        vol: Float[Array, "e k"],
+        weight: Float[Array, "e k"],
+    ) -> "MarketValues":
+        """From the fields of a surface."""
+        forward, expiry = forward[:, None], expiry[:, None]
+        ratio = strike / forward
+        log_strike = jnp.log1p((strike - forward) / forward)
+        value = black_otm(vol, ratio, expiry, forward=1.0)
+        vega = black_vega(vol, ratio, expiry, forward=1.0)
+        return cls(log_strike, ratio, expiry, forward, vol, value, vega, weight > 0)
+
+    @classmethod
+    def of_surface(cls, surface: Surface) -> "MarketValues":
+        """From a surface."""
+        return cls.of(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight)
+
+    def atm_total_vol(self) -> Float[Array, " e"]:
+        """Volatility times square root of time of the quote nearest the money at each expiry."""
+        distance = jnp.where(self.used, jnp.abs(self.log_strike), jnp.inf)
+        nearest = jnp.argmin(distance, axis=-1)[:, None]
+        return (jnp.take_along_axis(self.vol, nearest, axis=-1) * jnp.sqrt(self.expiry))[:, 0]
 
     def implied_vol(self, value: Float[Array, "e k"]) -> Float[Array, "e k"]:
         """Implied volatilities of out-of-the-money model values."""
@@ -76,7 +96,7 @@ class VegaPriceResidual(AbstractResidual):
 
     Example:
         >>> VegaPriceResidual()
-        VegaPriceResidual(floor=1e-07)
+        VegaPriceResidual()
     """
 
     floor: Float[Array, ""] | float = 1e-7

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
-from jaxcal.models.parameters import Interval
+from jaxcal.models.interval import Interval
 
 
 class AbstractModel(eqx.Module):
@@ -32,9 +32,7 @@ class AbstractFourierModel(AbstractModel):
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         """ln E[exp(i z X)] for complex `z` and time `t` in years; `t` broadcasts against `z`."""
 
-    def moment_bounds(
-        self, t: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """The open interval of real q for which E[exp(q X)] is finite at time `t` (years).
 
         Every martingale has (0, 1), the answer given here. A model that knows more says so by defining this method;

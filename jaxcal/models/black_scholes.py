@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.parameters import Interval
+from jaxcal.models.interval import Interval
 
 
 class BlackScholes(AbstractFourierModel):
@@ -28,8 +28,6 @@ class BlackScholes(AbstractFourierModel):
         variance = (jnp.asarray(self.sigma, t.dtype) ** 2 * t).astype(z.dtype)
         return -0.5 * variance * (z * z + 1j * z)
 
-    def moment_bounds(
-        self, t: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         everything = jnp.full_like(t, 1e6)
         return -everything, everything

@@ -1,5 +1,6 @@
 """Complex functions built from few real operations: XLA's own guard ranges that no characteristic function reaches, and
-cost three to four times as much."""
+cost three to four times as much.
+"""
 
 import jax
 import jax.numpy as jnp

@@ -7,11 +7,12 @@ from typing import ClassVar, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Complex, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log1p, reciprocal, sqrt
-from jaxcal.models.parameters import Interval
+from jaxcal.models.interval import Interval
 
 
 class Heston(AbstractFourierModel):
@@ -56,11 +57,10 @@ class Heston(AbstractFourierModel):
         parameters = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         return _log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*parameters, z, t)))
 
-    def moment_bounds(
-        self, t: Float[Array, "*shape"]
-    ) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+    def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """Critical moments: where the explosion time of L. Andersen and V. Piterbarg (Finance and Stochastics 11, 2007,
-        proposition 3.1) falls to `t`, by bisection in the logarithm of the distance from 0 and from 1."""
+        proposition 3.1) falls to `t`, by bisection in the logarithm of the distance from 0 and from 1.
+        """
         kappa, sigma, rho = (jnp.asarray(p, t.dtype) for p in (self.kappa, self.sigma, self.rho))
 
         def explodes(q: Float[Array, "*shape"]) -> Array:
@@ -76,7 +76,7 @@ class Heston(AbstractFourierModel):
             return jnp.where(square < 0, oscillating, monotone) <= t
 
         def distance(sign: float, origin: float) -> Float[Array, "*shape"]:
-            def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+            def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
                 low, high = bracket
                 middle = 0.5 * (low + high)
                 bad = explodes(origin + sign * jnp.exp(middle))

@@ -1,8 +1,8 @@
-"""Parameters as numbers a solver moves: intervals, and the map between a model and a vector of its free fields."""
+"""The map between a model and a vector of its free parameters, which is what a solver moves."""
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,39 +10,13 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.interval import Interval
 
-Model = TypeVar("Model", bound="AbstractModel")
-
-
-class Interval(NamedTuple):
-    """Where a parameter may lie, and the scale it is searched on: "log" for positive parameters, "linear" otherwise.
-
-    Example:
-        >>> Interval(0.01, 10.0, "log").middle
-        0.31622776601683794
-    """
-
-    lower: float
-    upper: float
-    scale: Literal["log", "linear"] = "linear"
-
-    @property
-    def middle(self) -> float:
-        """The centre on the search scale."""
-        return (self.lower * self.upper) ** 0.5 if self.scale == "log" else 0.5 * (self.lower + self.upper)
-
-    def to_search(self, value: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """The parameter on its search scale."""
-        return jnp.log(value) if self.scale == "log" else value
-
-    def from_search(self, value: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """Back from the search scale."""
-        return jnp.exp(value) if self.scale == "log" else value
+Model = TypeVar("Model", bound=AbstractModel)
 
 
-def to_vector(model: "AbstractModel", names: Sequence[str]) -> Float[Array, " p"]:
+def to_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
     """The named parameters of `model` on their search scales."""
     return jnp.stack([model.bounds[name].to_search(jnp.asarray(getattr(model, name))) for name in names])
 

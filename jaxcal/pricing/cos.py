@@ -1,7 +1,8 @@
 """A FourierGrid from the cosine expansion of F. Fang and C. Oosterlee, SIAM J. Sci. Comput. 31 (2008) 826-848.
 
-Puts are priced and calls follow by parity. The range comes from Chernoff bounds on the tails instead of cumulants (which fail
-on heavy tails), and is cut half way to the tail points: the cosine series reflects mass there onto where the payoff is the same.
+Puts are priced and calls follow by parity. The range comes from Chernoff bounds on the tails instead of cumulants
+(which fail on heavy tails), and is cut half way to the tail points: the cosine series reflects mass there onto where
+the payoff is the same.
 """
 
 import equinox as eqx
@@ -22,8 +23,8 @@ class Cos(AbstractPricer):
     """Cosine expansion with `num_terms` terms an expiry, on the real line only.
 
     Args:
-        num_terms: None chooses 512 inside `jit`; outside it, the first of 128, 512, 2048, ... 131,072 that agrees with half
-            as many terms to 1e-9 of the forward.
+        num_terms: None chooses 512 inside `jit`; outside it, the first of 128, 512, 2048, ... 131,072 that agrees with
+            half as many terms to 1e-9 of the forward.
 
     Example:
         >>> Cos(64).sized().num_terms
@@ -85,9 +86,9 @@ def cos_range(
 ) -> tuple[Float[Array, " e"], Float[Array, " e"]]:
     """The interval [a, b] of ln(S_T / F) for each expiry.
 
-    P(X < x) <= M(-q) e^(q x) gives the tail points. Mass between a tail point and the end of the range is reflected by the
-    series; a put's reflected payoff is right below every strike (up to e^a) and zero above, so the range may end half way.
-    Where the model knows no moments beyond (0, 1) the range is 24 total volatilities each way.
+    P(X < x) <= M(-q) e^(q x) gives the tail points. Mass between a tail point and the end of the range is reflected by
+    the series; a put's reflected payoff is right below every strike (up to e^a) and zero above, so the range may end
+    half way. Where the model knows no moments beyond (0, 1) the range is 24 total volatilities each way.
     """
     low_q, high_q = model.moment_bounds(expiry)
     width = 8.0 / jnp.minimum(total_vol, 1e3)  # beyond this the optimum of the bound never lies

@@ -17,7 +17,7 @@ class FourierGrid(eqx.Module):
         expiry: `[e]` years.
         nodes: `[e, s, n]` where phi is evaluated.
         log_factor: `[e, s, n]` logarithm of what all strikes multiply phi by, added to ln phi: no product overflows.
-        weights: `[e, k, 2n]` Re W and -Im W side by side, so that a price is one real product.
+        weights: `[e, k, m]`, m = 2n: Re W and -Im W side by side, so that a price is one real product.
         side: `[e, k]` which set of nodes a strike uses.
         offset: `[e, k]`.
     """
@@ -25,15 +25,15 @@ class FourierGrid(eqx.Module):
     expiry: Float[Array, " e"]
     nodes: Complex[Array, "e s n"]
     log_factor: Complex[Array, "e s n"]
-    weights: Float[Array, "e k 2*n"]
+    weights: Float[Array, "e k m"]
     side: Int[Array, "e k"]
     offset: Float[Array, "e k"]
 
     def value(self, model: AbstractFourierModel) -> Float[Array, "e k"]:
-        """Undiscounted values of the out-of-the-money options (call where K >= F, put below), in units of the forward."""
+        """Undiscounted out-of-the-money values (call where K >= F, put below), in units of the forward."""
         return self.apply(self.factored_cf(model))
 
-    def factored_cf(self, model: AbstractFourierModel) -> Float[Array, "e s 2*n"]:
+    def factored_cf(self, model: AbstractFourierModel) -> Float[Array, "e s m"]:
         """Re c phi and Im c phi side by side at the nodes.
 
         Evaluated on flat rows: with a set axis in between, XLA fuses the whole of phi into each part of the result and
@@ -45,7 +45,7 @@ class FourierGrid(eqx.Module):
         parts = jnp.concatenate([jnp.real(phi), jnp.imag(phi)], axis=-1).reshape(rows, 2, sets, nodes)
         return jnp.swapaxes(parts, 1, 2).reshape(rows, sets, 2 * nodes)
 
-    def apply(self, factored_cf: Float[Array, "e s 2*n"]) -> Float[Array, "e k"]:
+    def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:
         """The linear functional."""
         by_side = jnp.einsum("ekm,esm->eks", self.weights, factored_cf)
         if self.nodes.shape[1] == 1:

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -33,8 +34,9 @@ class AbstractPricer(eqx.Module):
         log_strike: Float[Array, "e k"],
         total_vol: Float[Array, " e"],
     ) -> FourierGrid:
-        """A grid for `e` expiries (years) of `k` strikes ln(K / F), around the at-the-money total volatility `total_vol`
-        (volatility times square root of time), for `model` and models near it."""
+        """A grid for `e` expiries (years) of `k` strikes ln(K / F), around the at-the-money total volatility
+        `total_vol` (volatility times square root of time), for `model` and models near it.
+        """
 
     @abstractmethod
     def value(
@@ -44,6 +46,6 @@ class AbstractPricer(eqx.Module):
 
 
 def total_vol_of(model: AbstractFourierModel, expiry: Float[Array, " e"]) -> Float[Array, " e"]:
-    """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, near at the money for the others."""
-    z = jnp.full(expiry.shape, -0.5j, dtype=jnp.result_type(expiry.dtype, jnp.complex64))
+    """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, near at the money otherwise."""
+    z = jax.lax.complex(jnp.zeros_like(expiry), jnp.full_like(expiry, -0.5))
     return jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(z, expiry)), jnp.finfo(expiry.dtype).tiny))

@@ -1,10 +1,10 @@
 """A FourierGrid through each quote's saddle point: relative accuracy far from the money, for any parameters.
 
-On the imaginary axis, z = -iq, the integrand exp(k (1 - iz)) phi(z) / (z (z + i)) has a minimum on each side of its poles
-q = 0 and q = 1. A contour that crosses there meets an integrand of the size of the price itself, so nothing cancels
-(R. Lord and C. Kahl, Journal of Computational Finance 10(4), 2007, "Optimal Fourier inversion"). The contour is a hyperbola
-z = -iq - i b sin w + b sinh(t + i w), on which the trapezoidal rule in t converges geometrically, whatever the scales of the
-integrand (S. Boyarchenko and S. Levendorskii, IJTAF 22(3), 2019, "Sinh-acceleration").
+On the imaginary axis, z = -iq, the integrand exp(k (1 - iz)) phi(z) / (z (z + i)) has a minimum on each side of its
+poles q = 0 and q = 1. A contour that crosses there meets an integrand of the size of the price itself, so nothing
+cancels (R. Lord and C. Kahl, Journal of Computational Finance 10(4), 2007, "Optimal Fourier inversion"). The contour
+is a hyperbola z = -iq - i b sin w + b sinh(t + i w), on which the trapezoidal rule in t converges geometrically,
+whatever the scales of the integrand (S. Boyarchenko and S. Levendorskii, IJTAF 22(3), 2019, "Sinh-acceleration").
 """
 
 from typing import NamedTuple
@@ -13,7 +13,8 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log
@@ -26,7 +27,9 @@ _SCAN = np.arange(1.0, 23.0)  # where the integrand is looked at to find its end
 
 
 class Contour(NamedTuple):
-    """Where each quote's contour runs: crossing `q`, width `b`, `tilt`, last node `end`; `outer` if beyond the poles."""
+    """Where each quote's contour runs: crossing `q`, width `b`, `tilt`, last node `end`; `outer` if beyond the
+    poles.
+    """
 
     q: Float[Array, " q"]
     b: Float[Array, " q"]
@@ -109,7 +112,9 @@ def saddle_grid(
     measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step[:, None] / jnp.pi)
     log_factor = _complex(k)[:, None] * (1.0 - 1j * z) + log(dz) - log(z * (z + 1j)) + _complex(measure)
     row = (k.size, 1)
-    weights = jnp.broadcast_to(jnp.where(jnp.arange(2 * num_nodes) < num_nodes, -1.0, 0.0).astype(t.dtype), (*row, 2 * num_nodes))
+    weights = jnp.broadcast_to(
+        jnp.where(jnp.arange(2 * num_nodes) < num_nodes, -1.0, 0.0).astype(t.dtype), (*row, 2 * num_nodes)
+    )
     offset = jnp.where(contour.outer, 0.0, jnp.where(k >= 0, 1.0, jnp.exp(k)))[:, None]
     return FourierGrid(expiry, z[:, None, :], log_factor[:, None, :], weights, jnp.zeros(row, jnp.int32), offset)
 
@@ -142,7 +147,7 @@ def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, "
 
     direction = jnp.where(outer, sign, 1.0)
 
-    def halve(_: int, bracket: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         middle = 0.5 * (low + high)
         past = slope(crossing(middle)) * direction > 0

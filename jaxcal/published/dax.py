@@ -39,12 +39,12 @@ def dax_quotes(convention: Literal["actual", "quantlib"] = "actual") -> pd.DataF
         >>> from jaxcal.published import dax_quotes
         >>> dax_quotes()[["expiry", "strike", "iv", "forward"]].iloc[[0, 103]].round(6)
                expiry  strike      iv      forward
-        0    0.035616  3400.0  0.6625  4473.854607
-        103  1.926027  5600.0  0.2320  4826.941164
+        0    0.035616  3400.0  0.6625  4473.854922
+        103  1.926027  5600.0  0.2320  4826.939522
     """
     if convention not in ("actual", "quantlib"):
         raise ValueError(f"convention {convention!r} must be 'actual' or 'quantlib'")
-    text = resources.files(__package__).joinpath("dax_2002-07-05.csv").read_text(encoding="utf-8")
+    text = resources.files("jaxcal.published").joinpath("dax_2002-07-05.csv").read_text(encoding="utf-8")
     table = pd.read_csv(io.StringIO(text), comment="#")
     days, rate = table.pop("days").to_numpy(np.float64), table.pop("rate").to_numpy(np.float64)
     if convention == "quantlib":

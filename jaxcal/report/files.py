@@ -44,10 +44,11 @@ def write_fit(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import json, tempfile, jaxcal as jc
+        >>> from jaxcal.report.files import write_fit
         >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.2, 0.2, 0.2]], forward=100.0)
-        >>> paths = jc.write_fit(jc.calibrate(jc.BlackScholes, surface), tempfile.mkdtemp())
+        >>> paths = write_fit(jc.calibrate(jc.BlackScholes, surface), tempfile.mkdtemp())
         >>> json.loads(paths["parameters"].read_text(encoding="utf-8"))["parameters"]
-        {'sigma': 0.2}
+        {'sigma': 0.200000}
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _MARKET, _MODEL, _FORWARD = "#1f4e79", "#d1495b", "#9aa5b1"
 _INK, _GRID = "#2b2f36", "#e6e9ee"
-_MOST_POINTS = 512  # of all model lines together, so that few sizes of the pricing program compile
+_POINTS = 512  # of all model lines together: one size of the pricing program for up to 16 expiries
 _SIZES = {  # panels across, and inches of a panel, up to this many expiries
     1: (1, 7.0, 4.6),
     4: (2, 4.8, 3.4),
@@ -46,8 +46,9 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
+        >>> from jaxcal.report.smiles import plot_smiles
         >>> surface = jc.Surface.from_vols([0.5, 1.0], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]] * 2, forward=100.0)
-        >>> figure = jc.plot_smiles(jc.calibrate(jc.BlackScholes, surface))
+        >>> figure = plot_smiles(jc.calibrate(jc.BlackScholes, surface))
         >>> [axes.get_title() for axes in figure.axes]
         ['182 days · RMSE 0.47', '365 days · RMSE 0.47']
     """
@@ -83,7 +84,9 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
 
 def _title(fit: Fit) -> str:
     quotes, expiries = fit.surface.num_quotes, fit.surface.num_expiries
-    counted = f"{quotes} {'quote' if quotes == 1 else 'quotes'}, {expiries} {'expiry' if expiries == 1 else 'expiries'}"
+    counted = (
+        f"{quotes:,} {'quote' if quotes == 1 else 'quotes'}, {expiries} {'expiry' if expiries == 1 else 'expiries'}"
+    )
     return f"{type(fit.model).__name__}: {counted}, RMSE {100.0 * float(fit.rmse_vol):.2f} vol points"
 
 
@@ -91,7 +94,7 @@ def _model_lines(fit: Fit, smiles: "list[pd.DataFrame]") -> list[tuple[np.ndarra
     """Strikes and model volatilities of every line, priced in one call."""
     if not smiles:
         return []
-    number = min(101, max(32, _MOST_POINTS // len(smiles)))
+    number = max(32, _POINTS // len(smiles))
     lows, highs = (np.array([smile["strike"].agg(end) for smile in smiles]) for end in ("min", "max"))
     alone = np.where(lows == highs, 0.03, 0.0)  # a smile of one strike still gets a line
     strikes = np.geomspace(lows * (1.0 - alone), highs * (1.0 + alone), number, axis=1)

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
@@ -54,34 +55,35 @@ def least_squares(
     y0: Float[Array, " p"],
     args: Any = None,
     *,
-    lower: Float[Array, " p"] | float | None = None,
-    upper: Float[Array, " p"] | float | None = None,
+    lower: Float[Array | np.ndarray, " p"] | float | None = None,
+    upper: Float[Array | np.ndarray, " p"] | float | None = None,
 ) -> Solution:
     """Minimise half the sum of squares of `fn(y, args)` over the box `lower <= y <= upper`.
 
-    Args:
-        fn: maps `[p]` to residuals `[m]`; differentiable by JAX.
-        solver: for instance `LevenbergMarquardt()`.
-        y0: `[p]` the start; moved into the box where it lies outside.
-        args: passed to `fn`; any pytree.
-        lower, upper: `[p]` or numbers; no bound where absent.
+        Args:
+            fn: maps `[p]` to residuals `[m]`; differentiable by JAX.
+            solver: for instance `LevenbergMarquardt()`.
+            y0: `[p]` the start; moved into the box where it lies outside.
+            args: passed to `fn`; any pytree.
+            lower, upper: `[p]` or numbers; no bound where absent.
 
-    Returns:
-        A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
-        and `vmap`, and should be called inside `jit` where speed matters.
+        Returns:
+            A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
+            and `vmap`, and should be called inside `jit` where speed matters.
 
-    Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> import jax.numpy as jnp
-        >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-        >>> rosenbrock = lambda y, _: jnp.stack([10 * (y[1] - y[0] ** 2), 1 - y[0]])
-        >>> solution = least_squares(rosenbrock, LevenbergMarquardt(), jnp.asarray([-1.2, 1.0]))
-        >>> [round(float(x), 6) for x in solution.y]
-        [1.0, 1.0]
+        Example:
+            >>> import jax; jax.config.update("jax_enable_x64", True)
+            >>> import jax.numpy as jnp
+    import numpy as np
+            >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+            >>> rosenbrock = lambda y, _: jnp.stack([10 * (y[1] - y[0] ** 2), 1 - y[0]])
+            >>> solution = least_squares(rosenbrock, LevenbergMarquardt(), jnp.asarray([-1.2, 1.0]))
+            >>> [round(float(x), 6) for x in solution.y]
+            [1.0, 1.0]
     """
     y0 = jnp.asarray(y0)
 
-    def bound(value: Float[Array, " p"] | float | None, default: float) -> Float[Array, " p"]:
+    def bound(value: Float[Array | np.ndarray, " p"] | float | None, default: float) -> Float[Array, " p"]:
         return jnp.broadcast_to(jnp.asarray(default if value is None else value, y0.dtype), y0.shape)
 
     return solver.solve(fn, y0, args, bound(lower, -jnp.inf), bound(upper, jnp.inf))

@@ -19,6 +19,7 @@ class _State(NamedTuple):
     residual: Float[Array, " m"]
     jacobian: Float[Array, "m p"]
     cost: Float[Array, ""]
+    angle: Float[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
     scale: Float[Array, " p"]
@@ -31,8 +32,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
     The damping follows H. B. Nielsen, "Damping parameter in Marquardt's method" (IMM-REP-1999-05): divided by up to ten
     after a good step, multiplied by 2, 4, 8, ... after bad ones; columns are scaled by their largest norm so far
-    (J. More, "The Levenberg-Marquardt algorithm", 1978). A parameter at its bound whose descent direction points outside
-    is held there for the step.
+    (J. More, "The Levenberg-Marquardt algorithm", 1978). A parameter at its bound whose descent direction points
+    outside is held there for the step.
 
     Converged means one of: the step *and* the predicted reduction of the cost are below tolerance; the residual is
     orthogonal to every free column of the Jacobian; the residual itself is zero to `atol`.
@@ -83,6 +84,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             return jnp.max(jnp.where(fixed, 0.0, jnp.abs(gradient) / norms))
 
         def step(state: _State) -> _State:
+            # before the first evaluation cost is infinite and the Jacobian zero: the trial is then the start itself
+            first = jnp.isinf(state.cost)
             jacobian, y = state.jacobian, state.y
             gradient = state.residual @ jacobian
             normal = jacobian.T @ jacobian
@@ -92,28 +95,32 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             # a column that is zero moves nothing: its parameter stays, at unit curvature
             diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
             damped = normal * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
-            raw = -solve_spd(damped, free * gradient)
-            trial = jnp.clip(y + raw, lower, upper)
+            trial = jnp.clip(y - solve_spd(damped, free * gradient), lower, upper)
             delta = trial - y
             residual, new_jacobian = linearise(trial)
             cost = 0.5 * (residual @ residual)
             predicted = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
             finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(new_jacobian)) & jnp.all(jnp.isfinite(delta))
-            ratio = jnp.where(finite & (predicted > 0), (state.cost - cost) / jnp.where(predicted > 0, predicted, 1.0), -1.0)
-            accept = ratio > 1e-4
+            gain = jnp.where(predicted > 0, (state.cost - cost) / jnp.where(predicted > 0, predicted, 1.0), -1.0)
+            ratio = jnp.where(finite & ~first, gain, -1.0)
+            accept = jnp.where(first, finite, ratio > 1e-4)
 
             shrink = jnp.maximum(0.1, 1.0 - (2.0 * ratio - 1.0) ** 3)
             damping = jnp.where(accept, jnp.maximum(state.damping * shrink, 1e-12), state.damping * state.growth)
+            damping = jnp.where(first, state.damping, damping)
             growth = jnp.where(accept, 2.0, 2.0 * state.growth)
 
-            angle = cosine(gradient, jnp.diagonal(normal), state.cost, fixed)
+            new_gradient = residual @ new_jacobian
+            new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
             small_step = jnp.max(jnp.abs(delta)) <= self.xtol
             small_gain = (jnp.abs(predicted) <= self.ftol * state.cost) & (state.damping <= 1.0)
-            new_angle = cosine(residual @ new_jacobian, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, residual @ new_jacobian))
             perfect = cost <= 0.5 * residual.shape[0] * self.atol**2
-            converged = accept & ((small_step & small_gain) | (new_angle <= self.gtol) | perfect)
+            converged = accept & ((small_step & small_gain & ~first) | (new_angle <= self.gtol) | perfect)
             # at the rounding floor no step is accepted although nothing is left to gain
-            floor = ~accept & ((angle <= self.gtol) | (small_gain & (angle <= 1e-5)) | (predicted <= 4.0 * eps * state.cost) & (angle <= 1e-3))
+            nothing_left = small_gain & (state.angle <= 1e-5) | (predicted <= 4.0 * eps * state.cost) & (
+                state.angle <= 1e-3
+            )
+            floor = ~accept & ~first & ((state.angle <= self.gtol) | nothing_left)
             stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
             num_steps = state.num_steps + 1
             outcome = jnp.where(
@@ -121,30 +128,27 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
                 Outcome.CONVERGED,
                 jnp.where(stuck, Outcome.STALLED, jnp.where(num_steps >= self.max_steps, Outcome.STEP_LIMIT, _RUNNING)),
             )
+            outcome = jnp.where(first & ~finite, Outcome.NOT_FINITE, outcome)
 
             def pick(new: Array, old: Array) -> Array:
                 return jnp.where(accept, new, old)
 
             return _State(
                 pick(trial, y), pick(residual, state.residual), pick(new_jacobian, jacobian), pick(cost, state.cost),
-                damping, growth, scale, num_steps, outcome.astype(jnp.int32),
+                pick(new_angle, state.angle), damping, growth, scale, num_steps, outcome.astype(jnp.int32),
             )  # fmt: skip
 
+        # one evaluation in the program, not one before the loop and one in it: half the time to compile
         start = jnp.clip(y0, lower, upper)
-        residual, jacobian = linearise(start)
-        cost = 0.5 * (residual @ residual)
-        usable = jnp.isfinite(cost) & jnp.all(jnp.isfinite(jacobian))
-        perfect = cost <= 0.5 * residual.shape[0] * self.atol**2
-        outcome = jnp.where(usable, jnp.where(perfect, Outcome.CONVERGED, _RUNNING), Outcome.NOT_FINITE)
+        size = jax.eval_shape(lambda y: fn(y, args), start).shape[0]
+        inf = jnp.asarray(jnp.inf, y0.dtype)
         state = _State(
-            start, residual, jacobian, cost, jnp.asarray(self.damping, cost.dtype), jnp.asarray(2.0, cost.dtype),
-            jnp.zeros_like(start), jnp.asarray(0, jnp.int32), outcome.astype(jnp.int32),
+            start, jnp.zeros((size,), y0.dtype), jnp.zeros((size, y0.shape[0]), y0.dtype), inf, inf,
+            jnp.asarray(self.damping, y0.dtype), jnp.asarray(2.0, y0.dtype), jnp.zeros_like(start),
+            jnp.asarray(-1, jnp.int32), jnp.asarray(_RUNNING, jnp.int32),
         )  # fmt: skip
         state = jax.lax.while_loop(lambda s: s.outcome == _RUNNING, step, state)
-        gradient = state.residual @ state.jacobian
-        fixed = held(state.y, gradient)
-        angle = cosine(gradient, jnp.sum(state.jacobian**2, axis=0), state.cost, fixed)
         return Solution(
-            state.y, state.residual, state.jacobian, state.cost, angle, state.num_steps, state.outcome,
+            state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.y <= lower) | (state.y >= upper),
         )  # fmt: skip

@@ -19,22 +19,29 @@ from jaxcal.report.smiles import plot_smiles
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def flat_fit(num_expiries: int) -> Fit:
-    """Black-Scholes fitted to smiles of three quotes."""
-    expiry = (1.0 + np.arange(num_expiries)) / 12.0
-    vol = np.broadcast_to([0.22, 0.2, 0.21], (num_expiries, 3))
-    return calibrate(BlackScholes, Surface.from_vols(expiry, [90.0, 100.0, 110.0], vol, forward=100.0))
+@pytest.fixture(scope="module")
+def forty() -> Fit:
+    """Black-Scholes fitted to 40 monthly smiles of three quotes."""
+    vol = np.broadcast_to([0.22, 0.2, 0.21], (40, 3))
+    surface = Surface.from_vols(np.arange(1, 41) / 12.0, [90.0, 100.0, 110.0], vol, forward=100.0)
+    return calibrate(BlackScholes, surface)
+
+
+def first(fit: Fit, number: int) -> Fit:
+    """The same fit as if it had only its first smiles."""
+    alive = jnp.arange(fit.surface.weight.shape[0])[:, None] < number
+    return eqx.tree_at(lambda f: f.surface.weight, fit, jnp.where(alive, fit.surface.weight, 0.0))
 
 
 @pytest.fixture(scope="module")
-def fit() -> Fit:
-    return flat_fit(2)
+def fit(forty: Fit) -> Fit:
+    return first(forty, 2)
 
 
-@pytest.mark.parametrize("num_expiries", [1, 7, 40])
-def test_every_expiry_has_a_panel(num_expiries: int) -> None:
-    figure = plot_smiles(flat_fit(num_expiries))
-    assert len(figure.axes) == num_expiries
+@pytest.mark.parametrize("number", [1, 7, 40])
+def test_every_expiry_has_a_panel(forty: Fit, number: int) -> None:
+    figure = plot_smiles(first(forty, number))
+    assert len(figure.axes) == number
     assert all("days" in axes.get_title() for axes in figure.axes)
     figure.canvas.draw()
 
@@ -45,8 +52,8 @@ def test_panel_shows_market_model_and_error(fit: Fit, tmp_path: Path) -> None:
     assert path.read_bytes().startswith(PNG)
     axes = figure.axes[0]
     lines = {str(line.get_label()): line for line in axes.lines}
-    np.testing.assert_allclose(lines["market"].get_ydata(), [22.0, 20.0, 21.0])
-    np.testing.assert_allclose(lines["model"].get_ydata(), 100.0 * float(fit.model.sigma), rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(lines["market"].get_ydata()), [22.0, 20.0, 21.0])
+    np.testing.assert_allclose(np.asarray(lines["model"].get_ydata()), 100.0 * float(fit.model.sigma), rtol=1e-9)
     strikes = np.asarray(lines["model"].get_xdata())
     np.testing.assert_allclose(strikes[[0, -1]], [90.0, 110.0])
     assert "RMSE 0.82" in axes.get_title()
@@ -68,10 +75,10 @@ def test_a_failed_fit_is_drawn_without_a_line(fit: Fit) -> None:
     assert np.isnan(np.asarray(model.get_ydata())).all()
 
 
-def test_panels_of_equal_days_are_told_apart() -> None:
-    years = [11.0 / 365.0, 11.3 / 365.0]
-    fit = calibrate(BlackScholes, Surface.from_vols(years, [90.0, 100.0], [[0.2, 0.2]] * 2, forward=100.0))
-    assert [axes.get_title().split(" ·")[0] for axes in plot_smiles(fit).axes] == ["11.0 days", "11.3 days"]
+def test_panels_of_equal_days_are_told_apart(fit: Fit) -> None:
+    years = fit.surface.expiry.at[:2].set(jnp.array([11.0, 11.3]) / 365.0)
+    near = eqx.tree_at(lambda f: f.surface.expiry, fit, years)
+    assert [axes.get_title().split(" ·")[0] for axes in plot_smiles(near).axes] == ["11.0 days", "11.3 days"]
 
 
 def test_the_format_of_the_file_is_its_ending(fit: Fit, tmp_path: Path) -> None:
