@@ -59,7 +59,15 @@ class MarketValues(eqx.Module):
 
 
 class AbstractResidual(eqx.Module):
-    """Model minus market for every quote."""
+    """Model minus market for every quote. Subclass it for another measure of misfit.
+
+    Example:
+        >>> class LogPriceResidual(AbstractResidual):
+        ...     def __call__(self, value, market):
+        ...         return jnp.log(value / market.value)
+        >>> isinstance(LogPriceResidual(), AbstractResidual)
+        True
+    """
 
     @abstractmethod
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:

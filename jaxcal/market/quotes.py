@@ -9,7 +9,14 @@ from jaxcal.market.layouts import LAYOUTS, recognise
 
 
 class QuoteError(ValueError):
-    """A quote file or table that cannot be used at all; the sentence names the column and the remedy."""
+    """A quote file or table that cannot be used at all; the sentence names the column and the remedy.
+
+    Example:
+        >>> from jaxcal.market.surface import Surface
+        >>> Surface.from_quotes(pd.DataFrame({"strike": [100.0], "iv": [0.2]}))
+        Traceback (most recent call last):
+        jaxcal.market.quotes.QuoteError: ...
+    """
 
 
 def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataFrame:

@@ -17,6 +17,11 @@ class AbstractModel(eqx.Module):
     `bounds` names, for every field, the interval a calibration searches and whether it searches it on a
     logarithmic or a linear scale. Bounds are not enforced on construction: a model may be priced anywhere its
     formula holds.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> issubclass(jc.Heston, AbstractModel), jc.Heston.bounds["rho"].upper
+        (True, 0.999)
     """
 
     bounds: ClassVar[Mapping[str, Interval]]
@@ -26,6 +31,16 @@ class AbstractFourierModel(AbstractModel):
     """A model known by its characteristic function. Subclass it, give `log_cf`, and it prices and calibrates.
 
     X = ln(S_T / F) must be a martingale in the sense E[exp X] = 1, so that `log_cf(-1j, t) = 0`.
+
+    Example:
+        >>> class MyBlack(AbstractFourierModel):
+        ...     sigma: Float[Array, ""] | float
+        ...     bounds = {"sigma": Interval(0.01, 3.0, "log")}
+        ...     def log_cf(self, z, t):
+        ...         return -0.5 * (self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+        >>> import jaxcal as jc
+        >>> round(float(jc.model_vol(MyBlack(0.2), 110.0, 1.0, forward=100.0)), 9)
+        0.2
     """
 
     @abstractmethod

@@ -21,7 +21,13 @@ class Solution(eqx.Module):
         gradient: the largest cosine between the residual and a free column of the Jacobian, 0 at a stationary point.
         num_steps: evaluations of fn and its Jacobian after the first.
         outcome: an `Outcome` as a number.
-        at_bound: `[p]` the bounds that the point presses against.
+        at_bound: `[p]` whether each coordinate is at a bound.
+
+    Example:
+        >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+        >>> line = least_squares(lambda y, _: 2.0 * y - 6.0, LevenbergMarquardt(), jnp.asarray([0.0]))
+        >>> print(f"{line.y[0]:.6f}")
+        3.000000
     """
 
     y: Float[Array, " p"]
@@ -60,26 +66,25 @@ def least_squares(
 ) -> Solution:
     """Minimise half the sum of squares of `fn(y, args)` over the box `lower <= y <= upper`.
 
-        Args:
-            fn: maps `[p]` to residuals `[m]`; differentiable by JAX.
-            solver: for instance `LevenbergMarquardt()`.
-            y0: `[p]` the start; moved into the box where it lies outside.
-            args: passed to `fn`; any pytree.
-            lower, upper: `[p]` or numbers; no bound where absent.
+    Args:
+        fn: maps `[p]` to residuals `[m]`; differentiable by JAX.
+        solver: for instance `LevenbergMarquardt()`.
+        y0: `[p]` the start; moved into the box where it lies outside.
+        args: passed to `fn`; any pytree.
+        lower, upper: `[p]` or numbers; no bound where absent.
 
-        Returns:
-            A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
-            and `vmap`, and should be called inside `jit` where speed matters.
+    Returns:
+        A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit` and
+        `vmap`, and should be called inside `jit` where speed matters.
 
-        Example:
-            >>> import jax; jax.config.update("jax_enable_x64", True)
-            >>> import jax.numpy as jnp
-    import numpy as np
-            >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-            >>> rosenbrock = lambda y, _: jnp.stack([10 * (y[1] - y[0] ** 2), 1 - y[0]])
-            >>> solution = least_squares(rosenbrock, LevenbergMarquardt(), jnp.asarray([-1.2, 1.0]))
-            >>> [round(float(x), 6) for x in solution.y]
-            [1.0, 1.0]
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import jax.numpy as jnp
+        >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+        >>> rosenbrock = lambda y, _: jnp.stack([10 * (y[1] - y[0] ** 2), 1 - y[0]])
+        >>> solution = least_squares(rosenbrock, LevenbergMarquardt(), jnp.asarray([-1.2, 1.0]))
+        >>> [round(float(x), 6) for x in solution.y]
+        [1.0, 1.0]
     """
     y0 = jnp.asarray(y0)
 
