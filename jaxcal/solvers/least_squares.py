@@ -74,8 +74,8 @@ def least_squares(
         lower, upper: `[p]` or numbers; no bound where absent.
 
     Returns:
-        A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit` and
-        `vmap`, and should be called inside `jit` where speed matters.
+        A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
+        and `vmap`, and should be called inside `jit` where speed matters.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

@@ -45,6 +45,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         atol: root mean square of the residuals that counts as a perfect fit.
         max_steps: evaluations of the residuals and their Jacobian.
         damping: the initial damping, relative to the scaled normal equations.
+        max_step: the longest step in any coordinate; 1 on a logarithmic scale is a factor of e. Without it a start far
+            from the optimum throws parameters to their bounds.
 
     Numbers may be changed without recompiling.
 
@@ -53,12 +55,13 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         50
     """
 
-    xtol: Float[Array, ""] | float = 1e-8
+    xtol: Float[Array, ""] | float = 1e-6
     ftol: Float[Array, ""] | float = 1e-10
-    gtol: Float[Array, ""] | float = 1e-9
+    gtol: Float[Array, ""] | float = 1e-7
     atol: Float[Array, ""] | float = 1e-11
     max_steps: Int[Array, ""] | int = 200
     damping: Float[Array, ""] | float = 1e-3
+    max_step: Float[Array, ""] | float = 1.0
 
     def solve(
         self,
@@ -95,7 +98,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             # a column that is zero moves nothing: its parameter stays, at unit curvature
             diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
             damped = normal * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
-            trial = jnp.clip(y - solve_spd(damped, free * gradient), lower, upper)
+            move = -solve_spd(damped, free * gradient)
+            move *= jnp.minimum(1.0, self.max_step / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
+            trial = jnp.clip(y + move, lower, upper)
             delta = trial - y
             residual, new_jacobian = linearise(trial)
             cost = 0.5 * (residual @ residual)
@@ -120,7 +125,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             nothing_left = small_gain & (state.angle <= 1e-5) | (predicted <= 4.0 * eps * state.cost) & (
                 state.angle <= 1e-3
             )
-            floor = ~accept & ~first & ((state.angle <= self.gtol) | nothing_left)
+            rounding = state.cost <= 0.5 * residual.shape[0] * (100.0 * self.atol) ** 2
+            floor = ~accept & ~first & ((state.angle <= self.gtol) | nothing_left | rounding)
             stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
             num_steps = state.num_steps + 1
             outcome = jnp.where(
