@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Generic, TypeVar
 
 import equinox as eqx
@@ -33,14 +33,24 @@ _REBUILDS = 3  # grids rebuilt at the solution before the prices there count as 
 _VOL_TOLERANCE = 1e-7  # largest change of a volatility on the finer grid, or a thousandth of the misfit if that is more
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
+_LAGUERRE, _SADDLE = Laguerre(), Saddle()
+_SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
+
+
+@lru_cache
+def _grids(pricer: AbstractPricer) -> tuple[AbstractPricer, AbstractPricer]:
+    """The method of a fit, and the one that checks it."""
+    method = pricer.sized()
+    return method, method if isinstance(method, Saddle) else method.finer() or _SADDLE
+
 
 def calibrate(
     model: type[Model] | Model,
     surface: Surface,
     *,
-    residual: AbstractResidual = ImpliedVolResidual(),
+    residual: AbstractResidual = _RESIDUAL,
     weights: ArrayLike | None = None,
-    solver: AbstractLeastSquaresSolver = LevenbergMarquardt(),
+    solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
     bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
@@ -89,17 +99,17 @@ def calibrate(
     else:
         start = jax.tree.map(lambda leaf: np.asarray(leaf, surface.vol.dtype), model)
 
-    method = (pricer or Laguerre()).sized()
+    method, check = _grids(pricer or _LAGUERRE)
     run = partial(
         _run, names, surface.expiry, surface.forward, surface.strike, surface.vol, weight, residual, solver, limits
     )
-    result = run(start, method, method.finer() or Saddle())
+    result = run(start, method, check)
     steps = result.num_steps
     for _ in range(_REBUILDS):
         if not result.moved:
             break
         # a grid of contours built at the solution
-        result = run(result.model, Saddle(), Saddle())
+        result = run(result.model, *_grids(_SADDLE))
         steps = steps + result.num_steps
     fit = _fit(result, steps, names, surface, weight)
     if throw and not fit.converged:
@@ -152,17 +162,21 @@ def _run(
     used = market.used
     count = jnp.sum(used.astype(vol.dtype))
     enough = count >= len(names)
-    on_grid = problem.values(solution.y)
     finer = check.grid(model, expiry, market.log_strike, market.atm_total_vol()).value(model).reshape(vol.shape)
-    known = used & (finer > 16.0 * float(jnp.finfo(vol.dtype).eps))
-    model_vol = jnp.where(known, market.implied_vol(finer), jnp.nan)
-    rmse = jnp.sqrt(jnp.sum(jnp.where(used, (model_vol - vol) ** 2, 0.0)) / jnp.maximum(count, 1.0))
-    in_vol = jnp.where(used, jnp.abs(finer - on_grid) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
+    residuals = jnp.where(used, residual(finer, market), 0.0)
+    if isinstance(residual, ImpliedVolResidual):
+        # already volatilities: neither the inversion nor the prices of the fit are needed a second time
+        off_market = residuals
+        shift = residuals - solution.residual.reshape(vol.shape) / jnp.where(used, problem.root_weight, 1.0)
+    else:
+        off_market = jnp.where(used, ImpliedVolResidual()(finer, market), 0.0)
+        shift = jnp.where(used, (finer - problem.values(solution.y)) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
+    rmse = jnp.sqrt(jnp.sum(off_market**2) / jnp.maximum(count, 1.0))
     tolerance = jnp.maximum(_VOL_TOLERANCE, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
     return _Result(
         model=model,
-        residuals=jnp.where(used, solution.residual.reshape(vol.shape) / problem.root_weight, jnp.nan),
-        model_vol=model_vol,
+        residuals=jnp.where(used, residuals, jnp.nan),
+        model_vol=jnp.where(used & (finer > ImpliedVolResidual().floor), vol + off_market, jnp.nan),
         information=solution.jacobian.T @ solution.jacobian,
         cost=solution.cost,
         rmse_vol=rmse,
@@ -170,7 +184,7 @@ def _run(
         num_steps=solution.num_steps,
         outcome=jnp.where(enough, solution.outcome, Outcome.TOO_FEW_QUOTES).astype(jnp.int32),
         at_bound=solution.at_bound,
-        moved=~(jnp.max(in_vol) <= tolerance) & (solution.outcome != Outcome.NOT_FINITE) & enough,
+        moved=~(jnp.max(jnp.abs(shift)) <= tolerance) & (solution.outcome != Outcome.NOT_FINITE) & enough,
     )
 
 

@@ -16,6 +16,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log, reciprocal
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+from jaxcal.pricing.sine import sine
 
 _TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
 _SCALE = 0.3  # of the abscissae, in units of 1 / (at-the-money total volatility)
@@ -32,7 +33,7 @@ class Laguerre(AbstractPricer):
     it is the grid of a calibration; far from the money and for |rho| near 1 use `Saddle`.
 
     Args:
-        num_nodes: nodes on each of the two sides; None chooses 32, and up to 108 outside `jit`.
+        num_nodes: nodes on each of the two sides; None chooses 32, and up to 121 outside `jit`.
 
     Example:
         >>> Laguerre().sized().num_nodes
@@ -46,7 +47,7 @@ class Laguerre(AbstractPricer):
 
     def finer(self) -> "Laguerre | None":
         nodes = self.sized().num_nodes or 32
-        return None if nodes > 96 else Laguerre(3 * nodes // 2)
+        return None if nodes > 96 else Laguerre(nodes + nodes // 4)
 
     def tolerance(self, dtype: jnp.dtype) -> float:
         return max(1e-8, 100.0 * float(jnp.finfo(dtype).eps))
@@ -61,7 +62,9 @@ class Laguerre(AbstractPricer):
         x, w = (jnp.asarray(a, expiry.dtype) for a in _laguerre(self.sized().num_nodes or 32))
         lower, upper = (jnp.asarray(angle, expiry.dtype) for angle in jax.lax.stop_gradient(model.decay_cone()))
         tilts = jnp.clip(jnp.asarray([_TILT, -_TILT], expiry.dtype), lower + _MARGIN, upper - _MARGIN)
-        turn = jax.lax.complex(jnp.cos(tilts), jnp.sin(tilts))[None, :, None]
+        # in a loop, which XLA does not fuse: it would compute these two numbers anew for every weight
+        cosines, sines = jax.lax.map(lambda tilt: (jnp.cos(tilt), jnp.sin(tilt)), tilts)
+        turn = jax.lax.complex(cosines, sines)[None, :, None]
         scale = (_SCALE / total_vol)[:, None, None]
         radius = scale * x[None, None, :]
         z = -0.5j + turn * radius.astype(turn.dtype)
@@ -72,10 +75,10 @@ class Laguerre(AbstractPricer):
         # both halves of the weights: a concatenation would not vectorise.
         side = (log_strike > 0).astype(jnp.int32)
         k = log_strike[:, :, None]
-        tilt = jnp.where(k > 0, tilts[1], tilts[0])
+        along, across = jnp.where(k > 0, cosines[1], cosines[0]), jnp.where(k > 0, sines[1], sines[0])
         both = jnp.concatenate([radius, radius], axis=-1)
         quarter = jnp.where(jnp.arange(2 * x.size) < x.size, 0.5 * jnp.pi, 0.0).astype(x.dtype)[None, None, :]
-        weights = -jnp.exp(0.5 * k + k * jnp.sin(tilt) * both) * jnp.sin(k * jnp.cos(tilt) * both + quarter)
+        weights = -jnp.exp(0.5 * k + k * across * both) * sine(k * along * both + quarter)
 
         # the control variate under the same rule, so that only the difference to Black is integrated
         black = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0)

@@ -1,0 +1,64 @@
+"""Starting points read off a surface."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import jaxcal as jc
+from jaxcal.calibration.initial import start_from
+
+start = jax.jit(start_from, static_argnums=0)
+
+
+def within(model):
+    return all(
+        interval.lower <= float(getattr(model, name)) <= interval.upper for name, interval in model.bounds.items()
+    )
+
+
+def test_heston_start_is_near(options, truth, dax, dax_fit):
+    for surface, end in ((options, truth), (dax, dax_fit.model)):
+        model = start(jc.Heston, surface)
+        assert within(model)
+        assert float(model.v0) == pytest.approx(float(end.v0), rel=0.4)
+        assert float(model.theta) == pytest.approx(float(end.theta), rel=0.4)
+        assert float(model.rho) < -0.3
+
+
+def test_black_scholes_start_is_between_the_volatilities(dax):
+    model = start(jc.BlackScholes, dax)
+    assert float(jnp.min(dax.vol)) < float(model.sigma) < float(jnp.max(dax.vol))
+
+
+def test_model_without_a_rule_starts_in_the_middle(dax):
+    class Other(jc.AbstractFourierModel):
+        level: float
+        skew: float
+        bounds = {"level": jc.Interval(0.01, 1.0, "log"), "skew": jc.Interval(-1.0, 3.0)}  # noqa: RUF012
+
+        def log_cf(self, z, t):
+            return -0.5 * self.level**2 * t * (z * z + 1j * z)
+
+    model = start_from(Other, dax)
+    assert float(model.level) == pytest.approx(0.1)
+    assert float(model.skew) == 1.0
+
+
+@settings(max_examples=30)
+@given(st.data())
+def test_start_is_finite_and_within_bounds(dax, data):
+    """Whatever the volatilities and whichever quotes are there."""
+    vol = data.draw(st.lists(st.floats(0.01, 5.0), min_size=8, max_size=8))
+    skew = data.draw(st.floats(-2.0, 2.0))
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=128, max_size=128))).reshape(8, 16)
+    keep[data.draw(st.integers(0, 7)), 6] = True  # without any quote there is nothing to read a start off
+    smile = np.clip(np.array(vol)[:, None] + skew * np.log(dax.strike / dax.forward[:, None]), 0.01, 5.0)
+    surface = jc.Surface(
+        dax.expiry, dax.forward, dax.discount, dax.strike, dax.is_call, jnp.asarray(smile), dax.bid_vol, dax.ask_vol,
+        dax.weight * keep, dax.row,
+    )  # fmt: skip
+    model = start(jc.Heston, surface)
+    assert within(model)
