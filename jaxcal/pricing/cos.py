@@ -40,6 +40,10 @@ class Cos(AbstractPricer):
         terms = self.sized().num_terms or 512
         return None if terms >= 131072 else Cos(4 * terms)
 
+    @property
+    def points(self) -> int:
+        return self.sized().num_terms or 512
+
     def tolerance(self, dtype: jnp.dtype) -> float:
         return max(1e-9, 1000.0 * float(jnp.finfo(dtype).eps))
 

@@ -22,6 +22,11 @@ class AbstractPricer(eqx.Module):
     def finer(self) -> "AbstractPricer | None":
         """The next finer setting of the same method, or None at the finest."""
 
+    @property
+    @abstractmethod
+    def points(self) -> int:
+        """Evaluations of the characteristic function for one quote."""
+
     @abstractmethod
     def tolerance(self, dtype: jnp.dtype) -> float:
         """The error, in units of the forward, up to which a value is called right."""

@@ -67,6 +67,10 @@ class Saddle(AbstractPricer):
         nodes = self.sized().num_nodes or 128
         return None if nodes >= 512 else Saddle(4 * nodes)
 
+    @property
+    def points(self) -> int:
+        return 2 * (self.sized().num_nodes or 128)
+
     def tolerance(self, dtype: jnp.dtype) -> float:
         return max(1e-10, 100.0 * float(jnp.finfo(dtype).eps))
 

@@ -15,7 +15,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 
-_CHUNK = 4096  # quotes priced by one program outside jit, so that memory stays bounded
+_CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
 
 
 def price(
@@ -141,7 +141,8 @@ def _refined(
     automatic = method != pricer
     missing = np.arange(k.size)
     while method is not None and missing.size:
-        for part in np.split(missing, range(_CHUNK, missing.size, _CHUNK)):
+        size = max(8, _CHUNK // method.points)
+        for part in np.split(missing, range(size, missing.size, size)):
             padded = np.resize(part, max(8, 1 << (part.size - 1).bit_length()))
             found = _compiled(method, model, jnp.asarray(t[padded]), jnp.asarray(k[padded]), relative)
             result[part] = np.asarray(found)[: part.size]
