@@ -31,7 +31,8 @@ import jaxcal as jc
 # %% [markdown]
 # ## Quotes
 #
-# One row a quote. This chain looks like one from Deribit: prices in coin, price steps, bid and ask, noise, missing sides.
+# One row a quote. This chain looks like one from Deribit: prices in coin, price steps, bid and ask, noise, and quotes
+# of which a side is missing.
 
 # %%
 quotes = jc.synthetic_chain()
@@ -49,8 +50,8 @@ for reason in report.table.loc[report.table["verdict"] != "used", "reason"].drop
     print(reason)
 
 # %% [markdown]
-# A `Surface` is what is left, as arrays of expiries by strikes. It is padded, so that another chain of about the same size
-# needs no new compilation.
+# A `Surface` is what is left, as arrays of expiries by strikes. It is padded, so that another chain of about the same
+# size needs no new compilation.
 
 # %%
 surface = jc.Surface.from_quotes(report)
@@ -59,7 +60,8 @@ surface
 # %% [markdown]
 # ## Fit
 #
-# A class (`jc.Heston`) starts from parameters read off the surface. An instance (`jc.Heston(v0=0.2, ...)`) starts there.
+# A class (`jc.Heston`) starts from parameters read off the surface. An instance (`jc.Heston(v0=0.2, ...)`) starts at
+# its own.
 
 # %%
 fit = jc.calibrate(jc.Heston, surface)
@@ -81,8 +83,8 @@ assert fit.converged, str(fit.status)
 jc.plot_smiles(fit)
 
 # %% [markdown]
-# `to_frame` has one row for each quote used; `row` is its position in the quote table. Which expiries fit worst, and how
-# many quotes does the model put between bid and ask?
+# `to_frame` has one row for each quote used; `row` is its position in the quote table. Which expiries fit worst, and
+# what share of the quotes does the model put between bid and ask?
 
 # %%
 frame = fit.to_frame()
@@ -123,8 +125,7 @@ assert comparison["distance in standard errors"].abs().max() < 4
 
 # %% [markdown]
 # They come from the curvature of the fit at its solution and from the size of the residuals, and they assume that the
-# residuals are independent and of equal size. Quotes at the short end are noisier than that, and one strike's errors
-# resemble its neighbour's, so even here they are rather too small than too large.
+# residuals are independent and of equal size. The table by expiry shows that the second is only roughly so.
 #
 # ## A real surface
 #
@@ -149,8 +150,8 @@ frame = fit.to_frame()
 # ## A parameter at its bound
 #
 # Let us forbid what the surface asks for: a vol of variance above 2. The fit converges, in the sense that no step
-# *within the bounds* lowers the cost, and the status names the parameter. That parameter has no standard error, and those
-# of the others hold only if the bound is really meant.
+# *within the bounds* lowers the cost, and the status names the parameter. That parameter has no standard error, and
+# those of the others hold only if the bound is really meant.
 
 # %%
 bounded = jc.calibrate(jc.Heston, dax, bounds={"sigma": (0.001, 2.0)})
@@ -158,9 +159,10 @@ print(bounded.summary())
 assert bounded.status.at_bounds == ("sigma",)
 
 # %% [markdown]
-# A bound that you did not set is a warning: the quotes do not contain what you ask of them. One short smile cannot tell
-# fast mean reversion from high vol of variance. The fit below is as good as any. But the speed of mean reversion runs away
-# to its bound, and the standard errors of what is left are larger than the parameters.
+# A bound that you did not set is a warning: the quotes may not contain what you ask of them. One short smile hardly
+# tells fast mean reversion from high vol of variance. Here the speed of mean reversion runs to the bound of the model,
+# and the standard errors of `v0`, `theta` and `sigma` are larger than the parameters. The smile is fitted, but these
+# numbers mean nothing.
 
 # %%
 quotes = jc.dax_quotes()
@@ -168,6 +170,7 @@ shortest = jc.Surface.from_quotes(quotes[quotes["expiry"] == quotes["expiry"].mi
 alone = jc.calibrate(jc.Heston, shortest)
 print(alone.summary())
 assert "kappa" in alone.status.at_bounds
+assert alone.standard_errors.v0 > alone.model.v0
 
 # %% [markdown]
 # ## Fixed parameters
@@ -187,7 +190,8 @@ assert fixed.model.kappa == 5.0
 # ## What is made small
 #
 # By default the differences in implied volatility, each quote counting the same. `weights` (an array in the shape of
-# `surface.weight`) changes the second, `residual` the first. Where the model cannot match the market the choice matters:
+# `surface.weight`) changes the second, `residual` the first. Where the model cannot match the market the choice
+# matters:
 
 # %%
 choices = {
@@ -205,5 +209,5 @@ pd.DataFrame(
 # %% [markdown]
 # ## Keep it
 #
-# `jc.write_fit(fit, "folder")` writes the parameters as JSON, the residuals as CSV and the picture. From the command line
-# `jaxcal calibrate quotes.csv` does all of the above.
+# `jc.write_fit(fit, "folder")` writes the parameters as JSON, the residuals as CSV and the picture. From the command
+# line `jaxcal calibrate quotes.csv` reads, cleans, fits and writes.

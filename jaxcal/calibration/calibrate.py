@@ -29,8 +29,8 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractFourierModel)
 
-_REBUILDS = 3  # grids rebuilt at the solution before the prices there count as unresolved
-_VOL_TOLERANCE = 1e-7  # largest change of a volatility on the finer grid, or a thousandth of the misfit if that is more
+_REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
+_VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 _LAGUERRE, _SADDLE = Laguerre(), Saddle()
@@ -38,10 +38,16 @@ _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
 @lru_cache
-def _grids(pricer: AbstractPricer) -> tuple[AbstractPricer, AbstractPricer]:
-    """The method of a fit, and the one that checks it."""
-    method = pricer.sized()
-    return method, method if isinstance(method, Saddle) else method.finer() or _SADDLE
+def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
+    """The grids of a fit, each with the finer one that checks it: the next pair is used where the prices moved.
+
+    The last pairs are contours through the saddle point of every quote, which resolve whatever a model can be.
+    """
+    first = pricer.sized()
+    pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
+    if isinstance(first, Laguerre) and (first.num_nodes or 0) < 80:
+        pairs.append((Laguerre(80), Laguerre(120)))
+    return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
 
 
 def calibrate(
@@ -99,17 +105,17 @@ def calibrate(
     else:
         start = jax.tree.map(lambda leaf: np.asarray(leaf, surface.vol.dtype), model)
 
-    method, check = _grids(pricer or _LAGUERRE)
+    (method, check), *finer = _ladder(pricer or _LAGUERRE)
     run = partial(
         _run, names, surface.expiry, surface.forward, surface.strike, surface.vol, weight, residual, solver, limits
     )
     result = run(start, method, check)
     steps = result.num_steps
-    for _ in range(_REBUILDS):
+    for method, check in finer:
         if not result.moved:
             break
-        # a grid of contours built at the solution
-        result = run(result.model, *_grids(_SADDLE))
+        # the grid is rebuilt around the solution, and the fit goes on from there
+        result = run(result.model, method, check)
         steps = steps + result.num_steps
     fit = _fit(result, steps, names, surface, weight)
     if throw and not fit.converged:
@@ -184,7 +190,9 @@ def _run(
         num_steps=solution.num_steps,
         outcome=jnp.where(enough, solution.outcome, Outcome.TOO_FEW_QUOTES).astype(jnp.int32),
         at_bound=solution.at_bound,
-        moved=~(jnp.max(jnp.abs(shift)) <= tolerance) & (solution.outcome != Outcome.NOT_FINITE) & enough,
+        moved=~(jnp.sqrt(jnp.sum(shift**2) / jnp.maximum(count, 1.0)) <= tolerance)
+        & (solution.outcome != Outcome.NOT_FINITE)
+        & enough,
     )
 
 

@@ -128,13 +128,14 @@ class Fit(eqx.Module, Generic[Model]):
     def summary(self) -> str:
         """A table a person reads: parameters with standard errors, and how well they fit."""
         rows = [
-            f"{type(self.model).__name__}: {self.surface.num_quotes} quotes of {self.surface.num_expiries} expiries",
+            f"{type(self.model).__name__}: {self.surface.num_quotes} quotes, expiries: {self.surface.num_expiries}",
         ]
         rows += [str(self.status), "", f"{'parameter':<22}{'value':>12}{'std. error':>12}"]
         pinned = set(self.status.at_bounds)
         for name, value in self.parameters.items():
             error = float(getattr(self.standard_errors, name))
-            note = "fixed" if name not in self.free else "at bound" if name in pinned else f"{error:.4g}"
+            known = f"{error:.4g}" if np.isfinite(error) else "not known"
+            note = "fixed" if name not in self.free else "at bound" if name in pinned else known
             rows.append(f"{name:<22}{value:>12.6g}{note:>12}")
         rows += [
             "",

@@ -75,7 +75,7 @@ def _heston(surface: Surface) -> dict[str, Float[Array, ""]]:
     level = jnp.sum(weight * variance) / jnp.maximum(jnp.sum(weight), 1e-12)
 
     candidates = []
-    for kappa in _KAPPAS:
+    for kappa in _KAPPAS.tolist():
         x = kappa * t
         fading = -jnp.expm1(-x) / x
         # least squares for v0 and theta, drawn weakly to the mean level so that one expiry is enough

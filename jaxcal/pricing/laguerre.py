@@ -29,7 +29,7 @@ class Laguerre(AbstractPricer):
 
     The line Im z = -1/2 and the control variate are those of L. Andersen and M. Lake, "Robust high-precision option
     pricing by Fourier transforms" (2018). With 32 + 32 nodes the error is below 1e-8 F for the parameters of liquid
-    markets and below 1e-6 F for nearly all others; see benchmarks/grids.py. Right at -i/2 and for all strikes at once,
+    markets and below 1e-6 F for nearly all others; see docs/pricing.md. Right at -i/2 and for all strikes at once,
     it is the grid of a calibration; far from the money and for |rho| near 1 use `Saddle`.
 
     Args:
@@ -110,7 +110,8 @@ class Laguerre(AbstractPricer):
             real, imaginary = jnp.split(terms, 2, axis=-1)
             return grid.offset[:, 0] + jnp.sum(terms, axis=-1), jnp.max(jnp.abs(real + imaginary)[:, -3:], axis=-1)
 
-        # one coarser rule can agree by chance: two, and what the last nodes still contribute, did not on 2,000 random models
+        # One coarser rule can agree by chance. Two, and what the last nodes still contribute, did not in 2,000 random
+        # models.
         value, tail = by_node(nodes)
         others = [by_node(max(1, part * nodes // 4))[0] for part in (2, 3)]
         missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))

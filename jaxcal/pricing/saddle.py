@@ -170,14 +170,15 @@ def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, "
     b = jnp.minimum(jnp.sqrt(2.0 * small / (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny)), nearest)
 
     def end(tilt: Array) -> Array:
-        """The first scanned t after which the integrand stays below rounding."""
+        """The first scanned t at which the integrand is below rounding: past it a narrow dtype overflows."""
         contour = Contour(q, b, jnp.full_like(q, tilt), jnp.zeros_like(q), outer)
         z, dz = contour.at(jnp.asarray(np.concatenate([[0.0], _SCAN]), t.dtype)[None, :])
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
         size = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
         floor = size[:, :1] + jnp.log(0.05 * jnp.finfo(t.dtype).eps)
-        alive = ~(size[:, 1:] < floor)  # also where it is not a number
-        return 1.0 + jnp.max(jnp.where(alive, jnp.asarray(_SCAN, t.dtype)[None, :], 0.0), axis=-1)
+        dead = size[:, 1:] < floor
+        first = jnp.asarray(_SCAN, t.dtype)[jnp.argmax(dead, axis=-1)]
+        return jnp.where(jnp.any(dead, axis=-1), first, float(_SCAN[-1]))
 
     below, above = jax.vmap(end)(jnp.asarray([-_TILT, _TILT], t.dtype))
-    return Contour(q, b, jnp.where(below < above, -_TILT, _TILT), jnp.minimum(below, above), outer)
+    return Contour(q, b, jnp.where(below < above, -_TILT, _TILT).astype(t.dtype), jnp.minimum(below, above), outer)

@@ -73,6 +73,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     ) -> Solution:
         """See `least_squares`."""
         eps = float(jnp.finfo(y0.dtype).eps)
+        # no tolerance below what the dtype can show
+        xtol, gtol = jnp.maximum(self.xtol, 64.0 * eps), jnp.maximum(self.gtol, 64.0 * eps)
+        ftol, atol = jnp.maximum(self.ftol, 4.0 * eps), jnp.maximum(self.atol, 4.0 * eps)
         basis = jnp.eye(y0.shape[0], dtype=y0.dtype)
 
         def linearise(y: Array) -> tuple[Array, Array]:
@@ -117,16 +120,15 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
             new_gradient = residual @ new_jacobian
             new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
-            small_step = jnp.max(jnp.abs(delta)) <= self.xtol
-            small_gain = (jnp.abs(predicted) <= self.ftol * state.cost) & (state.damping <= 1.0)
-            perfect = cost <= 0.5 * residual.shape[0] * self.atol**2
-            converged = accept & ((small_step & small_gain & ~first) | (new_angle <= self.gtol) | perfect)
+            small_step = jnp.max(jnp.abs(delta)) <= xtol
+            small_gain = (jnp.abs(predicted) <= ftol * state.cost) & (state.damping <= 1.0)
+            perfect = cost <= 0.5 * residual.shape[0] * atol**2
+            converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
             # at the rounding floor no step is accepted although nothing is left to gain
-            nothing_left = small_gain & (state.angle <= 1e-5) | (predicted <= 4.0 * eps * state.cost) & (
-                state.angle <= 1e-3
-            )
-            rounding = state.cost <= 0.5 * residual.shape[0] * (100.0 * self.atol) ** 2
-            floor = ~accept & ~first & ((state.angle <= self.gtol) | nothing_left | rounding)
+            lost = (predicted <= 64.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+            nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
+            rounding = state.cost <= 0.5 * residual.shape[0] * (100.0 * atol) ** 2
+            floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
             stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
             num_steps = state.num_steps + 1
             outcome = jnp.where(

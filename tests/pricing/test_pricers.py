@@ -1,0 +1,112 @@
+"""The three grids: one linear functional for many strikes, sizes, ranges."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcal as jc
+from jaxcal.pricing.cos import cos_range
+from jaxcal.pricing.pricer import total_vol_of
+
+MODEL = jax.tree.map(jnp.asarray, jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65))
+NEAR = jax.tree.map(jnp.asarray, jc.Heston(v0=0.05, kappa=2.0, theta=0.05, sigma=0.9, rho=-0.5))
+EXPIRY = jnp.asarray([0.1, 0.5, 2.0])
+evaluate = jax.jit(lambda grid, model: grid.value(model))
+build = jax.jit(lambda pricer, *arguments: pricer.grid(*arguments))
+bounded = jax.jit(lambda pricer, *arguments: pricer.value(*arguments))
+PRICERS = [jc.Saddle(), jc.Laguerre(64), jc.Cos(1024)]
+
+
+@pytest.fixture(scope="module")
+def log_strike():
+    return jnp.linspace(-2.0, 1.5, 9)[None, :] * 0.22 * jnp.sqrt(EXPIRY)[:, None]
+
+
+@pytest.fixture(scope="module")
+def otm(log_strike):
+    """Out-of-the-money values of both models by the default pricer."""
+    return [
+        np.asarray(jc.price(m, jnp.exp(log_strike), EXPIRY[:, None], forward=1.0, is_call=log_strike >= 0))
+        for m in (MODEL, NEAR)
+    ]
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_grid_prices_its_model_and_those_near(pricer, log_strike, otm):
+    grid = build(pricer, MODEL, EXPIRY, log_strike, total_vol_of(MODEL, EXPIRY))
+    for model, expected in zip((MODEL, NEAR), otm, strict=True):
+        value = np.asarray(evaluate(grid, model)).reshape(expected.shape)
+        np.testing.assert_allclose(value, expected, atol=1e-8)
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_value_bounds_its_error(pricer, log_strike, otm):
+    k, t = log_strike.ravel(), jnp.broadcast_to(EXPIRY[:, None], log_strike.shape).ravel()
+    for sized in (pricer, type(pricer)(12)):
+        value, bound = bounded(sized, MODEL, t, k)
+        error = np.abs(np.asarray(value) - otm[0].ravel())
+        believed = np.asarray(bound) <= pricer.tolerance(np.dtype(np.float64))
+        assert (error[believed] <= pricer.tolerance(np.dtype(np.float64))).all()
+    assert (np.asarray(bounded(pricer, MODEL, t, k)[1]) <= 1e-7).all()
+
+
+@pytest.mark.parametrize("kind", [jc.Saddle, jc.Laguerre, jc.Cos])
+def test_sizes(kind):
+    """Automatic sizes become fixed ones; finer ones end."""
+    method, seen = kind().sized(), []
+    assert method.sized() == method
+    assert kind(40).sized() == kind(40)
+    while method is not None:
+        seen.append(method)
+        method = method.finer()
+        assert len(seen) < 20
+    assert len(seen) >= 2
+    assert len(set(seen)) == len(seen)
+    assert kind().tolerance(np.dtype(np.float32)) > kind().tolerance(np.dtype(np.float64))
+
+
+def test_cos_range_holds_the_strikes_and_the_mass(log_strike):
+    """A tighter range than the textbook's, that still leaves no visible mass below it."""
+    total_vol = total_vol_of(MODEL, EXPIRY)
+    a, b = (np.asarray(x) for x in cos_range(MODEL, EXPIRY, log_strike, total_vol))
+    assert (a < np.asarray(log_strike).min(axis=1)).all()
+    assert (b > np.asarray(log_strike).max(axis=1)).all()
+    # the put at e^a is worth more than e^a P(X < a) / 2
+    put = np.asarray(jc.price(MODEL, jnp.exp(jnp.asarray(a)), EXPIRY, forward=1.0, is_call=False))
+    assert (put < 1e-9).all()
+    assert (b - a < 100 * np.asarray(total_vol)).all()
+
+
+def test_total_vol_of_black_scholes_is_exact():
+    found = total_vol_of(jc.BlackScholes(jnp.asarray(0.3)), EXPIRY)
+    np.testing.assert_allclose(np.asarray(found), 0.3 * np.sqrt(EXPIRY), rtol=1e-14)
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_a_model_that_knows_only_its_characteristic_function(pricer):
+    """No moments, no cone: the base class's answers still price."""
+
+    class Merton(jc.AbstractFourierModel):
+        sigma: float
+        intensity: float
+        mean: float
+        std: float
+
+        def log_cf(self, z, t):
+            jump = jnp.exp(1j * z * self.mean - 0.5 * self.std**2 * z * z) - 1.0
+            drift = -self.intensity * (np.exp(self.mean + 0.5 * self.std**2) - 1.0)
+            diffusion = -0.5 * self.sigma**2 * (z * z + 1j * z)
+            return t * (diffusion + 1j * z * drift + self.intensity * jump)
+
+    model, strike = Merton(0.2, 0.8, -0.1, 0.15), np.array([80.0, 95.0, 100.0, 120.0])
+    # the series of Merton (1976): Black prices given the number of jumps
+    exact, weight = np.zeros(4), np.exp(-0.8)
+    for n in range(60):
+        forward = 100.0 * np.exp(n * (-0.1 + 0.5 * 0.15**2) - 0.8 * (np.exp(-0.1 + 0.5 * 0.15**2) - 1.0))
+        vol = np.sqrt(0.2**2 + n * 0.15**2)
+        exact += weight * np.asarray(jc.black_price(vol, jnp.asarray(strike), 1.0, forward=forward))
+        weight *= 0.8 / (n + 1)
+    with jax.numpy_dtype_promotion("standard"):  # as a user writes it: real parameters times complex z
+        found = jc.price(model, jnp.asarray(strike), 1.0, forward=100.0, pricer=pricer)
+    np.testing.assert_allclose(np.asarray(found), exact, atol=1e-6)

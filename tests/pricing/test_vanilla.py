@@ -1,0 +1,247 @@
+"""price and model_vol: properties, shapes, bad input, and the same answers inside every transformation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import jaxcal as jc
+
+MODEL = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
+PRICERS = [jc.Saddle(), jc.Laguerre(), jc.Cos()]
+SIZED = [jc.Saddle(128), jc.Laguerre(64), jc.Cos(2048)]  # inside jit nothing refines them
+
+
+@jax.jit
+def strip(parameters, strike, expiry, forward):
+    """Calls and puts of 16 strikes."""
+    model = jc.Heston(*parameters)
+    return tuple(jc.price(model, strike, expiry, forward=forward, is_call=is_call) for is_call in (True, False))
+
+
+parameters = st.tuples(
+    st.floats(0.005, 1.0), st.floats(0.05, 30.0), st.floats(0.005, 1.0), st.floats(0.01, 8.0), st.floats(-0.99, 0.99)
+).map(lambda five: tuple(map(jnp.asarray, five)))
+expiries = st.floats(1 / 365, 10.0).map(jnp.asarray)
+
+
+@given(parameters, expiries)
+def test_parity_bounds_monotonicity_and_convexity(model, expiry):
+    strike = jnp.linspace(20.0, 320.0, 16)
+    call, put = (np.asarray(p) for p in strip(model, strike, expiry, jnp.asarray(100.0)))
+    K = np.asarray(strike)
+    np.testing.assert_allclose(call - put, 100.0 - K, atol=1e-11)
+    assert (call >= np.maximum(100.0 - K, 0.0) - 1e-11).all()
+    assert (call <= 100.0).all()
+    assert (put >= 0.0).all()
+    assert (np.diff(call) <= 1e-11).all()
+    assert (np.diff(call) >= -20.0 - 1e-11).all()
+    assert (np.diff(call, 2) >= -1e-11).all()
+
+
+@given(parameters, expiries, st.floats(1e-3, 1e5))
+def test_units_of_money(model, expiry, unit):
+    strike = jnp.linspace(50.0, 200.0, 16)
+    for one, many in zip(
+        strip(model, strike, expiry, jnp.asarray(100.0)),
+        strip(model, unit * strike, expiry, jnp.asarray(unit * 100.0)),
+        strict=True,
+    ):
+        np.testing.assert_allclose(np.asarray(many) / unit, np.asarray(one), rtol=1e-9, atol=1e-12)
+
+
+@given(parameters)
+def test_calendar(model):
+    """A European call on a martingale gains with time."""
+    strike = jnp.linspace(50.0, 200.0, 16)
+    short, long = (np.asarray(strip(model, strike, jnp.asarray(t), jnp.asarray(100.0))[0]) for t in (0.3, 0.5))
+    assert (long >= short - 1e-11).all()
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_second_opinions(pricer):
+    """The three methods share nothing but the characteristic function."""
+    strike = 100.0 * jnp.exp(jnp.linspace(-0.5, 0.4, 13))
+    for model in (
+        MODEL,
+        jc.Heston(0.5, 8.0, 0.6, 3.0, -0.3),
+        jc.BlackScholes(0.3),
+        jc.Heston(0.04, 2.0, 0.05, 0.3, 0.4),
+    ):
+        for expiry in (0.1, 1.0):
+            expected = jc.price(model, strike, expiry, forward=100.0, is_call=False)
+            found = jc.price(model, strike, expiry, forward=100.0, is_call=False, pricer=pricer)
+            np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=2e-6)
+            if not isinstance(pricer, jc.Laguerre):
+                np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=1e-7)
+
+
+@pytest.mark.parametrize("sigma", [0.01, 0.2, 1.0, 2.0])
+@pytest.mark.parametrize("expiry", [1 / 365, 0.5, 20.0])
+def test_black_scholes_is_black(sigma, expiry):
+    deviation = sigma * np.sqrt(expiry)
+    strike = jnp.asarray(100.0 * np.exp(np.clip(deviation * np.linspace(-6, 6, 13), -20.0, 20.0)))
+    for is_call in (True, False):
+        exact = jc.black_price(sigma, strike, expiry, forward=100.0, discount=0.9, is_call=is_call)
+        found = jc.price(jc.BlackScholes(sigma), strike, expiry, forward=100.0, discount=0.9, is_call=is_call)
+        np.testing.assert_allclose(np.asarray(found), np.asarray(exact), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("deviations", [-20.0, -12.0, -6.0, 0.0, 6.0, 12.0, 20.0])
+@pytest.mark.parametrize("sigma", [0.05, 0.2, 1.2])
+def test_volatility_far_in_the_wings(sigma, deviations):
+    strike = 100.0 * float(np.exp(deviations * sigma * 0.5))
+    found = jc.model_vol(jc.BlackScholes(sigma), strike, 0.25, forward=100.0)
+    assert float(found) == pytest.approx(sigma, rel=1e-9)
+
+
+def test_wings_of_heston_are_lines_in_total_variance():
+    """Roger Lee: total variance over |k| tends to a slope below 2; prices there are of 1e-15 and less."""
+    k = jnp.asarray([-1.4, -1.2, -1.0, 1.0, 1.2, 1.4])
+    vol = np.asarray(jc.model_vol(MODEL, 100.0 * jnp.exp(k), 0.1, forward=100.0))
+    slope = vol**2 * 0.1 / np.abs(k)
+    assert ((slope > 0.0) & (slope < 2.0)).all()
+    assert np.ptp(slope[:3]) < 0.2 * slope[1]
+    assert 0.0 < float(jc.price(MODEL, 100.0 * float(np.exp(1.4)), 0.1, forward=100.0)) < 1e-13
+
+
+@pytest.mark.parametrize("pricer", [jc.Saddle(), jc.Cos()], ids=repr)
+def test_batch_is_the_loop(pricer):
+    batch = jc.Heston(
+        v0=jnp.asarray([0.04, 0.1, 0.3]), kappa=1.5, theta=jnp.asarray([0.06, 0.05, 0.2]), sigma=0.7, rho=-0.65
+    )
+    strike, expiry = jnp.asarray([90.0, 100.0, 120.0, 80.0]), jnp.asarray([[0.5], [1.0]])
+    arguments = {"forward": 100.0, "discount": 0.9, "is_call": jnp.asarray([True, False, True, False])}
+    together = jc.price(batch, strike, expiry, **arguments, pricer=pricer)
+    vols = jc.model_vol(batch, strike, expiry, forward=100.0, pricer=pricer)
+    assert together.shape == vols.shape == (3, 2, 4)
+    for i, (v0, theta) in enumerate([(0.04, 0.06), (0.1, 0.05), (0.3, 0.2)]):
+        model = jc.Heston(v0, 1.5, theta, 0.7, -0.65)
+        alone = jc.price(model, strike, expiry, **arguments, pricer=pricer)
+        np.testing.assert_allclose(np.asarray(together[i]), np.asarray(alone), atol=1e-6)
+        vol = jc.model_vol(model, strike, expiry, forward=100.0, pricer=pricer)
+        np.testing.assert_allclose(np.asarray(vols[i]), np.asarray(vol), atol=1e-6)
+
+
+def test_shapes():
+    assert jc.price(MODEL, 90.0, 0.5, forward=100.0).shape == ()
+    assert jc.price(MODEL, jnp.ones((3, 1)), jnp.ones(4), forward=1.0).shape == (3, 4)
+    assert jc.price(MODEL, 1.0, 1.0, forward=jnp.ones((2, 1)), is_call=np.array([True, False, True])).shape == (2, 3)
+    assert jc.price(MODEL, 1.0, 1.0, forward=1.0, discount=jnp.ones((5, 1, 1))).shape == (5, 1, 1)
+    assert jc.model_vol(MODEL, jnp.ones((3, 1)), 1.0, forward=jnp.ones(2)).shape == (3, 2)
+    assert jc.price(MODEL, jnp.ones((0,)), 1.0, forward=1.0).shape == (0,)
+
+
+def test_sides_and_discount():
+    is_call = jnp.asarray([True, False, True, False])
+    strike = jnp.asarray([90.0, 90.0, 110.0, 110.0])
+    mixed = np.asarray(jc.price(MODEL, strike, 0.5, forward=100.0, discount=0.8, is_call=is_call))
+    call, put = (
+        np.asarray(jc.price(MODEL, strike, 0.5, forward=100.0, discount=0.8, is_call=side)) for side in (True, False)
+    )
+    np.testing.assert_array_equal(mixed, np.where(is_call, call, put))
+    np.testing.assert_allclose(call - put, 0.8 * (100.0 - np.asarray(strike)), rtol=1e-13)
+    np.testing.assert_allclose(0.8 * np.asarray(jc.price(MODEL, strike, 0.5, forward=100.0)), call, rtol=1e-14)
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+@pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
+def test_bad_input_is_nan_and_alone(pricer, bad):
+    good = [100.0, 0.5, 100.0, 0.9]
+    rows = np.tile(good, (5, 1))
+    rows[np.arange(4), np.arange(4)] = bad
+    strike, expiry, forward, discount = (jnp.asarray(column) for column in rows.T)
+    found = np.asarray(jc.price(MODEL, strike, expiry, forward=forward, discount=discount, pricer=pricer))
+    assert np.isnan(found[:4]).all()
+    assert found[4] == pytest.approx(float(jc.price(MODEL, 100.0, 0.5, forward=100.0, discount=0.9)), rel=1e-7)
+    vol = np.asarray(jc.model_vol(MODEL, strike, expiry, forward=forward, pricer=pricer))
+    assert np.isnan(vol[:3]).all()
+    assert np.isfinite(vol[3:]).all()
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_model_that_is_not_a_number(pricer):
+    found = jc.price(jc.Heston(0.04, float("nan"), 0.06, 0.7, -0.65), 100.0, 0.5, forward=100.0, pricer=pricer)
+    assert np.isnan(float(found))
+
+
+@pytest.mark.parametrize("pricer", SIZED, ids=repr)
+def test_transformations_change_nothing(pricer):
+    strike, expiry = jnp.asarray([80.0, 95.0, 100.0, 130.0]), jnp.asarray([0.2, 0.5, 1.0, 2.0])
+    model = jax.tree.map(jnp.asarray, MODEL)
+
+    def value(model, strike, expiry):
+        return jc.price(model, strike, expiry, forward=100.0, pricer=pricer)
+
+    outside = np.asarray(value(model, strike, expiry))
+    np.testing.assert_allclose(np.asarray(jax.jit(value)(model, strike, expiry)), outside, atol=1e-6)
+    np.testing.assert_allclose(
+        np.asarray(jax.jit(jax.vmap(value, in_axes=(None, 0, 0)))(model, strike, expiry)), outside, atol=1e-6
+    )
+    together, slope = jax.jit(jax.value_and_grad(lambda k: jnp.sum(value(model, k, expiry))))(strike)
+    assert float(together) == pytest.approx(outside.sum(), abs=1e-6)
+    step = 1e-3
+    difference = (np.asarray(value(model, strike + step, expiry)) - value(model, strike - step, expiry)) / (2 * step)
+    np.testing.assert_allclose(np.asarray(slope), difference, atol=2e-6)
+
+
+@pytest.mark.parametrize("pricer", SIZED, ids=repr)
+def test_derivatives_forward_reverse_and_finite_difference(pricer):
+    strike = jnp.asarray([85.0, 100.0, 118.0])
+    five = jnp.asarray([0.04, 1.5, 0.06, 0.7, -0.65])
+
+    def value(five):
+        return jc.price(jc.Heston(*five), strike, 0.7, forward=100.0, pricer=pricer)
+
+    forward, reverse = (np.asarray(jax.jit(d(value))(five)) for d in (jax.jacfwd, jax.jacrev))
+    np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=1e-11)
+    value = jax.jit(value)
+    for i in range(5):
+        step = 1e-4 * abs(float(five[i]))
+        e = step * jnp.eye(5)[i]
+        difference = (np.asarray(value(five + e)) - np.asarray(value(five - e))) / (2 * step)
+        np.testing.assert_allclose(forward[:, i], difference, rtol=2e-5, atol=2e-5)
+
+
+def test_derivatives_are_finite_and_right_at_the_money():
+    """Strike equal to forward is where the out-of-the-money side changes."""
+    slope = jax.jit(jax.grad(lambda k: jc.price(MODEL, k, 0.5, forward=100.0)))
+    at, near = float(slope(jnp.asarray(100.0))), float(slope(jnp.asarray(100.0 + 1e-6)))
+    assert -1.0 < at < 0.0
+    assert at == pytest.approx(near, abs=1e-6)
+
+
+def test_derivative_of_model_vol():
+    vol = jax.jit(
+        lambda sigma: jc.model_vol(jc.BlackScholes(sigma), jnp.asarray([60.0, 100.0, 150.0]), 0.5, forward=100.0)
+    )
+    np.testing.assert_allclose(np.asarray(jax.jacfwd(vol)(jnp.asarray(0.3))), 1.0, rtol=1e-9)
+
+
+def test_more_quotes_than_a_chunk():
+    strike = jnp.linspace(40.0, 250.0, 4500)
+    many = np.asarray(jc.price(MODEL, strike, 0.5, forward=100.0))
+    assert np.isfinite(many).all()
+    some = np.array([0, 1, 2047, 4094, 4095, 4096, 4097, 4499])
+    np.testing.assert_allclose(many[some], np.asarray(jc.price(MODEL, strike[some], 0.5, forward=100.0)), rtol=1e-13)
+
+
+@pytest.mark.parametrize("pricer", PRICERS, ids=repr)
+def test_float32(pricer):
+    strike = jnp.asarray([80.0, 95.0, 100.0, 120.0], jnp.float32)
+    found = jc.price(MODEL, strike, 0.5, forward=100.0, pricer=pricer)
+    assert found.dtype == jnp.float32
+    expected = jc.price(MODEL, jnp.asarray(strike, jnp.float64), 0.5, forward=100.0)
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), atol=2e-3)
+    assert np.isfinite(found).all()
+    narrow = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), MODEL)
+    vol = jc.model_vol(narrow, strike, 0.5, forward=100.0)
+    assert vol.dtype == jnp.float32
+
+
+def test_same_input_same_bits():
+    strike = jnp.linspace(50.0, 200.0, 64)
+    first, second = (np.asarray(jc.price(MODEL, strike, 0.5, forward=100.0)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
