@@ -31,6 +31,7 @@ Model = TypeVar("Model", bound=AbstractFourierModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
+_MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 _LAGUERRE, _SADDLE = Laguerre(), Saddle()
@@ -99,15 +100,28 @@ def calibrate(
     template = model if isinstance(model, type) else type(model)
     names = _free_names(template, free)
     limits = search_bounds(_intervals(template, bounds), names, surface.vol.dtype)
-    weight = surface.weight if weights is None else surface.weight * _checked(weights, surface)
+    if weights is not None:
+        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * _checked(weights, surface))
     if isinstance(model, type):
         start = _start(template, surface)
     else:
+        for name in template.bounds:
+            if np.ndim(getattr(model, name)):
+                raise ValueError(f"{name} has shape {np.shape(getattr(model, name))}, not that of one model")
         start = jax.tree.map(lambda leaf: np.asarray(leaf, surface.vol.dtype), model)
 
     (method, check), *finer = _ladder(pricer or _LAGUERRE)
     run = partial(
-        _run, names, surface.expiry, surface.forward, surface.strike, surface.vol, weight, residual, solver, limits
+        _run,
+        names,
+        surface.expiry,
+        surface.forward,
+        surface.strike,
+        surface.vol,
+        surface.weight,
+        residual,
+        solver,
+        limits,
     )
     result = run(start, method, check)
     steps = result.num_steps
@@ -117,7 +131,7 @@ def calibrate(
         # the grid is rebuilt around the solution, and the fit goes on from there
         result = run(result.model, method, check)
         steps = steps + result.num_steps
-    fit = _fit(result, steps, names, surface, weight)
+    fit = _fit(result, steps, names, surface)
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
@@ -161,8 +175,9 @@ def _run(
     market = MarketValues.of(expiry, forward, strike, vol, weight)
     problem = problem_of(start, names, market, weight, residual, method)
     solution = least_squares(
-        lambda y, p: p.residuals(y), solver, to_vector(start, names), problem, lower=limits[0], upper=limits[1]
-    )
+        lambda y, p: p.residuals(y), solver, to_vector(start, names), problem,
+        lower=limits[0], upper=limits[1], max_step=_MAX_STEP,
+    )  # fmt: skip
     model = problem.model_at(solution.y)
 
     used = market.used
@@ -191,20 +206,18 @@ def _run(
         outcome=jnp.where(enough, solution.outcome, Outcome.TOO_FEW_QUOTES).astype(jnp.int32),
         at_bound=solution.at_bound,
         moved=~(jnp.sqrt(jnp.sum(shift**2) / jnp.maximum(count, 1.0)) <= tolerance)
-        & (solution.outcome != Outcome.NOT_FINITE)
-        & enough,
+        & enough
+        & jnp.all(jnp.isfinite(market.value)),
     )
 
 
-def _fit(
-    result: _Result[Model], steps: Int[Array, ""], names: tuple[str, ...], surface: Surface, weight: Float[Array, "e k"]
-) -> Fit[Model]:
+def _fit(result: _Result[Model], steps: Int[Array, ""], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
     outcome = result.outcome
     if result.moved and int(outcome) == Outcome.CONVERGED:
         outcome = jnp.asarray(Outcome.UNRESOLVED, outcome.dtype)
     return Fit(
         model=result.model,
-        surface=surface if weight is surface.weight else eqx.tree_at(lambda s: s.weight, surface, weight),
+        surface=surface,
         residuals=result.residuals,
         model_vol=result.model_vol,
         information=result.information,

@@ -127,8 +127,9 @@ class Fit(eqx.Module, Generic[Model]):
 
     def summary(self) -> str:
         """A table a person reads: parameters with standard errors, and how well they fit."""
+        of = f"{self.surface.num_expiries} expir{'y' if self.surface.num_expiries == 1 else 'ies'}"
         rows = [
-            f"{type(self.model).__name__}: {self.surface.num_quotes} quotes, expiries: {self.surface.num_expiries}",
+            f"{type(self.model).__name__}: {self.surface.num_quotes} quotes of {of}",
         ]
         rows += [str(self.status), "", f"{'parameter':<22}{'value':>12}{'std. error':>12}"]
         pinned = set(self.status.at_bounds)

@@ -40,15 +40,15 @@ def _smiles(surface: Surface) -> tuple[Float[Array, " e"], Float[Array, " e"], F
     Quotes count by their distance from the money in standard deviations, so that wings do not tilt the line.
     """
     market = MarketValues.of_surface(surface)
-    deviations = market.log_strike / (surface.vol * jnp.sqrt(market.expiry))
+    deviations = market.log_strike / (market.vol * jnp.sqrt(market.expiry))
     weight = jnp.where(market.used, jnp.exp(-0.5 * deviations**2) + 1e-6, 0.0)
     total = jnp.sum(weight, axis=-1)
     safe = jnp.where(total > 0, total, 1.0)
     mean_k = jnp.sum(weight * market.log_strike, axis=-1) / safe
-    mean_vol = jnp.sum(weight * surface.vol, axis=-1) / safe
+    mean_vol = jnp.sum(weight * market.vol, axis=-1) / safe
     centred = market.log_strike - mean_k[:, None]
     square = jnp.sum(weight * centred**2, axis=-1)
-    product = jnp.sum(weight * centred * surface.vol, axis=-1)
+    product = jnp.sum(weight * centred * market.vol, axis=-1)
     skew = jnp.where(square > 1e-12, product / jnp.where(square > 1e-12, square, 1.0), 0.0)
     vol = jnp.clip(mean_vol - skew * mean_k, 0.5 * mean_vol, 2.0 * mean_vol)
     count = jnp.sum(market.used, axis=-1).astype(vol.dtype)

@@ -35,12 +35,15 @@ class MarketValues(eqx.Module):
         weight: Float[Array, "e k"],
     ) -> "MarketValues":
         """From the fields of a surface."""
+        used = weight > 0
         forward, expiry = forward[:, None], expiry[:, None]
+        # whatever lies where there is no quote must not reach a derivative
+        strike, vol = jnp.where(used, strike, forward), jnp.where(used, vol, 0.2)
         ratio = strike / forward
         log_strike = jnp.log1p((strike - forward) / forward)
         value = black_otm(vol, ratio, expiry, forward=1.0)
         vega = black_vega(vol, ratio, expiry, forward=1.0)
-        return cls(log_strike, ratio, expiry, forward, vol, value, vega, weight > 0)
+        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
 
     @classmethod
     def of_surface(cls, surface: Surface) -> "MarketValues":
@@ -78,7 +81,8 @@ class ImpliedVolResidual(AbstractResidual):
     """Model minus market implied volatility, decimal.
 
     Below `floor`, ten times the error of the pricing grid, an implied volatility would be noise: there the residual
-    continues linearly in price, with the market's vega.
+    continues linearly in price, with the market's vega. A quote that is itself worth less than `floor` counts by its
+    price difference alone, over a vega of at least a thousandth of the forward times the square root of time.
 
     Args:
         floor: out-of-the-money value, in units of the forward.
@@ -95,8 +99,9 @@ class ImpliedVolResidual(AbstractResidual):
         # a value at the bound of its option has no volatility: hold it inside
         top = jnp.minimum(market.ratio, 1.0) * (1.0 - 1e-6)
         inside = jnp.clip(value, jnp.minimum(floor, 0.5 * top), top)
-        vega = jnp.maximum(market.vega, float(jnp.finfo(value.dtype).tiny) ** 0.5)
-        return market.implied_vol(inside) - market.vol + (value - inside) / vega
+        beyond = (value - inside) / jnp.maximum(market.vega, floor)
+        worthless = (value - market.value) / jnp.maximum(market.vega, 1e-3 * jnp.sqrt(market.expiry))
+        return jnp.where(market.value > floor, market.implied_vol(inside) - market.vol + beyond, worthless)
 
 
 class VegaPriceResidual(AbstractResidual):

@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import log as complex_log
 from jaxcal.models.complex_math import log1p, reciprocal, sqrt
 from jaxcal.models.interval import Interval
 
@@ -125,14 +126,19 @@ def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> _Terms
     r = jnp.where(opposed, beta - d, -q) * reciprocal(jnp.where(opposed, sigma**2, beta + d))
     s = -jnp.expm1(-d * t) * per_d
     y = 0.5 * sigma**2 * r * s
-    log, ratio = log1p(y), reciprocal(1.0 + y)
+    # and then 1 + y = (beta + d + (d - beta) exp(-d t)) / 2 d may be tiny: taken from its own two terms
+    tiny = 0.5 * per_d * (sigma**2 * r * (d * s - 1.0) - q * reciprocal(jnp.where(opposed, r, 1.0)))
+    one_plus_y = jnp.where(opposed, tiny, 1.0 + y)
+    log = jnp.where(opposed, complex_log(jnp.where(opposed, one_plus_y, 1.0)), log1p(y))
+    ratio = reciprocal(one_plus_y)
     return _Terms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
 
 
 @jax.custom_jvp
 def _log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
     terms = _terms(kappa, sigma, rho, z, t)
-    return (kappa * theta) * terms.g + v0 * terms.big_d
+    # E[1] and E[exp X] are 1 whatever the rounding
+    return jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d)
 
 
 @partial(_log_cf.defjvp, symbolic_zeros=True)
@@ -144,7 +150,7 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     """
     v0, kappa, theta, sigma, rho, z, t = primals
     q, beta, d, per_d, r, s, y, log, ratio, g, big_d = _terms(kappa, sigma, rho, z, t)
-    value = (kappa * theta) * g + v0 * big_d
+    value = jnp.where(q == 0, 0.0, (kappa * theta) * g + v0 * big_d)
 
     # Derivatives at fixed q, through beta and through sigma. With ' = d/dd: d_beta = beta / d, d_sigma = sigma q / d,
     # r_beta = -r / d, r_sigma = sigma r^2 / d; y = sigma^2 r s / 2 then folds D's into a few products.

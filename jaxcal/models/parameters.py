@@ -30,11 +30,14 @@ def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Mo
 def search_bounds(
     bounds: Mapping[str, Interval], names: Sequence[str], dtype: np.dtype
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Lower and upper bounds of a search vector, on the host."""
+    """Lower and upper bounds of a search vector, on the host; inside by a few roundings, so that `exp` stays inside."""
+    margin = 8.0 * float(np.finfo(dtype).eps)
 
-    def scaled(value: float, interval: Interval) -> float:
-        return math.log(value) if interval.scale == "log" else value
+    def scaled(value: float, interval: Interval, inward: float) -> float:
+        if interval.scale == "linear":
+            return value
+        return math.log(value) + inward * max(1.0, abs(math.log(value)))
 
-    lower = np.asarray([scaled(bounds[name].lower, bounds[name]) for name in names], dtype)
-    upper = np.asarray([scaled(bounds[name].upper, bounds[name]) for name in names], dtype)
+    lower = np.asarray([scaled(bounds[name].lower, bounds[name], margin) for name in names], dtype)
+    upper = np.asarray([scaled(bounds[name].upper, bounds[name], -margin) for name in names], dtype)
     return lower, upper

@@ -89,7 +89,7 @@ class Saddle(AbstractPricer):
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
         grid = saddle_grid(model, log_strike, expiry, self.sized().num_nodes or 128)
-        points = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)[0]
+        points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
         offset = grid.offset[:, 0]
         value = offset - jnp.sum(points, axis=-1)
         # every other node: the trapezoidal rule with twice the step
@@ -97,7 +97,10 @@ class Saddle(AbstractPricer):
         # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
         scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
         missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
-        return value, scale * (missed**1.25 + 16.0 * float(jnp.finfo(value.dtype).eps))
+        eps = float(jnp.finfo(value.dtype).eps)
+        rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
+        # what is left of a value far below its terms is rounding, of either sign
+        return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding
 
 
 def saddle_grid(
@@ -160,8 +163,8 @@ def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, "
     largest = jnp.where(outer, jnp.log(jnp.where(outer, room, 1.0)), 7.0)
     low, high = jax.lax.fori_loop(0, 16, halve, (jnp.where(outer, largest - 16.0, -7.0), largest))
     q = crossing(0.5 * (low + high))
-    # stay half way from the last finite moment: a saddle that hugs that singularity is too narrow to integrate through
-    q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.5 * room), q)
+    # stay away from the last finite moment: a saddle that hugs that singularity is too narrow to integrate through
+    q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.8 * room), q)
     from_pole = jnp.minimum(jnp.abs(q), jnp.abs(q - 1.0))
     nearest = jnp.where(outer, jnp.minimum(from_pole, room - jnp.abs(q - origin)), from_pole)
     small = 0.02 * nearest

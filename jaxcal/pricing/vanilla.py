@@ -111,7 +111,7 @@ def _otm_value(
     if any(leaf.ndim for leaf in jax.tree.leaves(model)):
         size = max(leaf.shape[0] for leaf in jax.tree.leaves(model) if leaf.ndim)
         batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size,)), model)
-        value = jax.vmap(lambda m: _within(pricer.sized(), m, expiry.ravel(), log_strike.ravel(), relative))(batch)
+        value = _batched(pricer, batch, expiry.ravel(), log_strike.ravel(), relative)
         return jnp.where(valid, value.reshape(size, *strike.shape), jnp.nan)
     if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(model), expiry, log_strike)):
         value = _within(pricer.sized(), model, expiry.ravel(), log_strike.ravel(), relative)
@@ -129,6 +129,13 @@ def _within(
 
 
 _compiled = eqx.filter_jit(_within)
+
+
+@eqx.filter_jit
+def _compiled_batch(
+    pricer: AbstractPricer, models: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+) -> Array:
+    return jax.lax.map(lambda model: _within(pricer, model, expiry, log_strike, relative), models)
 
 
 def _refined(
@@ -149,3 +156,17 @@ def _refined(
         missing = np.flatnonzero(np.isnan(result))
         method = method.finer() if automatic else None
     return jnp.asarray(result)
+
+
+def _batched(
+    pricer: AbstractPricer, models: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+) -> Array:
+    """A leading axis of models; outside jit, priced on finer grids where one of them misses the tolerance."""
+    method = pricer.sized()
+    value = _compiled_batch(method, models, expiry, log_strike, relative)
+    while method != pricer and not isinstance(value, Tracer) and bool(jnp.any(jnp.isnan(value))):
+        method = method.finer()
+        if method is None:
+            break
+        value = jnp.where(jnp.isnan(value), _compiled_batch(method, models, expiry, log_strike, relative), value)
+    return value

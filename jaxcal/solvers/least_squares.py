@@ -1,5 +1,6 @@
 """min over y in a box of half |fn(y, args)|^2, by any solver."""
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -51,8 +52,9 @@ class AbstractLeastSquaresSolver(eqx.Module):
         args: Any,
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
+        max_step: float,
     ) -> Solution:
-        """Minimise from `y0`, staying within the box."""
+        """Minimise from `y0`, staying within the box, by steps of at most `max_step` in any coordinate."""
 
 
 def least_squares(
@@ -63,6 +65,7 @@ def least_squares(
     *,
     lower: Float[Array | np.ndarray, " p"] | float | None = None,
     upper: Float[Array | np.ndarray, " p"] | float | None = None,
+    max_step: float = math.inf,
 ) -> Solution:
     """Minimise half the sum of squares of `fn(y, args)` over the box `lower <= y <= upper`.
 
@@ -72,6 +75,8 @@ def least_squares(
         y0: `[p]` the start; moved into the box where it lies outside.
         args: passed to `fn`; any pytree.
         lower, upper: `[p]` or numbers; no bound where absent.
+        max_step: the longest step in any coordinate. Where coordinates have a natural scale (1 is a
+            factor of e on a logarithmic one), this keeps a start far from the optimum from being thrown to the bounds.
 
     Returns:
         A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
@@ -91,4 +96,4 @@ def least_squares(
     def bound(value: Float[Array | np.ndarray, " p"] | float | None, default: float) -> Float[Array, " p"]:
         return jnp.broadcast_to(jnp.asarray(default if value is None else value, y0.dtype), y0.shape)
 
-    return solver.solve(fn, y0, args, bound(lower, -jnp.inf), bound(upper, jnp.inf))
+    return solver.solve(fn, y0, args, bound(lower, -jnp.inf), bound(upper, jnp.inf), max_step)

@@ -45,8 +45,6 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         atol: root mean square of the residuals that counts as a perfect fit.
         max_steps: evaluations of the residuals and their Jacobian.
         damping: the initial damping, relative to the scaled normal equations.
-        max_step: the longest step in any coordinate; 1 on a logarithmic scale is a factor of e. Without it a start far
-            from the optimum throws parameters to their bounds.
 
     Numbers may be changed without recompiling.
 
@@ -61,7 +59,6 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     atol: Float[Array, ""] | float = 1e-11
     max_steps: Int[Array, ""] | int = 200
     damping: Float[Array, ""] | float = 1e-3
-    max_step: Float[Array, ""] | float = 1.0
 
     def solve(
         self,
@@ -70,12 +67,15 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         args: Any,
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
+        max_step: float,
     ) -> Solution:
         """See `least_squares`."""
         eps = float(jnp.finfo(y0.dtype).eps)
         # no tolerance below what the dtype can show
         xtol, gtol = jnp.maximum(self.xtol, 64.0 * eps), jnp.maximum(self.gtol, 64.0 * eps)
         ftol, atol = jnp.maximum(self.ftol, 4.0 * eps), jnp.maximum(self.atol, 4.0 * eps)
+        num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
+        noise = num_residuals * (100.0 * atol) ** 2
         basis = jnp.eye(y0.shape[0], dtype=y0.dtype)
 
         def linearise(y: Array) -> tuple[Array, Array]:
@@ -86,7 +86,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             return ((y <= lower) & (gradient > 0)) | ((y >= upper) & (gradient < 0))
 
         def cosine(gradient: Array, squares: Array, cost: Array, fixed: Array) -> Array:
-            norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * jnp.where(cost > 0, 2.0 * cost, 1.0))
+            # a residual that is zero to rounding points nowhere
+            size = jnp.maximum(2.0 * cost, noise)
+            norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * jnp.where(size > 0, size, 1.0))
             return jnp.max(jnp.where(fixed, 0.0, jnp.abs(gradient) / norms))
 
         def step(state: _State) -> _State:
@@ -97,13 +99,20 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             normal = jacobian.T @ jacobian
             fixed = held(y, gradient)
             scale = jnp.maximum(state.scale, jnp.diagonal(normal))
-            free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
-            # a column that is zero moves nothing: its parameter stays, at unit curvature
-            diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
-            damped = normal * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
-            move = -solve_spd(damped, free * gradient)
-            move *= jnp.minimum(1.0, self.max_step / jnp.maximum(jnp.max(jnp.abs(move)), 1e-300))
-            trial = jnp.clip(y + move, lower, upper)
+
+            def solved(fixed: Array) -> Array:
+                free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
+                # a column that is zero moves nothing: its parameter stays, at unit curvature
+                diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
+                damped = normal * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
+                return -solve_spd(damped, free * gradient)
+
+            # a step may point outside although the gradient does not: then that parameter is held too
+            move = solved(fixed)
+            outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
+            move = jax.lax.cond(jnp.any(outside), lambda: solved(fixed | outside), lambda: move)
+            whole = jnp.max(jnp.abs(move))
+            trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
             delta = trial - y
             residual, new_jacobian = linearise(trial)
             cost = 0.5 * (residual @ residual)
@@ -120,14 +129,15 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
             new_gradient = residual @ new_jacobian
             new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
-            small_step = jnp.max(jnp.abs(delta)) <= xtol
+            small_step = whole <= xtol
             small_gain = (jnp.abs(predicted) <= ftol * state.cost) & (state.damping <= 1.0)
-            perfect = cost <= 0.5 * residual.shape[0] * atol**2
+            perfect = 2.0 * cost <= num_residuals * atol**2
             converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
             # at the rounding floor no step is accepted although nothing is left to gain
-            lost = (predicted <= 64.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+            lost = (jnp.abs(predicted) <= 16.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+            lost &= state.damping <= 1.0  # a step cut short by damping promises little anywhere
             nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
-            rounding = state.cost <= 0.5 * residual.shape[0] * (100.0 * atol) ** 2
+            rounding = 2.0 * state.cost <= noise
             floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
             stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
             num_steps = state.num_steps + 1
@@ -148,10 +158,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
         # one evaluation in the program, not one before the loop and one in it: half the time to compile
         start = jnp.clip(y0, lower, upper)
-        size = jax.eval_shape(lambda y: fn(y, args), start).shape[0]
         inf = jnp.asarray(jnp.inf, y0.dtype)
         state = _State(
-            start, jnp.zeros((size,), y0.dtype), jnp.zeros((size, y0.shape[0]), y0.dtype), inf, inf,
+            start, jnp.zeros((num_residuals,), y0.dtype), jnp.zeros((num_residuals, y0.shape[0]), y0.dtype), inf, inf,
             jnp.asarray(self.damping, y0.dtype), jnp.asarray(2.0, y0.dtype), jnp.zeros_like(start),
             jnp.asarray(-1, jnp.int32), jnp.asarray(_RUNNING, jnp.int32),
         )  # fmt: skip

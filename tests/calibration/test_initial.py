@@ -58,7 +58,7 @@ def test_start_is_finite_and_within_bounds(dax, data):
     smile = np.clip(np.array(vol)[:, None] + skew * np.log(dax.strike / dax.forward[:, None]), 0.01, 5.0)
     surface = jc.Surface(
         dax.expiry, dax.forward, dax.discount, dax.strike, dax.is_call, jnp.asarray(smile), dax.bid_vol, dax.ask_vol,
-        dax.weight * keep, dax.row,
+        dax.weight * keep.astype(float), dax.row,
     )  # fmt: skip
     model = start(jc.Heston, surface)
     assert within(model)

@@ -95,7 +95,7 @@ def test_a_model_that_knows_only_its_characteristic_function(pricer):
 
         def log_cf(self, z, t):
             jump = jnp.exp(1j * z * self.mean - 0.5 * self.std**2 * z * z) - 1.0
-            drift = -self.intensity * (np.exp(self.mean + 0.5 * self.std**2) - 1.0)
+            drift = -self.intensity * (jnp.exp(self.mean + 0.5 * self.std**2) - 1.0)
             diffusion = -0.5 * self.sigma**2 * (z * z + 1j * z)
             return t * (diffusion + 1j * z * drift + self.intensity * jump)
 

@@ -60,7 +60,8 @@ def test_scipy(case):
     problem, y0, solution = case
     theirs = scipy.optimize.least_squares(
         lambda y: np.asarray(residuals(jnp.asarray(y), problem)), np.asarray(y0),
-        jac=lambda y: np.asarray(jacobian(jnp.asarray(y), problem)), bounds=(LOWER, UPPER),
+        jac=lambda y: np.asarray(jacobian(jnp.asarray(y), problem)),  # pyright: ignore[reportArgumentType]
+        bounds=(LOWER, UPPER),
         x_scale="jac", xtol=1e-12, ftol=1e-14, gtol=1e-14,
     )  # fmt: skip
     same(theirs.x, theirs.cost, solution)
