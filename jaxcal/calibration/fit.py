@@ -86,7 +86,7 @@ class Fit(eqx.Module, Generic[Model]):
         too few.
         """
         inside = ~np.asarray(self.at_bound)
-        dof = self.surface.num_quotes - int(inside.sum())
+        dof = self.surface.num_quotes - int(inside.sum()) if self.surface.num_quotes > len(self.free) else 0
         errors = np.full(len(self.free), np.nan)
         matrix = np.asarray(self.information, np.float64)[np.ix_(inside, inside)]
         norm = np.sqrt(np.diagonal(matrix))

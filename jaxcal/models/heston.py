@@ -11,7 +11,6 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import log as complex_log
 from jaxcal.models.complex_math import log1p, reciprocal, sqrt
 from jaxcal.models.interval import Interval
 
@@ -126,11 +125,7 @@ def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> _Terms
     r = jnp.where(opposed, beta - d, -q) * reciprocal(jnp.where(opposed, sigma**2, beta + d))
     s = -jnp.expm1(-d * t) * per_d
     y = 0.5 * sigma**2 * r * s
-    # and then 1 + y = (beta + d + (d - beta) exp(-d t)) / 2 d may be tiny: taken from its own two terms
-    tiny = 0.5 * per_d * (sigma**2 * r * (d * s - 1.0) - q * reciprocal(jnp.where(opposed, r, 1.0)))
-    one_plus_y = jnp.where(opposed, tiny, 1.0 + y)
-    log = jnp.where(opposed, complex_log(jnp.where(opposed, one_plus_y, 1.0)), log1p(y))
-    ratio = reciprocal(one_plus_y)
+    log, ratio = log1p(y), reciprocal(1.0 + y)
     return _Terms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
 
 

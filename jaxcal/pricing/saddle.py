@@ -83,7 +83,7 @@ class Saddle(AbstractPricer):
     ) -> FourierGrid:
         """One row a quote: the grid has `e * k` rows of one strike."""
         years = jnp.broadcast_to(expiry[:, None], log_strike.shape).ravel()
-        return saddle_grid(model, log_strike.ravel(), years, self.sized().num_nodes or 128)
+        return saddle_grid(model, log_strike.ravel(), years, self.sized().num_nodes or 128, inside=True)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
@@ -104,15 +104,21 @@ class Saddle(AbstractPricer):
 
 
 def saddle_grid(
-    model: AbstractFourierModel, log_strike: Float[Array, " q"], expiry: Float[Array, " q"], num_nodes: int
+    model: AbstractFourierModel,
+    log_strike: Float[Array, " q"],
+    expiry: Float[Array, " q"],
+    num_nodes: int,
+    *,
+    inside: bool = False,
 ) -> FourierGrid:
     """A grid of one row a quote, for quotes at ln(K / F) and `expiry` years.
 
     The placement is not differentiated through (the value does not depend on it); the kernel's dependence on
-    `log_strike` is.
+    `log_strike` is. With `inside` every contour crosses between the poles, where each model has its moments: such
+    a grid stays right for other parameters, but far from the money only to rounding of the forward.
     """
     k, t = log_strike, expiry
-    contour = jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t))))
+    contour = jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t)), inside))
     step = contour.end / (num_nodes - 1)
     position = jnp.arange(num_nodes, dtype=t.dtype)[None, :]
     z, dz = contour.at(step[:, None] * position)
@@ -134,17 +140,16 @@ def _axis(q: Float[Array, " q"]) -> Complex[Array, " q"]:
     return jax.lax.complex(jnp.zeros_like(q), -q)
 
 
-def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"]) -> Contour:
+def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], inside: bool) -> Contour:
     lower, upper = model.moment_bounds(t)
     call = k >= 0
     room = jnp.where(call, upper - 1.0, -lower).astype(t.dtype)
-    outer = room > _ROOM
+    outer = (room > _ROOM) & (not inside)
     origin, sign = jnp.where(call, 1.0, 0.0), jnp.where(call, 1.0, -1.0)
 
     def crossing(m: Array) -> Array:
         """Search variable: logarithm of the distance from the pole outside, logit inside (0, 1)."""
-        inside = jax.nn.sigmoid(m)
-        return jnp.where(outer, origin + sign * jnp.exp(jnp.where(outer, m, 0.0)), inside)
+        return jnp.where(outer, origin + sign * jnp.exp(jnp.where(outer, m, 0.0)), jax.nn.sigmoid(m))
 
     def slope(q: Array) -> Array:
         """d/dq of the logarithm of the integrand on the axis, a convex function of q."""

