@@ -134,7 +134,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             perfect = 2.0 * cost <= num_residuals * atol**2
             converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
             # at the rounding floor no step is accepted although nothing is left to gain
-            lost = (jnp.abs(predicted) <= 16.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+            lost = (jnp.abs(predicted) <= 1000.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
             lost &= state.damping <= 1.0  # a step cut short by damping promises little anywhere
             nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
             rounding = 2.0 * state.cost <= noise
