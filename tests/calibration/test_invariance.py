@@ -109,8 +109,8 @@ def test_what_lies_at_a_place_without_weight_changes_nothing(dax, sparse):
 def test_scale_of_the_weights(dax, dax_fit):
     fit = jc.calibrate(jc.Heston, dax, weights=np.full(dax.weight.shape, 7.0))
     np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=2e-6)
-    assert float(fit.cost) == pytest.approx(7.0 * float(dax_fit.cost), rel=1e-10)
-    assert float(fit.rmse_vol) == pytest.approx(float(dax_fit.rmse_vol), rel=1e-10)
+    assert float(fit.cost) == pytest.approx(7.0 * float(dax_fit.cost), rel=1e-9)
+    assert float(fit.rmse_vol) == pytest.approx(float(dax_fit.rmse_vol), rel=1e-9)
     np.testing.assert_allclose(np.asarray(fit.residuals), np.asarray(dax_fit.residuals), atol=1e-7)
     np.testing.assert_allclose(
         np.array(jax.tree.leaves(fit.standard_errors)), np.array(jax.tree.leaves(dax_fit.standard_errors)), rtol=2e-6
@@ -129,7 +129,7 @@ def test_weights_pull_the_fit(dax, dax_fit):
 def test_units_of_money(dax, dax_fit):
     in_cents = eqx.tree_at(lambda s: (s.strike, s.forward), dax, (100.0 * dax.strike, 100.0 * dax.forward))
     fit = jc.calibrate(jc.Heston, in_cents)
-    np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=1e-8)
+    np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=2e-6)
 
 
 def test_discount_does_not_matter(dax, dax_fit):
