@@ -183,11 +183,11 @@ def test_tolerances_are_numbers_not_programs():
     tight = solve(jc.LevenbergMarquardt(), start)
     before = len(traces)
     assert before > 0
-    loose = solve(jc.LevenbergMarquardt(xtol=1e-1, ftol=1e-1, gtol=1e-1), start)
+    loose = solve(jc.LevenbergMarquardt(xtol=1e-1, ftol=1e-1, gtol=1e-1, atol=0.5), start)
     stopped = solve(jc.LevenbergMarquardt(max_steps=2, damping=10.0, atol=1e-3), start)
     assert len(traces) == before
     assert int(stopped.num_steps) == 2
-    assert int(loose.num_steps) <= int(tight.num_steps)
+    assert int(loose.num_steps) < int(tight.num_steps)
 
 
 def test_vmap_is_the_loop():
