@@ -42,7 +42,7 @@ _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
     """The grids of a fit, each with the finer one that checks it: the next pair is used where the prices moved.
 
-    The last pairs are contours through the saddle point of every quote, which resolve whatever a model can be.
+    The last pairs give every quote a contour of its own, which resolves what shared nodes cannot.
     """
     first = pricer.sized()
     pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
