@@ -50,6 +50,7 @@ class Status:
 
     outcome: Outcome
     at_bounds: tuple[str, ...] = ()
+    expiries: tuple[int, ...] = ()
 
     @property
     def converged(self) -> bool:
@@ -59,13 +60,19 @@ class Status:
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Outcome):
             return self.outcome is other
-        return isinstance(other, Status) and (self.outcome, self.at_bounds) == (other.outcome, other.at_bounds)
+        if not isinstance(other, Status):
+            return False
+        mine = (self.outcome, self.at_bounds, self.expiries)
+        return mine == (other.outcome, other.at_bounds, other.expiries)
 
     def __hash__(self) -> int:
         return hash(self.outcome)
 
     def __str__(self) -> str:
+        sentence = self.outcome.sentence
+        if self.expiries:
+            sentence += f" Expiries concerned (counted from 0): {', '.join(map(str, self.expiries))}."
         if not self.at_bounds:
-            return self.outcome.sentence
+            return sentence
         whose = "its bound" if len(self.at_bounds) == 1 else "their bounds"
-        return f"{self.outcome.sentence} At {whose}: {', '.join(self.at_bounds)}."
+        return f"{sentence} At {whose}: {', '.join(self.at_bounds)}."

@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -11,6 +12,7 @@ from jaxtyping import Array, Float, Int
 from jaxcal._status import Outcome, Status
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import from_vector, labels, to_vector
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,8 +40,9 @@ class Fit(eqx.Module, Generic[Model]):
             weights; NaN at padding.
         model_vol: `[E, K]` implied volatility of the model, decimal; NaN at padding and where the model's value is too
             small to have one.
-        information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters.
-        cost: half the weighted sum of squared residuals.
+        information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters; `[E, p, p]`
+            where every expiry was fitted by itself, as are `outcome` and `at_bound`.
+        cost: half the weighted sum of squared residuals, those of a prior included.
         rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal.
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
@@ -57,20 +60,32 @@ class Fit(eqx.Module, Generic[Model]):
     surface: Surface
     residuals: Float[Array, "e k"]
     model_vol: Float[Array, "e k"]
-    information: Float[Array, "p p"]
+    information: Float[Array, "*slices p p"]
     cost: Float[Array, ""]
     rmse_vol: Float[Array, ""]
     gradient: Float[Array, ""]
     num_steps: Int[Array, ""]
-    outcome: Int[Array, ""]
+    outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
 
     @property
     def status(self) -> Status:
-        """How the fit ended; `str(status)` is a sentence that names the parameters at their bounds."""
-        names = tuple(name for name, at in zip(self.free, np.asarray(self.at_bound), strict=True) if at)
-        return Status(Outcome(int(self.outcome)), names)
+        """How the fit ended; `str(status)` is a sentence that names the parameters at their bounds.
+
+        Where every expiry was fitted by itself it is the outcome of the worst, and names those expiries.
+        """
+        at_bound = np.asarray(self.at_bound)
+        if np.ndim(self.outcome) == 0:
+            names = labels(self.model, self.free)
+            return Status(Outcome(int(self.outcome)), tuple(n for n, at in zip(names, at_bound, strict=True) if at))
+        outcome = np.where(self._quoted, np.asarray(self.outcome), Outcome.CONVERGED)
+        failed = np.flatnonzero(outcome != Outcome.CONVERGED)
+        order = [Outcome.NOT_FINITE, Outcome.TOO_FEW_QUOTES, Outcome.STALLED, Outcome.STEP_LIMIT]
+        worst = next((bad for bad in order if bad in outcome), Outcome.CONVERGED)
+        fitted = np.flatnonzero(self._quoted & (np.asarray(self.outcome) != Outcome.TOO_FEW_QUOTES))
+        pinned = tuple(f"{name}[{i}]" for j, name in enumerate(self.free) for i in fitted if at_bound[i, j])
+        return Status(worst, pinned, tuple(map(int, failed)))
 
     @property
     def converged(self) -> bool:
@@ -81,31 +96,64 @@ class Fit(eqx.Module, Generic[Model]):
     def standard_errors(self) -> Model:
         """A model of the same class whose fields are the standard errors of the parameters.
 
-        From `s^2 (J' J)^-1` with `s^2 = 2 cost / (quotes - free parameters)`, over the parameters inside their bounds;
-        NaN for a fixed parameter, for one at its bound, for one that the quotes do not determine, and where quotes are
-        too few.
+        From `s^2 (J' J)^-1` with `s^2` the weighted sum of squared residuals over (quotes - free parameters), over the
+        parameters inside their bounds; NaN for a fixed parameter, for one at its bound, for one that the quotes do not
+        determine, and where quotes are too few.
         """
-        inside = ~np.asarray(self.at_bound)
-        dof = self.surface.num_quotes - int(inside.sum()) if self.surface.num_quotes > len(self.free) else 0
-        errors = np.full(len(self.free), np.nan)
-        matrix = np.asarray(self.information, np.float64)[np.ix_(inside, inside)]
-        norm = np.sqrt(np.diagonal(matrix))
-        if dof > 0 and (norm > 0).all() and np.isfinite(matrix).all():
-            scaled = matrix / np.outer(norm, norm)
-            if np.linalg.cond(scaled) < 1e15:
-                variance = np.diagonal(np.linalg.inv(scaled)) / norm**2 * 2.0 * float(self.cost) / dof
-                errors[inside] = np.sqrt(np.maximum(variance, 0.0))
-        by_name = dict(zip(self.free, errors, strict=True))
-        values = {}
-        for name, value in self.parameters.items():
-            scale = value if self.model.bounds[name].scale == "log" else 1.0
-            values[name] = jnp.asarray(by_name.get(name, np.nan) * scale, self.cost.dtype)
-        return type(self.model)(**values)
+        misfit = np.nansum(np.asarray(self.surface.weight) * np.asarray(self.residuals, np.float64) ** 2, axis=-1)
+        counts = np.sum(np.asarray(self.surface.weight) > 0, axis=-1)
+        unknown = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), self.model)
+        information, at_bound = np.asarray(self.information, np.float64), np.asarray(self.at_bound)
+        if np.ndim(self.outcome) == 0:
+            covariance = _covariance(information, at_bound, float(misfit.sum()), int(counts.sum()))
+            return self._errors(self.model, unknown, covariance)
+        models = [jax.tree.map(lambda leaf, i=i: leaf[i], self.model) for i in range(len(counts))]
+        nothing = jax.tree.map(lambda leaf: leaf[0], unknown)
+        errors = [
+            self._errors(model, nothing, _covariance(information[i], at_bound[i], float(misfit[i]), int(counts[i])))
+            for i, model in enumerate(models)
+        ]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *errors)
+
+    def _errors(self, model: Model, unknown: Model, covariance: np.ndarray) -> Model:
+        """From a covariance on the search scales to standard errors of the parameters themselves."""
+        y = to_vector(model, self.free)
+        fields = [jnp.asarray(getattr(model, name)) for name in self.free]
+
+        def natural(y: Array) -> Array:
+            moved = from_vector(model, self.free, y)
+            return jnp.concatenate([jnp.ravel(getattr(moved, name)) for name in self.free])
+
+        slopes = np.asarray(jax.jacfwd(natural)(y), np.float64)
+        known = np.isfinite(np.diagonal(covariance))
+        spread = np.where(np.outer(known, known), covariance, 0.0)
+        errors = np.where(known, np.sqrt(np.maximum(np.diagonal(slopes @ spread @ slopes.T), 0.0)), np.nan)
+        parts = np.split(errors, np.cumsum([field.size for field in fields])[:-1])
+        values = [jnp.asarray(part.reshape(f.shape), self.cost.dtype) for part, f in zip(parts, fields, strict=True)]
+        return eqx.tree_at(lambda m: [getattr(m, name) for name in self.free], unknown, values)
 
     @property
-    def parameters(self) -> dict[str, float]:
-        """The fitted parameters by name."""
-        return {field.name: float(getattr(self.model, field.name)) for field in dataclasses.fields(self.model)}
+    def parameters(self) -> dict[str, float | list[float]]:
+        """The fitted parameters by name; a list where the model has a vector, or parameters of each expiry."""
+        return {field.name: _plain(getattr(self.model, field.name)) for field in dataclasses.fields(self.model)}
+
+    def table(self) -> list[tuple[str, float, str]]:
+        """The parameters one by one: label, value, and standard error or why there is none."""
+        pinned, errors, rows = set(self.status.at_bounds), self.standard_errors, []
+        for field in dataclasses.fields(self.model):
+            value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
+            for i, number in np.ndenumerate(value):
+                if np.ndim(self.outcome) and not self._quoted[i]:
+                    continue  # padding
+                label = field.name if not i else f"{field.name}[{i[0]}]"
+                note = "not determined" if np.isnan(error[i]) else f"{error[i]:.4g}"
+                note = "fixed" if field.name not in self.free else "at its bound" if label in pinned else note
+                rows.append((label, float(number), note))
+        return rows
+
+    @property
+    def _quoted(self) -> np.ndarray:
+        return np.any(np.asarray(self.surface.weight) > 0, axis=-1)
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a quote used: `row` (position in the caller's table), `expiry` (years), `strike`, `is_call`,
@@ -131,13 +179,8 @@ class Fit(eqx.Module, Generic[Model]):
         rows = [
             f"{type(self.model).__name__}: {self.surface.num_quotes} quotes of {of}",
         ]
-        rows += [str(self.status), "", f"{'parameter':<22}{'value':>12}{'std. error':>12}"]
-        pinned = set(self.status.at_bounds)
-        for name, value in self.parameters.items():
-            error = float(getattr(self.standard_errors, name))
-            known = f"{error:.4g}" if np.isfinite(error) else "not known"
-            note = "fixed" if name not in self.free else "at bound" if name in pinned else known
-            rows.append(f"{name:<22}{value:>12.6g}{note:>12}")
+        rows += [str(self.status), "", f"{'parameter':<22}{'value':>12}{'std. error':>16}"]
+        rows += [f"{label:<22}{value:>12.6g}{note:>16}" for label, value, note in self.table()]
         rows += [
             "",
             f"{'RMSE, vol points':<22}{100 * float(self.rmse_vol):>12.4f}",
@@ -145,3 +188,21 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'steps':<22}{int(self.num_steps):>12d}",
         ]
         return "\n".join(rows)
+
+
+def _covariance(information: np.ndarray, at_bound: np.ndarray, misfit: float, quotes: int) -> np.ndarray:
+    """`s^2 (J' J)^-1` on the search scales; NaN where a parameter is at its bound or nothing determines it."""
+    inside = ~at_bound
+    covariance = np.full(information.shape, np.nan)
+    dof = quotes - int(inside.sum()) if quotes > len(inside) else 0
+    matrix = information[np.ix_(inside, inside)]
+    norm = np.sqrt(np.diagonal(matrix))
+    if dof > 0 and (norm > 0).all() and np.isfinite(matrix).all():
+        scaled = matrix / np.outer(norm, norm)
+        if np.linalg.cond(scaled) < 1e15:
+            covariance[np.ix_(inside, inside)] = np.linalg.inv(scaled) / np.outer(norm, norm) * misfit / dof
+    return covariance
+
+
+def _plain(value: Array | float) -> float | list[float]:
+    return np.asarray(value, np.float64).tolist()

@@ -34,6 +34,16 @@ def start_from(model: type[Model], surface: Surface) -> Model:
     return model(**values)
 
 
+def simpler_model(model: type[AbstractModel]) -> type[AbstractModel] | None:
+    """The model that a fit of `model` starts from, or None where parameters are read off the surface."""
+    return None
+
+
+def starts_beyond(model: type[Model], simpler: AbstractModel, surface: Surface) -> list[Model]:
+    """Starting models from the fit of a simpler one."""
+    raise NotImplementedError
+
+
 def _smiles(surface: Surface) -> tuple[Float[Array, " e"], Float[Array, " e"], Float[Array, " e"]]:
     """At-the-money volatility and skew d vol / d ln K of each expiry, by a weighted line, and the number of quotes.
 

@@ -1,37 +1,40 @@
 """CalibrationProblem: everything a solver needs, with all that does not depend on the parameters computed once."""
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, MarketValues
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.parameters import from_vector
-from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.smile_grid import SmileGrid
 
-Model = TypeVar("Model", bound=AbstractFourierModel)
+Model = TypeVar("Model", bound=AbstractModel)
 
 
 class CalibrationProblem(eqx.Module, Generic[Model]):
-    """A model template, which of its fields are free, market values, a pricing grid and a residual.
+    """A model template, which of its fields are free, market values, a pricing grid, a residual and a prior.
 
     Attributes:
         model: values of the fixed fields; those of the free ones are ignored.
         free: names of the free fields, the order of a search vector.
         market: the surface in the terms of the residual.
-        grid: prices as a linear functional of the characteristic function.
+        grid: values from a model: a `FourierGrid`, for instance.
         residual: what is made small.
+        prior: residuals of the parameters, or None.
         root_weight: `[E, K]`, 0 at padding.
     """
 
     model: Model
     free: tuple[str, ...] = eqx.field(static=True)
     market: MarketValues
-    grid: FourierGrid
+    grid: Any
     residual: AbstractResidual
+    prior: AbstractPrior | None
     root_weight: Float[Array, "e k"]
 
     def model_at(self, y: Float[Array, " p"]) -> Model:
@@ -43,9 +46,12 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         return self.grid.value(self.model_at(y)).reshape(self.root_weight.shape)
 
     def residuals(self, y: Float[Array, " p"]) -> Float[Array, " m"]:
-        """Weighted residuals, `E * K` of them; zero at padding."""
+        """Weighted residuals, `E * K` of them, zero at padding; those of the prior follow."""
         difference = self.residual(self.values(y), self.market)
-        return (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
+        quotes = (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
+        if self.prior is None:
+            return quotes
+        return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
 
 
 def problem_of(
@@ -55,7 +61,16 @@ def problem_of(
     weight: Float[Array, "e k"],
     residual: AbstractResidual,
     pricer: AbstractPricer,
+    prior: AbstractPrior | None = None,
 ) -> CalibrationProblem[Model]:
     """A problem whose grid is built around `model` and the market's at-the-money volatilities."""
-    grid = pricer.grid(model, market.expiry[:, 0], market.log_strike, market.atm_total_vol())
-    return CalibrationProblem(model, free, market, grid, residual, jnp.sqrt(weight))
+    grid = grid_of(model, market, pricer)
+    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight))
+
+
+def grid_of(model: AbstractModel, market: MarketValues, pricer: AbstractPricer) -> Any:
+    """What values the quotes of a market under `model` and models near it; a smile model needs no pricer."""
+    if isinstance(model, AbstractVolModel):
+        return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.ratio * market.forward)
+    assert isinstance(model, AbstractFourierModel)
+    return pricer.grid(model, market.expiry[:, 0], market.log_strike, market.atm_total_vol())

@@ -1,30 +1,67 @@
-"""What every model is: named parameters with bounds, and a law of X = ln(S_T / F)."""
+"""What every model is: named parameters with bounds, and either a law of X = ln(S_T / F) or a volatility smile."""
 
+import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
+from functools import reduce
 from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Bool, Complex, Float
 
+from jaxcal._types import BoolLike, RealLike
 from jaxcal.models.interval import Interval
 
 
 class AbstractModel(eqx.Module):
     """A pricing model: a frozen pytree whose fields are its parameters.
 
-    `bounds` names, for every field, the interval a calibration searches and whether it searches it on a
-    logarithmic or a linear scale. Bounds are not enforced on construction: a model may be priced anywhere its
-    formula holds.
+    `bounds` names, for every parameter, the interval a calibration searches and whether it searches it on a
+    logarithmic or a linear scale. A field without bounds is not a parameter: it stays as it is. `vectors` names the
+    fields that may be vectors `[n]` within one model. Bounds are not enforced on construction: a model may be priced
+    anywhere its formula holds. Where that is, `violations` says.
+
+    Raises:
+        ValueError: on construction outside `jit`, with numbers that break a rule of `violations`.
 
     Example:
         >>> import jaxcal as jc
         >>> issubclass(jc.Heston, AbstractModel), jc.Heston.bounds["rho"].upper
         (True, 0.999)
+        >>> jc.Heston(v0=-0.04, kappa=1.0, theta=0.04, sigma=0.5, rho=-0.5)
+        Traceback (most recent call last):
+        ValueError: Heston(v0=-0.04, kappa=1.0, theta=0.04, sigma=0.5, rho=-0.5): v0 must not be negative
     """
 
     bounds: ClassVar[Mapping[str, Interval]]
+    vectors: ClassVar[frozenset[str]] = frozenset()  # fields that may be `[n]` within one model
+
+    def violations(self) -> Mapping[str, BoolLike]:
+        """The rules of the model's domain, as sentences, each with whether (or where) the parameters break it.
+
+        Comparisons of fields by operators, so that they hold for numbers, arrays and inside `jit`. NaN breaks none.
+        """
+        return {}
+
+    def __check_init__(self) -> None:
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        values = {name: value for name, value in fields.items() if isinstance(value, (float, int, np.ndarray, Array))}
+        if len(values) < len(fields) or any(isinstance(value, Tracer) for value in values.values()):
+            return
+        for rule, broken in self.violations().items():
+            if np.any(np.asarray(broken)):
+                numbers = {name: np.asarray(value).tolist() for name, value in values.items()}
+                text = ", ".join(f"{name}={number}" for name, number in numbers.items())
+                raise ValueError(f"{type(self).__name__}({text}): {rule}")
+
+
+def in_domain(model: AbstractModel) -> Bool[Array, "*batch"]:
+    """Whether a model breaks no rule of its own; an array of the shape of its parameters."""
+    rules = [jnp.asarray(broken) for broken in model.violations().values()]
+    return ~reduce(jnp.logical_or, rules, jnp.asarray(False))
 
 
 class AbstractFourierModel(AbstractModel):
@@ -62,3 +99,36 @@ class AbstractFourierModel(AbstractModel):
         Gaussian part; a model that knows a wider or a narrower cone defines this method.
         """
         return jnp.asarray(-0.4), jnp.asarray(0.4)
+
+    def drift(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The ln(S_T / F) at which the density has its kink or peak, and contours change the side they tilt to.
+
+        Zero, the answer given here, serves every model with a Gaussian part. A pure jump process of finite variation
+        moves by its drift alone in most short times: phi(z) behaves there as exp(i z drift), and only strikes on
+        one side of that point may use a contour tilted up.
+        """
+        return jnp.zeros_like(t)
+
+
+class AbstractVolModel(AbstractModel):
+    """A smile model: Black volatilities in closed form, no characteristic function. Subclass it and give `vol`.
+
+    `per_expiry` says that the parameters are those of one expiry: `calibrate` then fits every expiry by itself and the
+    fields of the fitted model have shape `[E]`.
+
+    Example:
+        >>> class Flat(AbstractVolModel):
+        ...     sigma: Float[Array, ""] | float
+        ...     bounds = {"sigma": Interval(0.01, 3.0, "log")}
+        ...     def vol(self, strike, expiry, forward):
+        ...         return self.sigma + 0.0 * strike
+        >>> import jaxcal as jc
+        >>> round(float(jc.price(Flat(0.2), 100.0, 1.0, forward=100.0)), 6)
+        7.965567
+    """
+
+    per_expiry: ClassVar[bool] = False
+
+    @abstractmethod
+    def vol(self, strike: RealLike, expiry: RealLike, forward: RealLike) -> Float[Array, "..."]:
+        """Black volatilities, decimal; arguments broadcast, strike and forward in one unit, expiry in years."""

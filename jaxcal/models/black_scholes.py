@@ -6,7 +6,9 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
+from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.interval import Interval
 
 
@@ -29,5 +31,7 @@ class BlackScholes(AbstractFourierModel):
         return -0.5 * variance * (z * z + 1j * z)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        everything = jnp.full_like(t, 1e6)
-        return -everything, everything
+        return CriticalMoments.everything(t)
+
+    def violations(self) -> Mapping[str, BoolLike]:
+        return {"sigma must not be negative": self.sigma < 0}

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jax.typing import ArrayLike
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Complex, Float
 
+from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log1p, reciprocal, sqrt
+from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.interval import Interval
 
 
@@ -55,45 +56,59 @@ class Heston(AbstractFourierModel):
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         parameters = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
-        return _log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*parameters, z, t)))
+        return heston_log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*parameters, z, t)))
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        """Critical moments: where the explosion time of L. Andersen and V. Piterbarg (Finance and Stochastics 11, 2007,
-        proposition 3.1) falls to `t`, by bisection in the logarithm of the distance from 0 and from 1.
-        """
-        kappa, sigma, rho = (jnp.asarray(p, t.dtype) for p in (self.kappa, self.sigma, self.rho))
-
-        def explodes(q: Float[Array, "*shape"]) -> Array:
-            beta = kappa - rho * sigma * q
-            square = beta * beta - sigma**2 * (q * q - q)
-            gamma = jnp.sqrt(jnp.where(square < 0, -square, 1.0))
-            d = jnp.sqrt(jnp.where(square > 0, square, 1.0))
-            oscillating = 2.0 / gamma * jnp.arctan2(gamma, -beta)
-            falling = beta < -d
-            # ln((beta - d) / (beta + d)) / d, both differences negative
-            safe = jnp.where(falling, beta, -2.0 * d)
-            monotone = jnp.where(falling, jnp.log1p(-2.0 * d / (safe + d)) / d, jnp.inf)
-            return jnp.where(square < 0, oscillating, monotone) <= t
-
-        def distance(sign: float, origin: float) -> Float[Array, "*shape"]:
-            def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-                low, high = bracket
-                middle = 0.5 * (low + high)
-                bad = explodes(origin + sign * jnp.exp(middle))
-                return jnp.where(bad, low, middle), jnp.where(bad, middle, high)
-
-            start = (jnp.full_like(t, -14.0), jnp.full_like(t, 14.0))
-            return jnp.exp(jax.lax.fori_loop(0, 40, halve, start)[0])
-
-        return -distance(-1.0, 0.0), 1.0 + distance(1.0, 1.0)
+        return heston_moments(self.kappa, self.sigma, self.rho, t)
 
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """|phi(r e^(iw))| falls like exp(-c r cos(w + asin rho)), c = (v0 + kappa theta t) / sigma, as r grows."""
         turn = jnp.arcsin(jnp.asarray(self.rho))
         return -jnp.pi / 2 - turn, jnp.pi / 2 - turn
 
+    def violations(self) -> Mapping[str, BoolLike]:
+        return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho)
 
-class _Terms(NamedTuple):
+
+def heston_violations(v0: Any, kappa: Any, theta: Any, sigma: Any, rho: Any) -> dict[str, BoolLike]:
+    """The domain of Heston's five parameters, as `AbstractModel.violations` has it."""
+    return {
+        "v0 must not be negative": v0 < 0,
+        "kappa must not be negative": kappa < 0,
+        "theta must not be negative": theta < 0,
+        "sigma must be positive": sigma <= 0,
+        "rho must lie in (-1, 1)": abs(rho) >= 1,
+    }
+
+
+def heston_moments(
+    kappa: Float[Array, ""] | float,
+    sigma: Float[Array, ""] | float,
+    rho: Float[Array, ""] | float,
+    t: Float[Array, "*shape"],
+) -> CriticalMoments:
+    """Critical moments: where the explosion time of L. Andersen and V. Piterbarg (Finance and Stochastics 11, 2007,
+    proposition 3.1) falls to `t`.
+    """
+    kappa, sigma, rho = (jnp.asarray(p, t.dtype) for p in (kappa, sigma, rho))
+    return CriticalMoments.bisect(lambda q: heston_explodes(kappa, sigma, rho, q, t), t)
+
+
+def heston_explodes(kappa: Array, sigma: Array, rho: Array, q: Array, t: Array) -> Array:
+    """Whether E[exp(q X)] is infinite at `t`, for real q outside [0, 1]."""
+    beta = kappa - rho * sigma * q
+    square = beta * beta - sigma**2 * (q * q - q)
+    gamma = jnp.sqrt(jnp.where(square < 0, -square, 1.0))
+    d = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+    oscillating = 2.0 / gamma * jnp.arctan2(gamma, -beta)
+    falling = beta < -d
+    # ln((beta - d) / (beta + d)) / d, both differences negative
+    safe = jnp.where(falling, beta, -2.0 * d)
+    monotone = jnp.where(falling, jnp.log1p(-2.0 * d / (safe + d)) / d, jnp.inf)
+    return jnp.where(square < 0, oscillating, monotone) <= t
+
+
+class HestonTerms(NamedTuple):
     """Pieces shared by the value and the gradient.
 
     With q = z^2 + iz, beta = kappa - i rho sigma z, d = sqrt(beta^2 + sigma^2 q), r = (beta - d) / sigma^2,
@@ -114,7 +129,8 @@ class _Terms(NamedTuple):
     big_d: Array
 
 
-def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> _Terms:
+def heston_terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> HestonTerms:
+    """All that the value needs of the functions in `HestonTerms`."""
     q = z * z + 1j * z
     beta = kappa - 1j * rho * sigma * z
     d = sqrt(beta * beta + sigma**2 * q)
@@ -126,38 +142,29 @@ def _terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> _Terms
     s = -jnp.expm1(-d * t) * per_d
     y = 0.5 * sigma**2 * r * s
     log, ratio = log1p(y), reciprocal(1.0 + y)
-    return _Terms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
+    return HestonTerms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
 
 
 @jax.custom_jvp
-def _log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
-    terms = _terms(kappa, sigma, rho, z, t)
+def heston_log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
+    """ln phi of Heston's model, all arguments of the dtype of `z`."""
+    terms = heston_terms(kappa, sigma, rho, z, t)
     # E[1] and E[exp X] are 1 whatever the rounding
     return jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d)
 
 
-@partial(_log_cf.defjvp, symbolic_zeros=True)
+@partial(heston_log_cf.defjvp, symbolic_zeros=True)
 def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    """Value and derivative in one pass: everything past `_terms` is multiplications.
+    """Value and derivative in one pass: everything past `heston_terms` is multiplications.
 
     What the directions multiply is stacked and contracted in one product, so that under `vmap` over directions (a
     Jacobian) XLA evaluates it once.
     """
     v0, kappa, theta, sigma, rho, z, t = primals
-    q, beta, d, per_d, r, s, y, log, ratio, g, big_d = _terms(kappa, sigma, rho, z, t)
-    value = jnp.where(q == 0, 0.0, (kappa * theta) * g + v0 * big_d)
-
-    # Derivatives at fixed q, through beta and through sigma. With ' = d/dd: d_beta = beta / d, d_sigma = sigma q / d,
-    # r_beta = -r / d, r_sigma = sigma r^2 / d; y = sigma^2 r s / 2 then folds D's into a few products.
-    slope = _slope(d, per_d, s, t)  # s'
-    rs, rd, half_q = r * s, r * per_d, 0.5 * q * ratio
-    rising = (slope * beta - s) * ratio
-    mixed = (rs + q * slope) * ratio
-    level = kappa * theta
-    through_beta = -level * rd * (rising + t) - v0 * half_q * per_d * (s + rising)
-    through_sigma = level * (sigma * rd * (r * t - mixed) + (4.0 / sigma**3) * _log1p_less_ratio(y, log, ratio))
-    through_sigma -= (v0 * sigma) * half_q * (per_d * (mixed - rs) - rs * s * ratio)
-    turned = 1j * z * through_beta
+    terms = heston_terms(kappa, sigma, rho, z, t)
+    value = jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d)
+    slope = slope_of_s(terms, t)
+    through_beta, through_sigma = heston_slopes(v0, kappa * theta, sigma, t, terms, slope)
 
     tangent = jnp.zeros_like(value)
     if not all(isinstance(x, SymbolicZero) for x in tangents[:5]):
@@ -166,32 +173,62 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
         coefficients = (
             in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
         )  # fmt: skip
-        basis = jnp.stack([big_d, g, through_beta, through_sigma, turned])
+        basis = jnp.stack([terms.big_d, terms.g, through_beta, through_sigma, 1j * z * through_beta])
         tangent = jnp.tensordot(jnp.stack(coefficients), basis, 1)
     if not isinstance(tangents[5], SymbolicZero):
-        y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * slope - s)
-        d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * slope * per_d - s * ratio * y_q))
-        g_q = 0.5 * per_d * ((s - sigma**2 * r * slope) * ratio - t)
-        along_z = (kappa * theta * g_q + v0 * d_q) * (2.0 * z + 1j) - 1j * rho * sigma * through_beta
+        through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
+        along_z = through_q * (2.0 * z + 1j) - 1j * rho * sigma * through_beta
         tangent = tangent + along_z * tangents[5]
     if not isinstance(tangents[6], SymbolicZero):
-        # Riccati equation of D
-        along_t = kappa * theta * big_d + v0 * (-0.5 * q - beta * big_d + 0.5 * sigma**2 * big_d**2)
-        tangent = tangent + along_t * tangents[6]
+        tangent = tangent + heston_slope_in_t(v0, kappa * theta, sigma, terms) * tangents[6]
     return value, tangent
 
 
-def _slope(d: Array, per_d: Array, s: Array, t: Array) -> Array:
+def heston_slopes(
+    v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Array
+) -> tuple[Array, Array]:
+    """Derivatives of ln phi through beta and through sigma at fixed q, for level = kappa theta.
+
+    With ' = d/dd: d_beta = beta / d, d_sigma = sigma q / d, r_beta = -r / d, r_sigma = sigma r^2 / d;
+    y = sigma^2 r s / 2 then folds D's into a few products.
+    """
+    q, beta, _, per_d, r, s, y, log, ratio, _, _ = terms
+    rs, rd, half_q = r * s, r * per_d, 0.5 * q * ratio
+    rising = (slope * beta - s) * ratio
+    mixed = (rs + q * slope) * ratio
+    through_beta = -level * rd * (rising + t) - v0 * half_q * per_d * (s + rising)
+    through_sigma = level * (sigma * rd * (r * t - mixed) + (4.0 / sigma**3) * log1p_less_ratio(y, log, ratio))
+    through_sigma -= (v0 * sigma) * half_q * (per_d * (mixed - rs) - rs * s * ratio)
+    return through_beta, through_sigma
+
+
+def heston_slope_in_q(v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Array) -> Array:
+    """Derivative of ln phi through q, at fixed beta and sigma."""
+    q, _, _, per_d, r, s, _, _, ratio, _, _ = terms
+    y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * slope - s)
+    d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * slope * per_d - s * ratio * y_q))
+    g_q = 0.5 * per_d * ((s - sigma**2 * r * slope) * ratio - t)
+    return level * g_q + v0 * d_q
+
+
+def heston_slope_in_t(v0: Array, level: Array, sigma: Array, terms: HestonTerms) -> Array:
+    """Derivative of ln phi in time, by the Riccati equation of D."""
+    big_d = terms.big_d
+    return level * big_d + v0 * (-0.5 * terms.q - terms.beta * big_d + 0.5 * sigma**2 * big_d**2)
+
+
+def slope_of_s(terms: HestonTerms, t: Array) -> Array:
     """ds/dd for s = (1 - exp(-d t)) / d, by its series where the closed form cancels."""
+    d, s = terms.d, terms.s
     x = d * t
     small = jnp.abs(x) < 0.05
-    closed = (t * (1.0 - d * s) - s) * per_d
+    closed = (t * (1.0 - d * s) - s) * terms.per_d
     h = jnp.where(small, x, 0.0)
     series = -0.5 + h * (1 / 3 + h * (-1 / 8 + h * (1 / 30 + h * (-1 / 144 + h * (1 / 840 + h * (-1 / 5760))))))
     return jnp.where(small, t * t * series, closed)
 
 
-def _log1p_less_ratio(y: Array, log: Array, ratio: Array) -> Array:
+def log1p_less_ratio(y: Array, log: Array, ratio: Array) -> Array:
     """ln(1 + y) - y / (1 + y), which starts with y^2 / 2, by its series where the closed form cancels."""
     small = jnp.abs(y) < 0.03
     h = jnp.where(small, y, 0.0)

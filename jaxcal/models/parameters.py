@@ -1,8 +1,9 @@
 """The map between a model and a vector of its free parameters, which is what a solver moves."""
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -17,20 +18,64 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 
 def to_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
-    """The named parameters of `model` on their search scales."""
-    return jnp.stack([model.bounds[name].to_search(jnp.asarray(getattr(model, name))) for name in names])
+    """The named parameters of `model` on their search scales, one after the other; a field may be a vector."""
+    return jnp.concatenate([jnp.ravel(search_value(model, name)) for name in names])
+
+
+def search_value(model: AbstractModel, name: str) -> Float[Array, "..."]:
+    """One parameter on its search scale."""
+    interval = model.bounds[name]
+    value = jnp.asarray(getattr(model, name))
+    return interval.to_search(value if interval.unit is None else value / interval.unit(model))
 
 
 def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Model:
     """`model` with its named parameters replaced by those of a search vector."""
-    values = tuple(model.bounds[name].from_search(y[i]) for i, name in enumerate(names))
-    return eqx.tree_at(lambda m: tuple(getattr(m, name) for name in names), model, values)
+    position = 0
+    for name in names:
+        old = jnp.asarray(getattr(model, name))
+        interval = model.bounds[name]
+        value = interval.from_search(y[position : position + old.size].reshape(old.shape))
+        value = value if interval.unit is None else value * interval.unit(model)
+        model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)
+        position += old.size
+    return model
+
+
+def batch_size(model: AbstractModel) -> int | None:
+    """Length of the leading axis that some field of `model` has beyond its own shape; None for one model."""
+    shapes = [(np.shape(getattr(model, f.name)), f.name in model.vectors) for f in dataclasses.fields(model)]
+    sizes = [shape[0] for shape, vector in shapes if len(shape) > vector]
+    return max(sizes) if sizes else None
+
+
+def as_batch(model: Model, size: int) -> Model:
+    """`model` with that leading axis on every field."""
+
+    def lead(name: str) -> Array:
+        value = jnp.asarray(getattr(model, name))
+        own = value.shape[value.ndim - (name in model.vectors and value.ndim > 0) :]
+        return jnp.broadcast_to(value, (size, *own))
+
+    names = [field.name for field in dataclasses.fields(model)]
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [lead(name) for name in names])
+
+
+def labels(model: AbstractModel, names: Sequence[str]) -> tuple[str, ...]:
+    """A label for each place of a search vector: the name, with its index where the field is a vector."""
+    found: list[str] = []
+    for name in names:
+        size = np.size(getattr(model, name))
+        found += [name] if np.ndim(getattr(model, name)) == 0 else [f"{name}[{i}]" for i in range(size)]
+    return tuple(found)
 
 
 def search_bounds(
-    bounds: Mapping[str, Interval], names: Sequence[str], dtype: np.dtype
+    model: Any, bounds: Mapping[str, Interval], names: Sequence[str], dtype: np.dtype
 ) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
-    """Lower and upper bounds of a search vector, on the host; inside by a few roundings, so that `exp` stays inside."""
+    """Lower and upper bounds of a search vector of `model`, on the host; inside by a few roundings, so that `exp`
+    stays inside.
+    """
     margin = 8.0 * float(np.finfo(dtype).eps)
 
     def scaled(value: float, interval: Interval, inward: float) -> float:
@@ -38,6 +83,7 @@ def search_bounds(
             return value
         return math.log(value) + inward * max(1.0, abs(math.log(value)))
 
+    sizes = [np.size(getattr(model, name)) for name in names]
     lower = np.asarray([scaled(bounds[name].lower, bounds[name], margin) for name in names], dtype)
     upper = np.asarray([scaled(bounds[name].upper, bounds[name], -margin) for name in names], dtype)
-    return lower, upper
+    return np.repeat(lower, sizes), np.repeat(upper, sizes)

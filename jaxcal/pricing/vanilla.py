@@ -1,5 +1,6 @@
 """Prices and implied volatilities of European options under a model: the one entry."""
 
+from functools import reduce
 from typing import Any
 
 import equinox as eqx
@@ -10,8 +11,10 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxcal._types import BoolLike, RealLike, float_dtype
+from jaxcal.market.black import black_otm
 from jaxcal.market.implied_vol import implied_vol
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
+from jaxcal.models.parameters import as_batch, batch_size
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 
@@ -19,7 +22,7 @@ _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside ji
 
 
 def price(
-    model: AbstractFourierModel,
+    model: AbstractModel,
     strike: RealLike,
     expiry: RealLike,
     *,
@@ -52,7 +55,7 @@ def price(
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))
     strike, expiry, forward, discount = (jnp.broadcast_to(x, shape) for x in (strike, expiry, forward, discount))
-    value = _otm_value(model, strike, expiry, forward, pricer or Saddle(), relative=False)
+    value = _otm_value(model, strike, expiry, forward, pricer, relative=False)
     # parity from the out-of-the-money side
     is_call = jnp.broadcast_to(jnp.asarray(is_call), shape)
     gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.abs(forward - strike))
@@ -62,7 +65,7 @@ def price(
 
 
 def model_vol(
-    model: AbstractFourierModel,
+    model: AbstractModel,
     strike: RealLike,
     expiry: RealLike,
     *,
@@ -82,49 +85,78 @@ def model_vol(
     dtype = _dtype(model, strike, expiry, forward)
     strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
     strike, expiry, forward = jnp.broadcast_arrays(strike, expiry, forward)
-    value = _otm_value(model, strike, expiry, forward, pricer or Saddle(), relative=True)
+    if isinstance(model, AbstractVolModel):
+        valid = _valid(strike, expiry, forward)
+        strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
+        return jnp.where(valid, _smile_vol(model, strike, expiry, forward, pricer), jnp.nan)
+    value = _otm_value(model, strike, expiry, forward, pricer, relative=True)
     lead = (None,) * (value.ndim - strike.ndim)
     is_call = jnp.broadcast_to((strike >= forward)[lead], value.shape)
     return implied_vol(value, (strike / forward)[lead], expiry[lead], forward=1.0, is_call=is_call)
 
 
-def _dtype(model: AbstractFourierModel, *inputs: Any) -> Any:
+def _dtype(model: AbstractModel, *inputs: Any) -> Any:
     return float_dtype(*jax.tree.leaves(model), *inputs)
 
 
 def _otm_value(
-    model: AbstractFourierModel, strike: Array, expiry: Array, forward: Array, pricer: AbstractPricer, relative: bool
+    model: AbstractModel,
+    strike: Array,
+    expiry: Array,
+    forward: Array,
+    pricer: AbstractPricer | None,
+    relative: bool,
 ) -> Array:
     """Undiscounted out-of-the-money value over forward; NaN where the error is not known to be small."""
-    model = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
-    valid = (
-        (strike > 0)
-        & (expiry > 0)
-        & (forward > 0)
-        & jnp.isfinite(strike)
-        & jnp.isfinite(expiry)
-        & jnp.isfinite(forward)
-    )
+    valid = _valid(strike, expiry, forward)
     strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
+    if isinstance(model, AbstractVolModel):
+        vol = _smile_vol(model, strike, expiry, forward, pricer)
+        lead = (None,) * (vol.ndim - strike.ndim)
+        value = black_otm(vol, (strike / forward)[lead], expiry[lead], forward=1.0)
+        return jnp.where(valid, value, jnp.nan)
+    if not isinstance(model, AbstractFourierModel):
+        raise TypeError(
+            f"{type(model).__name__} has neither log_cf nor vol: subclass AbstractFourierModel or AbstractVolModel"
+        )
+    pricer = pricer or Saddle()
+    law = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
     log_strike = jnp.log1p((strike - forward) / forward)
 
-    if any(leaf.ndim for leaf in jax.tree.leaves(model)):
-        size = max(leaf.shape[0] for leaf in jax.tree.leaves(model) if leaf.ndim)
-        batch = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (size,)), model)
-        value = _batched(pricer, batch, expiry.ravel(), log_strike.ravel(), relative)
+    if (size := batch_size(law)) is not None:
+        value = _batched(pricer, as_batch(law, size), expiry.ravel(), log_strike.ravel(), relative)
         return jnp.where(valid, value.reshape(size, *strike.shape), jnp.nan)
-    if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(model), expiry, log_strike)):
-        value = _within(pricer.sized(), model, expiry.ravel(), log_strike.ravel(), relative)
+    if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(law), expiry, log_strike)):
+        value = _within(pricer.sized(), law, expiry.ravel(), log_strike.ravel(), relative)
     else:
-        value = _refined(pricer, model, expiry.ravel(), log_strike.ravel(), relative)
+        value = _refined(pricer, law, expiry.ravel(), log_strike.ravel(), relative)
     return jnp.where(valid, value.reshape(strike.shape), jnp.nan)
+
+
+def _valid(strike: Array, expiry: Array, forward: Array) -> Array:
+    inputs = (strike, expiry, forward)
+    return reduce(jnp.logical_and, [(x > 0) & jnp.isfinite(x) for x in inputs])
+
+
+def _smile_vol(
+    model: AbstractVolModel, strike: Array, expiry: Array, forward: Array, pricer: AbstractPricer | None
+) -> Array:
+    """Volatilities of a smile model, with a leading axis where its parameters have one; NaN outside its domain."""
+    if pricer is not None:
+        raise ValueError(f"{type(model).__name__} gives volatilities in closed form: it takes no pricer")
+
+    def one(model: AbstractVolModel) -> Array:
+        return jnp.where(in_domain(model), model.vol(strike, expiry, forward), jnp.nan)
+
+    model = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
+    return one(model) if (size := batch_size(model)) is None else jax.vmap(one)(as_batch(model, size))
 
 
 def _within(
     pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
 ) -> Array:
     value, error = pricer.value(model, expiry, log_strike)
-    small = error <= (1e-6 * value if relative else pricer.tolerance(value.dtype))
+    small = (error <= (1e-6 * value if relative else pricer.tolerance(value.dtype))) & in_domain(model)
     return jnp.where(small, value, jnp.nan)
 
 

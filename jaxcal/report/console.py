@@ -1,7 +1,5 @@
 """The table of a fit for a terminal."""
 
-import math
-
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -44,21 +42,12 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
     table.add_column("standard error", justify="right")
     if truth is not None:
         table.add_column("truth", justify="right")
-    for name, value in fit.parameters.items():
-        known = [] if truth is None else [f"{float(getattr(truth, name)):.6g}"]
-        table.add_row(name, f"{value:.6g}", _error(fit, name), *known)
+    for label, value, note in fit.table():
+        known = [] if truth is None else [f"{float(getattr(truth, label)):.6g}"]
+        table.add_row(label, f"{value:.6g}", note, *known)
     return Group(
         Text(title or type(fit.model).__name__, style="bold"), table, Text(_effort(fit)), Text(str(fit.status))
     )
-
-
-def _error(fit: Fit, name: str) -> str:
-    error = float(getattr(fit.standard_errors, name))
-    if not math.isnan(error):
-        return f"{error:.2g}"
-    if name not in fit.free:
-        return "fixed"
-    return "at its bound" if name in fit.status.at_bounds else "not determined"
 
 
 def _effort(fit: Fit) -> str:

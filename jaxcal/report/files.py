@@ -7,6 +7,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxcal.calibration.fit import Fit
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.verdict import Verdict
@@ -69,6 +71,7 @@ def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[st
     left_out = None
     if report is not None:
         left_out = {str(reason): int(count) for reason, count in report.counts().items() if reason != Verdict.USED}
+    errors = fit.standard_errors
     return {
         "jaxcal": version("jaxcal"),
         "model": type(fit.model).__name__,
@@ -76,7 +79,7 @@ def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[st
         "underlying": key[0],
         "quote_time": None if key[1] is None else key[1].isoformat(),
         "parameters": {name: _number(value) for name, value in fit.parameters.items()},
-        "standard_errors": {name: _number(getattr(fit.standard_errors, name)) for name in fit.parameters},
+        "standard_errors": {name: _number(getattr(errors, name)) for name in fit.parameters},
         "status": str(fit.status),
         "converged": bool(fit.converged),
         "rmse_vol": _number(fit.rmse_vol),
@@ -86,7 +89,9 @@ def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[st
     }
 
 
-def _number(value: Any) -> float | None:
-    """A finite number, or None: JSON knows no NaN."""
-    number = float(value)
-    return number if math.isfinite(number) else None
+def _number(value: Any) -> Any:
+    """A finite number, or None: JSON knows no NaN. A list of them for an array."""
+    numbers = np.asarray(value, np.float64).tolist()
+    if isinstance(numbers, list):
+        return [number if math.isfinite(number) else None for number in numbers]
+    return numbers if math.isfinite(numbers) else None

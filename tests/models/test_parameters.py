@@ -1,5 +1,7 @@
 """Intervals, and the map between models and search vectors."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,7 @@ inside = st.tuples(
 def test_model_to_vector_and_back(values):
     model = jax.tree.map(jnp.asarray, jc.Heston(*values))
     y = to_vector(model, NAMES)
-    lower, upper = search_bounds(jc.Heston.bounds, NAMES, np.dtype(np.float64))
+    lower, upper = search_bounds(model, jc.Heston.bounds, NAMES, np.dtype(np.float64))
     rounding = 1e-13  # the bounds lie inside by a few roundings
     assert ((lower <= np.asarray(y) + rounding) & (np.asarray(y) - rounding <= upper)).all()
     back = from_vector(model, NAMES, y)
@@ -65,11 +67,14 @@ def test_linear_interval_is_itself(lower, width):
 
 def test_search_bounds():
     lower, upper = search_bounds(
-        {"a": jc.Interval(0.01, 100.0, "log"), "b": jc.Interval(-1.0, 2.0)}, ("b", "a"), np.dtype(np.float32)
+        SimpleNamespace(a=2.0, b=np.zeros(3)),
+        {"a": jc.Interval(0.01, 100.0, "log"), "b": jc.Interval(-1.0, 2.0)},
+        ("b", "a"),
+        np.dtype(np.float32),
     )
     assert lower.dtype == upper.dtype == np.float32
-    np.testing.assert_allclose(lower, [-1.0, np.log(0.01)], rtol=1e-6)
-    np.testing.assert_allclose(upper, [2.0, np.log(100.0)], rtol=1e-6)
+    np.testing.assert_allclose(lower, [-1.0, -1.0, -1.0, np.log(0.01)], rtol=1e-6)
+    np.testing.assert_allclose(upper, [2.0, 2.0, 2.0, np.log(100.0)], rtol=1e-6)
 
 
 @pytest.mark.parametrize("model", [jc.Heston, jc.BlackScholes])

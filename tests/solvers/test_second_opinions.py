@@ -13,7 +13,8 @@ from jaxcal.calibration.residuals import MarketValues
 from jaxcal.models.parameters import search_bounds, to_vector
 
 FREE = ("v0", "kappa", "theta", "sigma", "rho")
-LOWER, UPPER = (jnp.asarray(x) for x in search_bounds(jc.Heston.bounds, FREE, np.dtype(np.float64)))
+START = jc.Heston(0.1, 5.0, 0.1, 1.0, -0.5)
+LOWER, UPPER = (jnp.asarray(x) for x in search_bounds(START, jc.Heston.bounds, FREE, np.dtype(np.float64)))
 YEARS = np.array([7, 14, 30, 61, 91, 182, 365, 730]) / 365.0
 
 
