@@ -45,7 +45,7 @@ def intervals(
         if not lower < upper or not math.isfinite(upper - lower) or (scale == "log" and lower <= 0):
             rule = "0 < lower < upper" if scale == "log" else "lower < upper"
             raise ValueError(f"bounds of {name} are ({lower}, {upper}): they must be finite with {rule}")
-        found[name] = Interval(lower, upper, scale, found[name].unit)
+        found[name] = Interval(lower, upper, scale, found[name].unit, found[name].origin)
     return found
 
 

@@ -25,6 +25,7 @@ from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
+from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
@@ -33,7 +34,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _PERFECT = 1e-9  # root mean square error in volatility after which no other start is tried
 
-_LAGUERRE, _SADDLE = Laguerre(), Saddle()
+_SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
@@ -45,8 +46,8 @@ def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPrice
     """
     first = pricer.sized()
     pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
-    if isinstance(first, Laguerre) and (first.num_nodes or 0) < 80:
-        pairs.append((Laguerre(80), Laguerre(120)))
+    if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
+        pairs.append((Sinh(64), Sinh(96)))
     return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
 
 
@@ -75,7 +76,7 @@ def calibrate(
         residual: what is made small; `ImpliedVolResidual()` by default.
         weights: `[E, K]`, multiply the weights of the surface (and the squared residuals).
         solver: for instance `LevenbergMarquardt(xtol=1e-6)`; other numbers do not recompile.
-        pricer: the Fourier method, `Laguerre()` by default.
+        pricer: the Fourier method, `Sinh()` by default.
         free: names of the parameters to fit; all by default. The others stay as in `model`.
         bounds: by name, `(lower, upper)` to replace the model's own.
         prior: residuals of the parameters, added to those of the quotes: `Smoothness(...)` or your own.
@@ -112,7 +113,7 @@ def calibrate(
         before = calibrate(simpler, surface, residual=residual, solver=solver, pricer=pricer)
         starts = starts_beyond(template, before.model, surface)
 
-    ladder = _ladder(pricer or _LAGUERRE)
+    ladder = _ladder(pricer or _SINH)
     if issubclass(template, AbstractVolModel):
         ladder = ladder[:1]  # in closed form: there is no grid to refine
     solve = solve_slices if getattr(template, "per_expiry", False) else solve_round

@@ -7,6 +7,7 @@ from functools import reduce
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
@@ -51,7 +52,9 @@ class AbstractModel(eqx.Module):
         values = {name: value for name, value in fields.items() if isinstance(value, (float, int, np.ndarray, Array))}
         if len(values) < len(fields) or any(isinstance(value, Tracer) for value in values.values()):
             return
-        for rule, broken in self.violations().items():
+        with jax.ensure_compile_time_eval():  # numbers stay numbers where a model is made inside `jit`
+            rules = self.violations()
+        for rule, broken in rules.items():
             if np.any(np.asarray(broken)):
                 numbers = {name: np.asarray(value).tolist() for name, value in values.items()}
                 text = ", ".join(f"{name}={number}" for name, number in numbers.items())

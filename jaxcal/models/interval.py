@@ -10,8 +10,9 @@ from jaxtyping import Array, Float
 class Interval(NamedTuple):
     """Where a parameter may lie, and the scale it is searched on: "log" for positive parameters, "linear" otherwise.
 
-    With `unit`, a function of the model, the bounds are those of parameter / unit(model): so a bound that depends on
-    other parameters is a box for the solver. `unit` may use parameters that stand before this one in `bounds`.
+    With `origin` and `unit`, functions of the model, the bounds are those of (parameter - origin(model)) / unit(model):
+    so a bound that depends on other parameters is a box for the solver. Both may use parameters that stand before this
+    one in `bounds`.
 
     Example:
         >>> Interval(0.01, 10.0, "log").middle
@@ -24,14 +25,25 @@ class Interval(NamedTuple):
     upper: float
     scale: Literal["log", "linear"] = "linear"
     unit: Callable[[Any], Any] | None = None
+    origin: Callable[[Any], Any] | None = None
 
     @property
     def middle(self) -> float:
         """The centre on the search scale."""
         return (self.lower * self.upper) ** 0.5 if self.scale == "log" else 0.5 * (self.lower + self.upper)
 
+    def relative(self, value: Any, model: Any) -> Any:
+        """A parameter of `model` as its bounds count it."""
+        value = value if self.origin is None else value - self.origin(model)
+        return value if self.unit is None else value / self.unit(model)
+
+    def absolute(self, value: Any, model: Any) -> Any:
+        """The inverse of `relative`."""
+        value = value if self.unit is None else value * self.unit(model)
+        return value if self.origin is None else value + self.origin(model)
+
     def to_search(self, value: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """The parameter, in its unit, on its search scale."""
+        """A relative parameter on its search scale."""
         return jnp.log(value) if self.scale == "log" else value
 
     def from_search(self, value: Float[Array, "*s"]) -> Float[Array, "*s"]:

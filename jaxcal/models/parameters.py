@@ -25,8 +25,7 @@ def to_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
 def search_value(model: AbstractModel, name: str) -> Float[Array, "..."]:
     """One parameter on its search scale."""
     interval = model.bounds[name]
-    value = jnp.asarray(getattr(model, name))
-    return interval.to_search(value if interval.unit is None else value / interval.unit(model))
+    return interval.to_search(jnp.asarray(interval.relative(jnp.asarray(getattr(model, name)), model)))
 
 
 def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Model:
@@ -35,8 +34,7 @@ def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Mo
     for name in names:
         old = jnp.asarray(getattr(model, name))
         interval = model.bounds[name]
-        value = interval.from_search(y[position : position + old.size].reshape(old.shape))
-        value = value if interval.unit is None else value * interval.unit(model)
+        value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
         model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)
         position += old.size
     return model

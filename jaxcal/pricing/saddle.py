@@ -22,8 +22,12 @@ from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
-_TILT = 0.4  # radians; the better of +_TILT and -_TILT is taken, below the pi/4 that a Gaussian allows
-_SCAN = np.arange(1.0, 23.0)  # where the integrand is looked at to find its end, in t
+_TILTS = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])  # radians, one of which is taken; a Gaussian allows less than pi/4
+_OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but known to be near
+_INSIDE = 0.6  # where the model's cone of decay is narrower than the last two, this part of the way to its edge instead
+_AT_EDGE = 15.0  # nats that the integrand is taken to rise at such an edge
+# where the integrand is looked at, in t
+_SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
 
 
 class Contour(NamedTuple):
@@ -118,7 +122,7 @@ def saddle_grid(
     a grid stays right for other parameters, but far from the money only to rounding of the forward.
     """
     k, t = log_strike, expiry
-    contour = jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t)), inside))
+    contour = jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t)), inside, num_nodes))
     step = contour.end / (num_nodes - 1)
     position = jnp.arange(num_nodes, dtype=t.dtype)[None, :]
     z, dz = contour.at(step[:, None] * position)
@@ -140,7 +144,9 @@ def _axis(q: Float[Array, " q"]) -> Complex[Array, " q"]:
     return jax.lax.complex(jnp.zeros_like(q), -q)
 
 
-def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], inside: bool) -> Contour:
+def _place(
+    model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], inside: bool, num_nodes: int
+) -> Contour:
     lower, upper = model.moment_bounds(t)
     call = k >= 0
     room = jnp.where(call, upper - 1.0, -lower).astype(t.dtype)
@@ -177,16 +183,44 @@ def _place(model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, "
     before, after = jax.vmap(slope)(either)
     b = jnp.minimum(jnp.sqrt(2.0 * small / (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny)), nearest)
 
-    def end(tilt: Array) -> Array:
-        """The first scanned t at which the integrand is below rounding: past it a narrow dtype overflows."""
+    def scan(tilt: Array) -> tuple[Array, Array]:
+        """The end, past the last scanned t at which the integrand is above rounding (a narrow dtype overflows beyond),
+        and by how many nats it rises above its value at the saddle point.
+        """
         contour = Contour(q, b, jnp.full_like(q, tilt), jnp.zeros_like(q), outer)
         z, dz = contour.at(jnp.asarray(np.concatenate([[0.0], _SCAN]), t.dtype)[None, :])
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
         size = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        floor = size[:, :1] + jnp.log(0.05 * jnp.finfo(t.dtype).eps)
-        dead = size[:, 1:] < floor
-        first = jnp.asarray(_SCAN, t.dtype)[jnp.argmax(dead, axis=-1)]
-        return jnp.where(jnp.any(dead, axis=-1), first, float(_SCAN[-1]))
+        alive = size[:, :-1] >= size[:, :1] + jnp.log(0.05 * jnp.finfo(t.dtype).eps)
+        last = jnp.max(jnp.where(alive, jnp.asarray(_SCAN, t.dtype), 1.0), axis=-1)
+        return last, jnp.max(jnp.where(jnp.isnan(size), -jnp.inf, size), axis=-1) - size[:, 0]
 
-    below, above = jax.vmap(end)(jnp.asarray([-_TILT, _TILT], t.dtype))
-    return Contour(q, b, jnp.where(below < above, -_TILT, _TILT).astype(t.dtype), jnp.minimum(below, above), outer)
+    lower, upper = (jnp.asarray(edge, t.dtype) for edge in model.decay_cone())
+    # a half-plane of decay is that of an exponential, whose growth beyond it is slow and shows on the scan; jumps of
+    # nearly one size, which make the cone narrower, grow in peaks that may fall between the points of the scan
+    narrow = (upper - lower < 3.0) & jnp.stack([lower > _TILTS[0], upper < _TILTS[-1]])
+    lower, upper = jnp.where(narrow, jnp.stack([lower, upper]), jnp.asarray([-_OUTERMOST, _OUTERMOST], t.dtype))
+    tilts = jnp.asarray(_TILTS, t.dtype)
+    tilts = jnp.where(tilts < lower, _INSIDE * lower, jnp.where(tilts > upper, _INSIDE * upper, tilts))
+    ends, hills = jax.vmap(scan)(tilts)
+    beyond = jnp.where(narrow[:, None], _AT_EDGE, hills[jnp.asarray([0, -1])])
+    best = jnp.argmin(_log_errors(tilts, ends, hills, jnp.stack([lower, upper]), beyond, num_nodes), axis=0)
+    return Contour(q, b, tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0], outer)
+
+
+def _log_errors(
+    tilts: Float[Array, " w"], ends: Float[Array, "w q"], hills: Float[Array, "w q"],
+    edges: Float[Array, "2"], beyond: Float[Array, "2 q"], num_nodes: int,
+) -> Float[Array, "w q"]:  # fmt: skip
+    """Of the trapezoidal rule on each of the tilts: the integrand at another tilt, times exp(-2 pi distance / step).
+
+    The least of these on either side counts, and what the hill on the contour itself makes of rounding. Where nothing
+    is lost to either, the shorter contour is better.
+    """
+    apart = jnp.concatenate([edges[:1], tilts, edges[1:]])[None, :, None] - tilts[:, None, None]
+    everywhere = jnp.concatenate([beyond[:1], hills, beyond[1:]])[None, :, :]
+    bound = everywhere - 2.0 * jnp.pi * jnp.abs(apart) * (num_nodes / ends)[:, None, :]
+    left = jnp.min(jnp.where(apart < 0, bound, jnp.inf), axis=1)
+    right = jnp.min(jnp.where(apart > 0, bound, jnp.inf), axis=1)
+    rounding = hills + float(np.log(jnp.finfo(ends.dtype).eps))
+    return jnp.maximum(jnp.maximum(left, right), rounding) + 0.1 * ends

@@ -23,7 +23,7 @@ class SmileGrid(eqx.Module):
         >>> grid = SmileGrid(jnp.asarray([1.0]), jnp.asarray([100.0]), jnp.asarray([[80.0, 100.0, 120.0]]))
         >>> model = jc.SVI(a=0.04, b=0.0, rho=0.0, m=0.0, sigma=0.1)
         >>> [round(float(v), 6) for v in grid.value(model)[0]]
-        [0.011859, 0.079656, 0.021471]
+        [0.011859, 0.079656, 0.021473]
     """
 
     expiry: Float[Array, " e"]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
 from jaxcal.solvers.cholesky import solve_spd
@@ -23,6 +23,8 @@ class _State(NamedTuple):
     damping: Float[Array, ""]
     growth: Float[Array, ""]
     scale: Float[Array, " p"]
+    bend: Float[Array, "p p"]
+    bent: Bool[Array, ""]
     num_steps: Int[Array, ""]
     outcome: Int[Array, ""]
 
@@ -56,7 +58,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     xtol: Float[Array, ""] | float = 1e-6
     ftol: Float[Array, ""] | float = 1e-10
     gtol: Float[Array, ""] | float = 1e-7
-    atol: Float[Array, ""] | float = 1e-11
+    atol: Float[Array, ""] | float = 1e-10
     max_steps: Int[Array, ""] | int = 200
     damping: Float[Array, ""] | float = 1e-3
 
@@ -100,23 +102,29 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             fixed = held(y, gradient)
             scale = jnp.maximum(state.scale, jnp.diagonal(normal))
 
-            def solved(fixed: Array) -> Array:
+            # second derivatives of the residuals, times the residuals: estimated, and used while they predict better
+            curvature = normal + jnp.where(state.bent, state.bend, 0.0)
+
+            def solved(curvature: Array, fixed: Array) -> Array:
                 free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
                 # a column that is zero moves nothing: its parameter stays, at unit curvature
                 diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
-                damped = normal * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
+                damped = curvature * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
                 return -solve_spd(damped, free * gradient)
 
             # a step may point outside although the gradient does not: then that parameter is held too
-            move = solved(fixed)
+            move = solved(curvature, fixed)
+            definite = jnp.all(jnp.isfinite(move))
             outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
-            move = jax.lax.cond(jnp.any(outside), lambda: solved(fixed | outside), lambda: move)
+            curvature = jnp.where(definite, curvature, normal)
+            again = jnp.any(outside) | ~definite
+            move = jax.lax.cond(again, lambda: solved(curvature, fixed | outside), lambda: move)
             whole = jnp.max(jnp.abs(move))
             trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
             delta = trial - y
             residual, new_jacobian = linearise(trial)
             cost = 0.5 * (residual @ residual)
-            predicted = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
+            predicted = -(gradient @ delta) - 0.5 * (delta @ (curvature @ delta))
             finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(new_jacobian)) & jnp.all(jnp.isfinite(delta))
             gain = jnp.where(predicted > 0, (state.cost - cost) / jnp.where(predicted > 0, predicted, 1.0), -1.0)
             ratio = jnp.where(finite & ~first, gain, -1.0)
@@ -129,6 +137,13 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
             new_gradient = residual @ new_jacobian
             new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
+            plain = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
+            better = jnp.abs(state.cost - cost - plain + 0.5 * (delta @ (state.bend @ delta)))
+            learn = finite & ~first
+            bent = jnp.where(learn, better < jnp.abs(state.cost - cost - plain), state.bent)
+            bend = _bend(state.bend, delta, new_gradient - residual @ jacobian, new_gradient - gradient)
+            bend = jnp.where(learn & accept & jnp.all(jnp.isfinite(bend)), bend, state.bend)
+
             small_step = whole <= xtol
             small_gain = (jnp.abs(predicted) <= ftol * state.cost) & (state.damping <= 1.0)
             perfect = 2.0 * cost <= num_residuals * atol**2
@@ -153,7 +168,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
 
             return _State(
                 pick(trial, y), pick(residual, state.residual), pick(new_jacobian, jacobian), pick(cost, state.cost),
-                pick(new_angle, state.angle), damping, growth, scale, num_steps, outcome.astype(jnp.int32),
+                pick(new_angle, state.angle), damping, growth, scale, bend, bent, num_steps,
+                outcome.astype(jnp.int32),
             )  # fmt: skip
 
         # one evaluation in the program, not one before the loop and one in it: half the time to compile
@@ -162,10 +178,24 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         state = _State(
             start, jnp.zeros((num_residuals,), y0.dtype), jnp.zeros((num_residuals, y0.shape[0]), y0.dtype), inf, inf,
             jnp.asarray(self.damping, y0.dtype), jnp.asarray(2.0, y0.dtype), jnp.zeros_like(start),
-            jnp.asarray(-1, jnp.int32), jnp.asarray(_RUNNING, jnp.int32),
+            jnp.zeros_like(basis), jnp.asarray(False), jnp.asarray(-1, jnp.int32), jnp.asarray(_RUNNING, jnp.int32),
         )  # fmt: skip
         state = jax.lax.while_loop(lambda s: s.outcome == _RUNNING, step, state)
         return Solution(
             state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.y <= lower) | (state.y >= upper),
         )  # fmt: skip
+
+
+def _bend(bend: Array, delta: Array, seen: Array, turn: Array) -> Array:
+    """The estimate of `bend` after a step `delta`, along which it should be `seen`; `turn` is how the gradient moved.
+
+    J. Dennis, D. Gay, R. Welsch, "An adaptive nonlinear least-squares algorithm" (NL2SOL), ACM TOMS 7 (1981), eq. 3.8
+    and the sizing of section 4.
+    """
+    before = delta @ (bend @ delta)
+    sized = jnp.where(before == 0, 0.0, jnp.minimum(1.0, jnp.abs(delta @ seen) / jnp.abs(before)))
+    bend = sized * bend
+    missing, along = seen - bend @ delta, turn @ delta
+    outer = missing[:, None] * turn[None, :]
+    return bend + (outer + outer.T) / along - (missing @ delta) * turn[:, None] * turn[None, :] / along**2

@@ -1,0 +1,89 @@
+"""Buckets of time between knots, in each of which the parameters of a model are constant."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float
+
+from jaxcal._types import BoolLike, float_dtype
+from jaxcal.models.base import AbstractModel
+
+
+def numbers(value: Any) -> Any:
+    """A field as given by a user: sequences and numpy arrays become JAX arrays, all else stays as it is.
+
+    Example:
+        >>> numbers([1, 2]).shape, numbers(0.5)
+        ((2,), 0.5)
+    """
+    if not isinstance(value, (list, tuple, np.ndarray)):
+        return value
+    value = np.asarray(value)
+    return jnp.asarray(value, float_dtype(value))
+
+
+def per_bucket(value: ArrayLike, size: int, dtype: Any) -> Float[Array, " n"]:
+    """A field that is one number or `[n]`, as `[n]`."""
+    return jnp.broadcast_to(jnp.asarray(value, dtype), (size,))
+
+
+def years_in_buckets(knots: Float[Array, " m"], t: Float[Array, "*shape"], rank: int | None = None) -> Array:
+    """How long each of the n buckets lasts before `t`: `[n, ...]`, with axes of `t` after the first.
+
+    With `rank`, axes of length 1 are put before those of `t` until there are that many.
+
+    Example:
+        >>> years_in_buckets(jnp.asarray([0.5, 1.0]), jnp.asarray(0.75)).tolist()
+        [0.5, 0.25, 0.0]
+    """
+    lead = (None,) * (t.ndim if rank is None else rank)
+    knots = knots.astype(t.dtype)
+    start = jnp.concatenate([jnp.zeros(1, t.dtype), knots])[(..., *lead)]
+    end = jnp.concatenate([knots, jnp.full(1, jnp.inf, t.dtype)])[(..., *lead)]
+    t = t.reshape((1,) * (len(lead) - t.ndim) + t.shape)[None]
+    return jnp.maximum(jnp.minimum(t, end) - start, 0.0)
+
+
+def lift(
+    model: AbstractModel, knots: Sequence[float] | ArrayLike, vary: Sequence[str], allowed: Sequence[str]
+) -> dict[str, Any]:
+    """The parameters of `model`, those in `vary` repeated once a bucket.
+
+    Raises:
+        ValueError: for a name in `vary` that is not one of `allowed`.
+    """
+    if unknown := [name for name in vary if name not in allowed]:
+        raise ValueError(f"{', '.join(unknown)} cannot vary in time: choose from {', '.join(allowed)}")
+    size = np.size(knots) + 1
+    fields = {name: getattr(model, name) for name in model.bounds}
+    return {
+        name: jnp.broadcast_to(jnp.asarray(value, float_dtype(value)), (size,)) if name in vary else value
+        for name, value in fields.items()
+    }
+
+
+def check_buckets(model: Any, varying: Sequence[str]) -> None:
+    """For `__check_init__`: raises ValueError where a field is neither a number nor as long as there are buckets."""
+    fields = {name: getattr(model, name) for name in (*varying, "knots")}
+    if not all(isinstance(value, (float, int, np.ndarray, Array)) for value in fields.values()):
+        return  # JAX puts other things into a tree on the way
+    kind = type(model).__name__
+    if np.ndim(fields["knots"]) != 1:
+        raise ValueError(f"{kind}: knots must be a vector of times, not of shape {np.shape(fields['knots'])}")
+    size = np.size(fields["knots"]) + 1
+    for name in varying:
+        if np.shape(fields[name]) not in ((), (size,)):
+            raise ValueError(
+                f"{kind}: {size - 1} knots make {size} buckets, so {name} must be a number or a vector of {size}, "
+                f"not of shape {np.shape(fields[name])}"
+            )
+
+
+def bucket_violations(rules: Mapping[str, Any], knots: Any) -> dict[str, BoolLike]:
+    """`rules` of single numbers, each now about every bucket, and those of the knots."""
+    everywhere = {rule: broken.any() if hasattr(broken, "any") else broken for rule, broken in rules.items()}
+    ordered = (knots[:1] <= 0).any() | (knots[1:] <= knots[:-1]).any()
+    return everywhere | {"knots must be positive and increase": ordered}
