@@ -44,6 +44,7 @@ from jaxcal.models.variance_gamma import VarianceGamma as VarianceGamma
 from jaxcal.pricing.cos import Cos as Cos
 from jaxcal.pricing.laguerre import Laguerre as Laguerre
 from jaxcal.pricing.saddle import Saddle as Saddle
+from jaxcal.pricing.series import Series as Series
 from jaxcal.pricing.vanilla import model_vol as model_vol
 from jaxcal.pricing.vanilla import price as price
 from jaxcal.published import dax_quotes as dax_quotes

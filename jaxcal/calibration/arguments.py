@@ -18,12 +18,15 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 
 def free_names(template: type[AbstractModel], free: Sequence[str] | None) -> tuple[str, ...]:
-    """Names of the parameters to fit, in the model's order; a ValueError names what is not one of them."""
+    """Names of the parameters to fit, in the model's order; a ValueError names what is not one of them.
+
+    Without `free` all of them, but for those that the model holds.
+    """
     if not issubclass(template, AbstractFourierModel | AbstractVolModel):
         raise TypeError(f"{template.__name__} is neither an AbstractFourierModel nor an AbstractVolModel")
     known = tuple(template.bounds)
     if free is None:
-        return known
+        return tuple(name for name in known if name not in template.held)
     unknown = [name for name in free if name not in known]
     if unknown or not free:
         raise ValueError(f"free must name parameters of {template.__name__} ({', '.join(known)}), not {list(free)}")

@@ -13,13 +13,14 @@ from numpy.typing import ArrayLike
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
+from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
-from jaxcal.calibration.initial import simpler_model, start_from, starts_beyond
+from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Round, solve_round, solve_slices
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel, AbstractVolModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.laguerre import Laguerre
@@ -107,34 +108,31 @@ def calibrate(
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     if not isinstance(model, type):
         starts = [start_of(model, surface)]
-    elif (simpler := simpler_model(template)) is None or free is not None:
-        starts = [_start(template, surface)]
-    else:
+    elif (simpler := simpler_model(template)) is not None:
         before = calibrate(simpler, surface, residual=residual, solver=solver, pricer=pricer)
-        starts = starts_beyond(template, before.model, surface)
+        starts = starts_from(template, surface, before.model)
+    else:
+        starts = starts_from(template, surface)
+    starts = starts if free is None else starts[:1]  # from elsewhere the fixed parameters would be others
 
     ladder = _ladder(pricer or _SINH)
     if issubclass(template, AbstractVolModel):
         ladder = ladder[:1]  # in closed form: there is no grid to refine
-    solve = solve_slices if getattr(template, "per_expiry", False) else solve_round
-    run = partial(
-        solve,
-        names,
-        surface.expiry,
-        surface.forward,
-        surface.strike,
-        surface.vol,
-        surface.weight,
-        residual,
-        prior,
-    )
-    box = search_bounds(starts[0], limits, names, surface.vol.dtype)
-    result, steps = _best(run, solver, box, starts, *ladder[0])
+    slices = getattr(template, "per_expiry", False)
+    solve = solve_slices if slices else solve_round
+    quotes = (surface.expiry, surface.forward, surface.strike, surface.vol)
+    run = partial(solve, names, *quotes, residual, prior)
+    one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
+    box = search_bounds(one, limits, names, surface.vol.dtype)
+    if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
+        first = partial(run, solver=solver, limits=box, method=ladder[0][0], check=ladder[0][1])
+        starts = [bootstrapped(first, starts[0], names, surface), *starts]
+    result, steps = _best(partial(run, surface.weight, solver, box), starts, *ladder[0])
     for method, check in ladder[1:]:
         if not np.any(result.moved):
             break
         # the grid is rebuilt around the solution, and the fit goes on from there
-        result = run(solver, box, result.model, method, check)
+        result = run(surface.weight, solver, box, result.model, method, check)
         steps = steps + result.num_steps
     fit = _fit(result, steps, names, surface)
     if throw and not fit.converged:
@@ -142,27 +140,28 @@ def calibrate(
     return fit
 
 
-_start = jax.jit(start_from, static_argnums=0)
-
-
 def _best(
-    run: Callable[..., Round[Model]],
-    solver: AbstractLeastSquaresSolver,
-    box: tuple[np.ndarray, np.ndarray],
-    starts: Sequence[Model],
-    method: AbstractPricer,
-    check: AbstractPricer,
+    run: Callable[..., Round[Model]], starts: Sequence[Model], method: AbstractPricer, check: AbstractPricer
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """The best of the rounds from several starts, and the steps of all; later ones are spared after a perfect fit."""
-    best, steps = run(solver, box, starts[0], method, check), 0
+    """The best of the rounds from several starts (for each slice), and the steps of all; after a perfect fit the others
+    are spared.
+    """
+    best = run(starts[0], method, check)
     steps = best.num_steps
     for start in starts[1:]:
-        if float(best.rmse_vol) <= _PERFECT:
+        if np.all(np.asarray(best.rmse_vol) <= _PERFECT):
             break
-        other = run(solver, box, start, method, check)
+        other = run(start, method, check)
         steps = steps + other.num_steps
-        best = other if not float(other.cost) >= float(best.cost) else best
+        better = np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost))
+        best = jax.tree.map(partial(_choose, better), other, best)
     return best, steps
+
+
+def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
+    if not first.ndim:
+        return a if first else b
+    return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)
 
 
 def _fit(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:

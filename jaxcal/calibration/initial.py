@@ -1,86 +1,106 @@
-"""Where a fit starts: parameters read off the surface."""
+"""Where a fit starts: parameters read off the surface, and for a model with several optima the points to try."""
 
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, TypeVar
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcal.calibration.residuals import MarketValues
+from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.bates import Bates
 from jaxcal.models.black_scholes import BlackScholes
+from jaxcal.models.cgmy import CGMY
+from jaxcal.models.double_heston import DoubleHeston
 from jaxcal.models.heston import Heston
+from jaxcal.models.hull_white import BlackScholesHullWhite, HestonHullWhite
+from jaxcal.models.kou import Kou
+from jaxcal.models.merton import Merton
+from jaxcal.models.nig import NIG
+from jaxcal.models.piecewise_bates import PiecewiseBates
+from jaxcal.models.piecewise_heston import PiecewiseHeston
+from jaxcal.models.sabr import SABR, NormalSABR
+from jaxcal.models.ssvi import SSVI, SSVIHeston
+from jaxcal.models.svcj import SVCJ
+from jaxcal.models.svi import SVI
+from jaxcal.models.variance_gamma import VarianceGamma
 
 Model = TypeVar("Model", bound=AbstractModel)
+Values = dict[str, Any]
 
 _KAPPAS = np.geomspace(0.2, 40.0, 12)  # speeds of mean reversion tried
+# Jumps that a fit with jumps starts from: intensity, and mean (towards the side of the skew) and standard deviation in
+# units of the level of volatility. Real surfaces have optima with rare large jumps and others with frequent small ones.
+_JUMPS = ((20.0, 0.05, 0.15), (0.3, 1.0, 1.0), (2.0, 0.4, 0.4))
+_BUCKETS = 4  # intervals of time-dependent parameters where the caller names no knots
+_RATES = {"mean_reversion": 0.05, "rate_vol": 0.01}
 
 
-def start_from(model: type[Model], surface: Surface) -> Model:
-    """A starting model for `surface`, within the model's bounds.
+def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
+    """Starting models for `surface`, within the model's bounds, the most promising first.
 
-    Models without a rule of their own start in the middle of their bounds, on the search scale.
+    `simpler` is the fit of `simpler_model(model)`, where there is one. A model without a rule of its own starts in the
+    middle of its bounds, on the search scale.
     """
-    rule = _RULES.get(model)
-    if rule is None:
-        values = {name: jnp.asarray(interval.middle, surface.vol.dtype) for name, interval in model.bounds.items()}
-    else:
-        values = {
-            name: jnp.clip(value, 1.01 * interval.lower, 0.99 * interval.upper) if interval.scale == "log" else value
-            for (name, value), interval in zip(rule(surface).items(), model.bounds.values(), strict=True)
-        }
-    return model(**values)
+    if model in (PiecewiseHeston, PiecewiseBates):
+        return [model.of(simpler, _knots(surface))]  # type: ignore[attr-defined]
+    found = list(_compiled_starts(model, surface, simpler))
+    if model in (SSVI, SSVIHeston):
+        quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
+        found = [jax.tree.map(lambda leaf: leaf[quoted] if leaf.ndim else leaf, start) for start in found]
+    return found
 
 
 def simpler_model(model: type[AbstractModel]) -> type[AbstractModel] | None:
-    """The model that a fit of `model` starts from, or None where parameters are read off the surface."""
-    return None
+    """The model from whose fit a fit of `model` starts, or None where parameters are read off the surface."""
+    return _SIMPLER.get(model)
 
 
-def starts_beyond(model: type[Model], simpler: AbstractModel, surface: Surface) -> list[Model]:
-    """Starting models from the fit of a simpler one."""
-    raise NotImplementedError
+@partial(jax.jit, static_argnums=0)
+def _compiled_starts(model: type[Model], surface: Surface, simpler: AbstractModel | None) -> tuple[Model, ...]:
+    rule = _RULES.get(model)
+    dtype = surface.vol.dtype
+    if rule is None:
+        return (_within(model, {name: interval.middle for name, interval in model.bounds.items()}, dtype),)
+    shape = SmileShape.of(surface)
+    candidates = rule(shape) if simpler is None else _BEYOND[model](shape, simpler)
+    return tuple(_within(model, values, dtype) for values in candidates)
 
 
-def _smiles(surface: Surface) -> tuple[Float[Array, " e"], Float[Array, " e"], Float[Array, " e"]]:
-    """At-the-money volatility and skew d vol / d ln K of each expiry, by a weighted line, and the number of quotes.
-
-    Quotes count by their distance from the money in standard deviations, so that wings do not tilt the line.
-    """
-    market = MarketValues.of_surface(surface)
-    deviations = market.log_strike / (market.vol * jnp.sqrt(market.expiry))
-    weight = jnp.where(market.used, jnp.exp(-0.5 * deviations**2) + 1e-6, 0.0)
-    total = jnp.sum(weight, axis=-1)
-    safe = jnp.where(total > 0, total, 1.0)
-    mean_k = jnp.sum(weight * market.log_strike, axis=-1) / safe
-    mean_vol = jnp.sum(weight * market.vol, axis=-1) / safe
-    centred = market.log_strike - mean_k[:, None]
-    square = jnp.sum(weight * centred**2, axis=-1)
-    product = jnp.sum(weight * centred * market.vol, axis=-1)
-    skew = jnp.where(square > 1e-12, product / jnp.where(square > 1e-12, square, 1.0), 0.0)
-    vol = jnp.clip(mean_vol - skew * mean_k, 0.5 * mean_vol, 2.0 * mean_vol)
-    count = jnp.sum(market.used, axis=-1).astype(vol.dtype)
-    return jnp.where(count > 0, vol, 1.0), skew, count
+def _within(model: type[Model], values: Values, dtype: Any) -> Model:
+    """A model of these values, moved inside its bounds where it is outside."""
+    start = model(**{name: jnp.asarray(value, dtype) for name, value in values.items()})
+    for name, interval in model.bounds.items():
+        lower, upper = interval.lower, interval.upper
+        inside = (1.01 * lower, 0.99 * upper) if interval.scale == "log" else (lower, upper)
+        relative = jnp.clip(interval.relative(getattr(start, name), start), *inside)
+        value = jnp.asarray(interval.absolute(relative, start), dtype)
+        start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, value)
+    return start
 
 
-def _black_scholes(surface: Surface) -> dict[str, Float[Array, ""]]:
-    vol, _, count = _smiles(surface)
-    return {"sigma": jnp.sum(vol * count) / jnp.maximum(jnp.sum(count), 1.0)}
+def _black_scholes(shape: SmileShape) -> list[Values]:
+    return [{"sigma": shape.level}]
 
 
-def _heston(surface: Surface) -> dict[str, Float[Array, ""]]:
+def _black_scholes_hull_white(shape: SmileShape) -> list[Values]:
+    return [{"sigma": shape.level, **_RATES, "rate_correlation": 0.1}]
+
+
+def _heston(shape: SmileShape) -> list[Values]:
     """Variances from the term structure, rho sigma from the skews, for the speed of mean reversion that fits both best.
 
     Given kappa, the expected average variance is linear in (v0, theta), and to first order in sigma the skew is
     (rho sigma / 2 vol) (1 - (1 - e^-x) / x) / x with x = kappa T (A. Lewis, Option valuation under stochastic
     volatility, 2000).
     """
-    vol, skew, count = _smiles(surface)
-    used = count > 0
-    weight = jnp.where(used, jnp.sqrt(count), 0.0)
-    t = jnp.where(used, surface.expiry, 1.0)
+    t, vol, skew, count = shape
+    weight = jnp.sqrt(count)
     variance = vol**2
     level = jnp.sum(weight * variance) / jnp.maximum(jnp.sum(weight), 1e-12)
 
@@ -100,18 +120,174 @@ def _heston(surface: Surface) -> dict[str, Float[Array, ""]]:
         v0 = jnp.maximum((c * first - b * second) / determinant, 0.1 * level)
         theta = jnp.maximum((a * second - b * first) / determinant, 0.1 * level)
         misfit = jnp.sum(weight * ((fading * v0 + (1 - fading) * theta) / level - variance / level) ** 2)
-        shape = (1 - fading) / x / (2 * vol)
-        slope = jnp.sum(weight * shape * skew) / jnp.sum(weight * shape**2)
-        misfit += jnp.sum(weight * t * (shape * slope - skew) ** 2) / jnp.maximum(jnp.sum(weight * t * skew**2), 1e-12)
+        steep = (1 - fading) / x / (2 * vol)
+        slope = jnp.sum(weight * steep * skew) / jnp.maximum(jnp.sum(weight * steep**2), 1e-30)
+        misfit += jnp.sum(weight * t * (steep * slope - skew) ** 2) / jnp.maximum(jnp.sum(weight * t * skew**2), 1e-12)
         candidates.append(jnp.stack([misfit, v0, jnp.asarray(kappa, vol.dtype), theta, slope]))
     table = jnp.stack(candidates)
     _, v0, kappa, theta, slope = table[jnp.argmin(table[:, 0])]
     # with rho about -0.6 when there is a skew, and a vol of variance that is alive when there is none
     sigma = jnp.maximum(jnp.abs(slope) / 0.6, 0.5 * jnp.sqrt(kappa * theta))
-    return {"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": jnp.clip(slope / sigma, -0.8, 0.8)}
+    return [{"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": jnp.clip(slope / sigma, -0.8, 0.8)}]
 
 
-_RULES: dict[type[AbstractModel], Callable[[Surface], dict[str, Float[Array, ""]]]] = {
-    BlackScholes: _black_scholes,
-    Heston: _heston,
-}
+def _jumps(shape: SmileShape) -> list[Values]:
+    side, level = shape.side, shape.level
+    return [
+        {"jump_intensity": intensity, "jump_mean": side * mean * level, "jump_std": std * level}
+        for intensity, mean, std in _JUMPS
+    ]
+
+
+def _heston_hull_white(shape: SmileShape) -> list[Values]:
+    return [values | _RATES for values in _heston(shape)]
+
+
+def _bates(shape: SmileShape) -> list[Values]:
+    return [values | jumps for values in _heston(shape) for jumps in _jumps(shape)]
+
+
+def _bates_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
+    return [_fields(heston) | jumps for jumps in _jumps(shape)]
+
+
+def _svcj(shape: SmileShape) -> list[Values]:
+    variance = shape.level**2
+    return [values | {"variance_jump_mean": variance, "jump_correlation": 0.0} for values in _bates(shape)]
+
+
+def _svcj_beyond(shape: SmileShape, bates: AbstractModel) -> list[Values]:
+    """The jumps of the Bates fit with small and with large jumps of the variance, and jumps that it does not have."""
+    variance = shape.level**2
+    base = _fields(bates)
+    small = {"variance_jump_mean": 0.3 * variance, "jump_correlation": 0.0}
+    large = {"variance_jump_mean": 3.0 * variance, "jump_correlation": 0.0}
+    return [base | small, base | large, *(base | jumps | large for jumps in _jumps(shape)[:2])]
+
+
+def _double_heston(shape: SmileShape) -> list[Values]:
+    return [two for values in _heston(shape) for two in _two_factors(values)]
+
+
+def _double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
+    return _two_factors(_fields(heston))
+
+
+def _two_factors(values: Values) -> list[Values]:
+    """The variance shared between a fast and a slow factor."""
+    found = []
+    for faster, slower in ((4.0, 0.25), (1.5, 0.1), (15.0, 0.7)):
+        fast = {"v0": 0.5, "kappa": faster, "theta": 0.3, "sigma": faster**0.5, "rho": 1.0}
+        slow = {"v0": 0.5, "kappa": slower, "theta": 0.7, "sigma": slower**0.5, "rho": 0.9}
+        found.append({f"{name}_{i}": values[name] * part[name] for i, part in ((1, fast), (2, slow)) for name in part})
+    return found
+
+
+def _merton(shape: SmileShape) -> list[Values]:
+    return [{"sigma": 0.7 * shape.level} | jumps for jumps in _jumps(shape)]
+
+
+def _kou(shape: SmileShape) -> list[Values]:
+    falls = shape.side < 0
+    found = []
+    for intensity, size in ((2.0, 0.4), (20.0, 0.12), (0.3, 1.0)):
+        mean = size * shape.level
+        up, down = jnp.where(falls, 0.6, 1.0) * mean, jnp.where(falls, 1.0, 0.6) * mean
+        found.append({
+            "sigma": 0.7 * shape.level, "jump_intensity": intensity, "p_up": jnp.where(falls, 0.35, 0.65),
+            "eta_up": jnp.maximum(1.0 / up, 1.5), "eta_down": 1.0 / down,
+        })  # fmt: skip
+    return found
+
+
+def _variance_gamma(shape: SmileShape) -> list[Values]:
+    return [
+        {"sigma": 0.95 * shape.level, "nu": nu, "theta": 0.3 * shape.side * shape.level / max(1.0, nu**0.5)}
+        for nu in (0.1, 0.01, 1.0)
+    ]
+
+
+def _nig(shape: SmileShape) -> list[Values]:
+    found = []
+    for per_level in (4.0, 1.5, 12.0):
+        alpha = per_level / shape.level + 0.6
+        beta = 0.3 * shape.side * per_level / shape.level - 0.5
+        delta = shape.level**2 * (alpha**2 - beta**2) ** 1.5 / alpha**2
+        found.append({"alpha": alpha, "beta": beta, "delta": delta})
+    return found
+
+
+def _cgmy(shape: SmileShape) -> list[Values]:
+    found = []
+    for y, per_level in ((0.8, 2.0), (1.5, 1.0), (0.2, 4.0)):
+        g = jnp.where(shape.side < 0, 0.7, 1.4) * per_level / shape.level
+        m = jnp.where(shape.side < 0, 1.4, 0.7) * per_level / shape.level + 1.0
+        variance = jnp.exp(jax.scipy.special.gammaln(2.0 - y)) * (g ** (y - 2.0) + m ** (y - 2.0))
+        found.append({"c": shape.level**2 / variance, "g": g, "m": m, "y": y})
+    return found
+
+
+def _sabr(shape: SmileShape) -> list[Values]:
+    """Skew rho nu / 2 and at-the-money volatility alpha, of the lognormal case (Hagan 2002, eq. 3.1)."""
+    nu = jnp.maximum(jnp.minimum(1.0 / jnp.sqrt(shape.expiry), 5.0), 3.0 * jnp.abs(shape.skew))
+    rho = jnp.clip(2.0 * shape.skew / nu, -0.8, 0.8)
+    return [{"alpha": shape.vol, "beta": jnp.ones_like(rho), "rho": rho, "nu": nu}]
+
+
+def _svi(shape: SmileShape) -> list[Values]:
+    """Hyperbolas with their vertex at the money, of three widths, through the level and skew there."""
+    t, vol, skew, _ = shape
+    w, slope = vol**2 * t, 2.0 * vol * skew * t
+    found = []
+    for width in (1.0, 0.3, 3.0):
+        sigma = width * vol * jnp.sqrt(t)
+        b = jnp.maximum(0.3 * w / sigma, 1.5 * jnp.abs(slope))
+        rho = jnp.clip(slope / b, -0.8, 0.8)
+        found.append({"a": w - b * sigma, "b": b, "rho": rho, "m": jnp.zeros_like(w), "sigma": sigma})
+    return found
+
+
+def _ssvi(shape: SmileShape) -> list[Values]:
+    return [
+        _term_structure(shape) | {"rho": 0.4 * shape.side, "eta": eta, "gamma": 0.4} for eta in (1.0, 0.3)
+    ]
+
+
+def _ssvi_heston(shape: SmileShape) -> list[Values]:
+    return [_term_structure(shape) | {"rho": 0.4 * shape.side, "lam": lam} for lam in (2.0, 20.0)]
+
+
+def _term_structure(shape: SmileShape) -> Values:
+    """Forward variances at the money between the expiries, of the quoted ones; total variance must not fall."""
+    quoted = shape.count > 0
+    w = jnp.where(quoted, shape.vol**2 * shape.expiry, 0.0)
+    before_t = jnp.concatenate([jnp.zeros(1, w.dtype), shape.expiry[:-1]])
+    before_w = jnp.concatenate([jnp.zeros(1, w.dtype), jax.lax.cummax(w)[:-1]])
+    step = jnp.where(quoted, shape.expiry - before_t, 1.0)
+    forward = jnp.where(quoted, (w - before_w) / jnp.where(step > 0, step, 1.0), 1.0)
+    return {"knots": shape.expiry, "variance": jnp.maximum(forward, 0.05 * shape.vol**2)}
+
+
+def _knots(surface: Surface) -> Float[np.ndarray, " n"]:
+    """Expiries that divide the quoted ones into groups of about the same number."""
+    quoted = np.asarray(surface.expiry)[np.any(np.asarray(surface.weight) > 0, axis=-1)]
+    groups = np.array_split(quoted, min(_BUCKETS, max(1, quoted.size)))
+    return np.asarray([group[-1] for group in groups[:-1]])
+
+
+def _fields(model: AbstractModel) -> Values:
+    return {name: getattr(model, name) for name in model.bounds}
+
+
+_RULES: Mapping[type[AbstractModel], Callable[[SmileShape], list[Values]]] = {
+    BlackScholes: _black_scholes, BlackScholesHullWhite: _black_scholes_hull_white, Heston: _heston,
+    HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, DoubleHeston: _double_heston, Merton: _merton,
+    Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, SVI: _svi, SSVI: _ssvi,
+    SSVIHeston: _ssvi_heston,
+}  # fmt: skip
+_SIMPLER: Mapping[type[AbstractModel], type[AbstractModel]] = {
+    Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates
+}  # fmt: skip
+_BEYOND: Mapping[type[AbstractModel], Callable[[SmileShape, Any], list[Values]]] = {
+    Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond
+}  # fmt: skip

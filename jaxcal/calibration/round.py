@@ -47,9 +47,9 @@ def _solve(
     forward: Float[Array, " e"],
     strike: Float[Array, "e k"],
     vol: Float[Array, "e k"],
-    weight: Float[Array, "e k"],
     residual: AbstractResidual,
     prior: AbstractPrior | None,
+    weight: Float[Array, "e k"],
     solver: AbstractLeastSquaresSolver,
     limits: tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]],
     start: Model,
@@ -107,9 +107,9 @@ def solve_slices(
     forward: Float[Array, " e"],
     strike: Float[Array, "e k"],
     vol: Float[Array, "e k"],
-    weight: Float[Array, "e k"],
     residual: AbstractResidual,
     prior: AbstractPrior | None,
+    weight: Float[Array, "e k"],
     solver: AbstractLeastSquaresSolver,
     limits: tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]],
     start: Model,
@@ -120,8 +120,8 @@ def solve_slices(
 
     def one(expiry: Array, forward: Array, strike: Array, vol: Array, weight: Array, start: Model) -> Round[Model]:
         return _solve(
-            names, expiry[None], forward[None], strike[None], vol[None], weight[None],
-            residual, prior, solver, limits, start, method, check,
+            names, expiry[None], forward[None], strike[None], vol[None],
+            residual, prior, weight[None], solver, limits, start, method, check,
         )  # fmt: skip
 
     return jax.vmap(one)(expiry, forward, strike, vol, weight, start)

@@ -22,7 +22,8 @@ class AbstractModel(eqx.Module):
 
     `bounds` names, for every parameter, the interval a calibration searches and whether it searches it on a
     logarithmic or a linear scale. A field without bounds is not a parameter: it stays as it is. `vectors` names the
-    fields that may be vectors `[n]` within one model. Bounds are not enforced on construction: a model may be priced
+    fields that may be vectors `[n]` within one model, `held` the parameters that quotes hardly determine and that a
+    calibration leaves as they are unless told otherwise. Bounds are not enforced on construction: a model may be priced
     anywhere its formula holds. Where that is, `violations` says.
 
     Raises:
@@ -39,6 +40,7 @@ class AbstractModel(eqx.Module):
 
     bounds: ClassVar[Mapping[str, Interval]]
     vectors: ClassVar[frozenset[str]] = frozenset()  # fields that may be `[n]` within one model
+    held: ClassVar[frozenset[str]] = frozenset()  # parameters that a fit moves only where `free` names them
 
     def violations(self) -> Mapping[str, BoolLike]:
         """The rules of the model's domain, as sentences, each with whether (or where) the parameters break it.

@@ -49,6 +49,7 @@ class BlackScholesHullWhite(AbstractFourierModel):
     rate_vol: Float[Array, "*batch"] | float
     rate_correlation: Float[Array, "*batch"] | float
 
+    held: ClassVar[frozenset[str]] = frozenset({"mean_reversion"})
     bounds: ClassVar[Mapping[str, Interval]] = {
         "sigma": Interval(1e-3, 10.0, "log"),
         **_RATE_BOUNDS,
@@ -111,6 +112,7 @@ class HestonHullWhite(AbstractFourierModel):
     mean_reversion: Float[Array, "*batch"] | float
     rate_vol: Float[Array, "*batch"] | float
 
+    held: ClassVar[frozenset[str]] = frozenset({"mean_reversion"})
     bounds: ClassVar[Mapping[str, Interval]] = {**Heston.bounds, **_RATE_BOUNDS}
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:

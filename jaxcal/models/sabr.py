@@ -27,7 +27,8 @@ _NU = Interval(1e-3, 100.0, "log")
 class SABR(AbstractVolModel):
     """dF = a (F + shift)^beta dW, da = nu a dB, d<W, B> = rho dt, a(0) = alpha; Hagan 2002, eq. 2.17a.
 
-    The four parameters are those of one expiry. Market practice fixes `beta` and fits the others.
+    The four parameters are those of one expiry. As in market practice a calibration moves `beta` only
+    where `free` names it; it starts at 1.
 
     Args:
         alpha: volatility today, in units of forward^(1 - beta) per square root of year.
@@ -57,6 +58,7 @@ class SABR(AbstractVolModel):
     shift: float = eqx.field(static=True, default=0.0)
 
     per_expiry: ClassVar[bool] = True
+    held: ClassVar[frozenset[str]] = frozenset({"beta"})
     bounds: ClassVar[Mapping[str, Interval]] = {
         "alpha": _ALPHA,
         "beta": Interval(0.0, 1.0, "linear"),

@@ -46,6 +46,8 @@ class AbstractSSVI(AbstractVolModel):
     variance: eqx.AbstractVar[Float[Array, "..."]]
     rho: eqx.AbstractVar[Float[Array, "..."] | float]
 
+    vectors: ClassVar[frozenset[str]] = frozenset({"knots", "variance"})
+
     @abstractmethod
     def phi(self, theta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """How steep the wings are, in units of 1 / log-strike, where the at-the-money total variance is `theta`."""

@@ -12,7 +12,6 @@ from pathlib import Path
 import mpmath as mp
 import numpy as np
 
-mp.mp.dps = 36
 RANDOM = np.random.default_rng(19760125)
 
 
@@ -202,6 +201,7 @@ def row(name):
 
 
 def main() -> None:
+    mp.mp.dps = 36
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 40
     path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_suffix(".csv")
     with path.open("w", newline="") as file:

@@ -1,0 +1,185 @@
+"""compare: several models to one surface, in and out of sample."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.arguments import checked_weights
+from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
+from jaxcal.calibration.fit import Fit
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+
+AnyModel = type[AbstractModel] | AbstractModel
+
+_EVERY, _FIRST = 5, 2  # quotes 2, 7, 12, ... are held out
+_LEAST = 3  # quotes of a smile that may lose one
+
+
+def compare(
+    models: Iterable[AnyModel] | Mapping[str, AnyModel],
+    surface: Surface,
+    *,
+    weights: ArrayLike | None = None,
+    repeats: int = 3,
+) -> Comparison:
+    """Fit several models to a surface and say how well each does, on the quotes it saw and on quotes it did not.
+
+    Each model is fitted to all quotes, by implied volatility. Then every fifth quote is held out, the model is fitted
+    again from the start to the others, and the held-out quotes are priced with what came out.
+
+    The choice of the held-out quotes is always the same: counted by expiry, then strike, the third, the eighth, and so
+    on; a quote of an expiry with fewer than three stays. They have neighbours that the model saw, so the
+    out-of-sample error shows how a model interpolates between strikes; it says nothing about tomorrow.
+
+    Args:
+        models: classes, to start from parameters read off the surface, or instances, to start there. A mapping gives
+            them names; otherwise they have those of their classes, with a number where a name comes again.
+        surface: market quotes.
+        weights: `[E, K]`, multiply the weights of the surface in the fits; a quote of weight 0 is left out. Errors are
+            over the other quotes, unweighted.
+        repeats: fits timed after the first, of which `seconds` is the median; 0 for none.
+
+    Returns:
+        A `Comparison`. A model that cannot be fitted has an entry like the others, with the reason and without numbers.
+
+    Raises:
+        TypeError: something in `models` is not a model.
+        ValueError: there is no model, or the weights are negative or not finite, or of another shape.
+
+    References:
+        H. Akaike, "A new look at the statistical model identification", IEEE Transactions on Automatic Control 19
+        (1974) 716-723: for normal errors of unknown variance the criterion is n ln(SSE / n) + 2 p, up to a constant.
+        Residuals of neighbouring quotes are not independent, so it favours large models.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> truth = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
+        >>> surface = jc.synthetic_surface(truth, expiry=[0.25, 1.0])
+        >>> comparison = jc.compare([jc.BlackScholes, truth], surface, repeats=0)
+        >>> comparison.to_frame()[["model", "num_parameters", "rmse_points", "rmse_out_points"]].round(2)
+                  model  num_parameters  rmse_points  rmse_out_points
+        0  BlackScholes               1         6.66             6.52
+        1        Heston               5         0.00             0.00
+    """
+    named = _named(models)
+    if weights is not None:
+        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+    held_out = held_out_quotes(surface)
+    entries = [_entry(name, model, surface, held_out, repeats) for name, model in named.items()]
+    return Comparison(tuple(entries), surface, held_out)
+
+
+def held_out_quotes(surface: Surface) -> np.ndarray:
+    """`[E, K]` every fifth quote by expiry and strike, of the expiries with three quotes or more.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> surface = jc.Surface.from_vols([0.5, 1.0], [90.0, 95.0, 100.0, 110.0], [[0.2] * 4] * 2, forward=100.0)
+        >>> held_out_quotes(surface)[:, :4].astype(int).tolist()
+        [[0, 0, 1, 0], [0, 0, 0, 1]]
+    """
+    used = np.asarray(surface.weight) > 0
+    place = np.cumsum(used.ravel()).reshape(used.shape) - 1
+    return used & (place % _EVERY == _FIRST) & (used.sum(axis=-1, keepdims=True) >= _LEAST)
+
+
+def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, AnyModel]:
+    named: dict[str, AnyModel] = {}
+    pairs = models.items() if isinstance(models, Mapping) else ((None, model) for model in models)
+    for given, model in pairs:
+        template = model if isinstance(model, type) else type(model)
+        if not issubclass(template, AbstractModel):
+            raise TypeError(f"{model!r} is not a model: compare takes classes or instances of AbstractModel")
+        name, number = given or template.__name__, 2
+        while name in named:
+            name, number = f"{template.__name__} ({number})", number + 1
+        named[name] = model
+    if not named:
+        raise ValueError("there is no model to compare")
+    return named
+
+
+def _entry(name: str, model: AnyModel, surface: Surface, held_out: np.ndarray, repeats: int) -> Entry:
+    try:
+        fit, first = _timed(lambda: calibrate(model, surface))
+        again = [_timed(lambda: calibrate(model, surface))[1] for _ in range(repeats)]
+        refit = calibrate(model, surface, weights=(~held_out).astype(float)) if held_out.any() else None
+        out = _held_out_errors(refit, surface, held_out)
+    except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
+        return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+    counted = fitted_places(fit)
+    quotes, parameters = int(counted.sum()), _num_parameters(fit)
+    rmse = _rms(np.asarray(fit.residuals)[counted])
+    inside, half_spreads = _against_spreads(fit, counted)
+    return Entry(
+        name,
+        fit=fit,
+        refit=refit,
+        num_parameters=parameters,
+        num_quotes=quotes,
+        rmse_points=100.0 * rmse,
+        num_held_out=out.size,
+        rmse_out_points=100.0 * _rms(out),
+        aic=_aic(rmse, quotes, parameters) if quotes == surface.num_quotes else math.nan,
+        inside=inside,
+        rmse_half_spreads=half_spreads,
+        first_seconds=first,
+        seconds=float(np.median(again)) if again else math.nan,
+        reason=str(fit.status),
+    )
+
+
+def _timed(run: Callable[[], Fit[Any]]) -> tuple[Fit[Any], float]:
+    start = time.perf_counter()
+    fit = jax.block_until_ready(run())
+    return fit, time.perf_counter() - start
+
+
+def _held_out_errors(refit: Fit[Any] | None, surface: Surface, held_out: np.ndarray) -> np.ndarray:
+    """Model minus market volatility of the held-out quotes that the refit has a model for."""
+    if refit is None or refit.status == Outcome.UNRESOLVED:
+        return np.empty(0)
+    # the program of the fit, told to stop where it starts, prices all quotes and checks itself on finer grids
+    there = calibrate(refit.model, surface, solver=LevenbergMarquardt(max_steps=0))
+    fitted = fitted_places(refit).any(axis=-1, keepdims=True)
+    return np.asarray(there.residuals)[held_out & fitted]
+
+
+def _num_parameters(fit: Fit[Any]) -> int:
+    """Free parameters; of every fitted expiry, where each has its own."""
+    times = fitted_places(fit).any(axis=-1).sum() if np.ndim(fit.outcome) else 1
+    return int(fit.information.shape[-1] * times)
+
+
+def _rms(errors: np.ndarray) -> float:
+    return float(np.sqrt(np.mean(errors**2))) if errors.size else math.nan
+
+
+def _aic(rmse: float, quotes: int, parameters: int) -> float:
+    if not quotes or math.isnan(rmse):
+        return math.nan
+    return quotes * 2.0 * math.log(rmse) + 2.0 * parameters if rmse > 0 else -math.inf
+
+
+def _against_spreads(fit: Fit[Any], counted: np.ndarray) -> tuple[float, float]:
+    """Share of quotes fitted inside bid-ask, and root mean square misfit in half-spreads; NaN without spreads."""
+    bid, ask = np.asarray(fit.surface.bid_vol), np.asarray(fit.surface.ask_vol)
+    known = counted & np.isfinite(bid) & np.isfinite(ask)
+    model = np.asarray(fit.model_vol)
+    inside = (bid <= model) & (model <= ask)
+    wide = known & (ask > bid)
+    half = np.where(wide, 0.5 * (ask - bid), 1.0)
+    return (
+        float(inside[known].mean()) if known.any() else math.nan,
+        _rms((np.asarray(fit.residuals) / half)[wide]),
+    )

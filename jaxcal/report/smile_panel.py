@@ -1,0 +1,142 @@
+"""One panel of a picture: the market quotes of an expiry, and the lines of one or several models."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcal.calibration.fit import Fit
+from jaxcal.models.base import AbstractVolModel
+from jaxcal.pricing.vanilla import model_vol
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+MARKET, MODEL, FAINT = "#1f4e79", "#d1495b", "#9aa5b1"
+INK, RULE = "#2b2f36", "#e6e9ee"
+_POINTS = 512  # of all lines of a model together: one size of the pricing program for up to 16 expiries
+_SIZES = {  # panels across, and inches of a panel, up to this many expiries
+    1: (1, 7.0, 4.6),
+    4: (2, 4.8, 3.4),
+    8: (3, 4.0, 2.9),
+    15: (4, 3.4, 2.5),
+    24: (5, 3.0, 2.3),
+}
+_SMALLEST = (6, 2.8, 2.1)
+
+
+class Line(NamedTuple):
+    """A model's volatilities (decimal, NaN where it has none) over strikes, with its name and colour."""
+
+    label: str
+    colour: str
+    strikes: np.ndarray
+    vols: np.ndarray
+
+
+def smiles_of(fit: Fit) -> "list[pd.DataFrame]":
+    """The rows of `fit.to_frame()` by expiry, each sorted by strike."""
+    return [smile for _, smile in fit.to_frame().sort_values(["expiry", "strike"]).groupby("expiry")]
+
+
+def panel_grid(panels: int) -> tuple[int, int, float, float]:
+    """Panels across and down, and the inches of each, for this many expiries."""
+    across, width, height = next((size for most, size in _SIZES.items() if panels <= most), _SMALLEST)
+    # one more column where that leaves fewer empty places
+    across = max(1, min((across, across + 1), key=lambda number: -panels % number))
+    return across, max(1, -(-panels // across)), width, height
+
+
+def model_lines(fit: Fit, smiles: "Sequence[pd.DataFrame]", label: str = "model", colour: str = MODEL) -> list[Line]:
+    """The line of a fitted model through every smile, priced in one call.
+
+    Where every expiry has parameters of its own, each line is of that expiry's. A line is NaN where the model has no
+    volatility.
+    """
+    if not smiles:
+        return []
+    number = max(32, _POINTS // len(smiles))
+    lows, highs = (np.array([smile["strike"].agg(end) for smile in smiles]) for end in ("min", "max"))
+    alone = np.where(lows == highs, 0.03, 0.0)  # a smile of one strike still gets a line
+    strikes = np.geomspace(lows * (1.0 - alone), highs * (1.0 + alone), number, axis=1)
+    years, forwards = (np.array([smile[name].iloc[0] for smile in smiles])[:, None] for name in ("expiry", "forward"))
+    vols = _vols(fit, *(x.astype(fit.surface.strike.dtype) for x in (strikes, years, forwards)))
+    return [Line(label, colour, *line) for line in zip(strikes, vols, strict=True)]
+
+
+def _vols(fit: Fit, strikes: np.ndarray, years: np.ndarray, forwards: np.ndarray) -> np.ndarray:
+    if isinstance(fit.model, AbstractVolModel) and fit.model.per_expiry:
+        quoted = np.flatnonzero(np.any(np.asarray(fit.surface.weight) > 0, axis=-1))
+        of_smile = quoted[np.searchsorted(np.asarray(fit.surface.expiry)[quoted], years[:, 0])]
+        slices = jax.tree.map(lambda leaf: jnp.asarray(leaf)[of_smile, None], fit.model)
+        vols = slices.vol(*(jnp.asarray(x) for x in (strikes, years, forwards)))
+    elif all(np.isfinite(value).all() for value in fit.parameters.values()):
+        vols = model_vol(fit.model, strikes, years, forward=forwards)
+    else:
+        vols = np.full(strikes.shape, np.nan)
+    return np.asarray(vols, np.float64)
+
+
+def day_names(smiles: "Sequence[pd.DataFrame]") -> list[str]:
+    """Days to expiry as panels name them: with a decimal where whole days are too coarse or name two panels alike."""
+    days = [365.0 * smile["expiry"].iloc[0] for smile in smiles]
+    whole = [f"{number:.0f}" for number in days]
+    coarse = [number < 10.0 and abs(number - round(number)) > 0.05 for number in days]
+    names = [
+        f"{number:.1f}" if rough or whole.count(name) > 1 else name
+        for number, name, rough in zip(days, whole, coarse, strict=True)
+    ]
+    return [f"{name} day" if name == "1" else f"{name} days" for name in names]
+
+
+def draw_panel(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[Line]) -> None:
+    """Quotes as dots, bid to ask as bars, the forward as a broken line, and the lines of the models."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    strike, market = smile["strike"].to_numpy(), 100.0 * smile["market_vol"].to_numpy()
+    bid, ask = 100.0 * smile["bid_vol"].to_numpy(), 100.0 * smile["ask_vol"].to_numpy()
+    crowded = len(smile) > 40
+    axes.axvline(smile["forward"].iloc[0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label="forward")
+    bottom, top = np.where(np.isnan(bid), market, bid), np.where(np.isnan(ask), market, ask)
+    if (top > bottom).any():
+        width = 0.9 if crowded else 1.6
+        axes.vlines(strike, bottom, top, color=MARKET, alpha=0.45, linewidth=width, zorder=2, label="bid to ask")
+    size = 1.8 if crowded else 3.0
+    axes.plot(strike, market, "o", color=MARKET, markersize=size, markeredgewidth=0, zorder=3, label="market")
+    for line in lines:
+        axes.plot(line.strikes, 100.0 * line.vols, color=line.colour, linewidth=1.4, zorder=4, label=line.label)
+    shown = [100.0 * line.vols[np.isfinite(line.vols)] for line in lines]
+    _limit(axes, market, np.concatenate([bottom, top, *shown]))
+    axes.set_title(title, fontsize=9, color=INK)
+    axes.xaxis.set_major_locator(MaxNLocator(4, min_n_ticks=2))
+    axes.yaxis.set_major_locator(MaxNLocator(5, min_n_ticks=3))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    style(axes)
+
+
+def style(axes: "Axes") -> None:
+    """Light rules, small labels, no box."""
+    axes.tick_params(labelsize=7.5, color=FAINT, labelcolor=INK, length=3)
+    axes.grid(color=RULE, linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(FAINT)
+
+
+def _limit(axes: "Axes", market: np.ndarray, others: np.ndarray) -> None:
+    """Show all mids; a very wide quote, or a model line that runs away, must not flatten the smile."""
+    height = max(market.max() - market.min(), 2.0)
+    low = max(others.min(), market.min() - 0.4 * height)
+    high = min(others.max(), market.max() + 0.4 * height)
+    margin = 0.08 * max(high - low, 2.0)
+    axes.set_ylim(max(0.0, low - margin), high + margin)
+
+
+def _short(strike: float) -> str:
+    """A strike as an axis label: 95000 as 95k, 0.0125 as it is."""
+    if abs(strike) >= 1e6:
+        return f"{strike / 1e6:g}m"
+    return f"{strike / 1e3:g}k" if abs(strike) >= 2e4 else f"{strike:g}"
