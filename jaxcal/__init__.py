@@ -5,6 +5,8 @@ from importlib.metadata import version as _version
 from jaxcal._status import Outcome as Outcome
 from jaxcal._status import Status as Status
 from jaxcal.calibration.calibrate import calibrate as calibrate
+from jaxcal.calibration.compare import compare as compare
+from jaxcal.calibration.comparison import Comparison as Comparison
 from jaxcal.calibration.fit import CalibrationError as CalibrationError
 from jaxcal.calibration.fit import Fit as Fit
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
@@ -12,6 +14,7 @@ from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidua
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
 from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
 from jaxcal.market.cleaning import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
@@ -37,7 +40,9 @@ from jaxcal.models.nig import NIG as NIG
 from jaxcal.models.piecewise_bates import PiecewiseBates as PiecewiseBates
 from jaxcal.models.piecewise_heston import PiecewiseHeston as PiecewiseHeston
 from jaxcal.models.sabr import SABR as SABR
+from jaxcal.models.sabr import NormalSABR as NormalSABR
 from jaxcal.models.ssvi import SSVI as SSVI
+from jaxcal.models.ssvi import SSVIHeston as SSVIHeston
 from jaxcal.models.svcj import SVCJ as SVCJ
 from jaxcal.models.svi import SVI as SVI
 from jaxcal.models.variance_gamma import VarianceGamma as VarianceGamma
@@ -48,6 +53,8 @@ from jaxcal.pricing.series import Series as Series
 from jaxcal.pricing.vanilla import model_vol as model_vol
 from jaxcal.pricing.vanilla import price as price
 from jaxcal.published import dax_quotes as dax_quotes
+from jaxcal.report.comparison import plot_comparison as plot_comparison
+from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.solvers.least_squares import Solution as Solution

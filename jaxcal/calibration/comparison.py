@@ -175,7 +175,9 @@ def remarks(comparison: Comparison) -> list[str]:
         if not entry.converged or (entry.fit is not None and entry.fit.status.at_bounds):
             found.append(f"{entry.name}: {entry.reason}")
         if 0 < entry.num_quotes < comparison.surface.num_quotes:
-            found.append(f"{entry.name}: compared on {entry.num_quotes} of {comparison.surface.num_quotes} quotes only.")
+            found.append(
+                f"{entry.name}: compared on {entry.num_quotes} of {comparison.surface.num_quotes} quotes only."
+            )
     return found
 
 

@@ -24,10 +24,9 @@ from jaxcal.pricing.pricer import AbstractPricer
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
 _TILTS = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])  # radians, one of which is taken; a Gaussian allows less than pi/4
 _OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but known to be near
-_INSIDE = 0.6  # where the model's cone of decay is narrower than the last two, this part of the way to its edge instead
-_AT_EDGE = 15.0  # nats that the integrand is taken to rise at such an edge
 # where the integrand is looked at, in t
 _SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
+_NEAR = np.arange(-1.0, 2.5, 0.125)  # and again around the end found, where peaks may fall between those points
 
 
 class Contour(NamedTuple):
@@ -52,10 +51,10 @@ class Contour(NamedTuple):
 
 class Saddle(AbstractPricer):
     """One contour a quote: right to rounding over every parameter we know of, at `num_nodes` characteristic functions a
-    quote and about as many again to place the contour.
+    quote and about 250 more to place the contour.
 
     Args:
-        num_nodes: nodes a quote; None chooses 128, and 512 outside `jit` where that is not enough.
+        num_nodes: nodes a quote; None chooses 128, and outside `jit` 512 or 2048 where that is not enough.
 
     Example:
         >>> Saddle().sized().num_nodes
@@ -69,11 +68,11 @@ class Saddle(AbstractPricer):
 
     def finer(self) -> "Saddle | None":
         nodes = self.sized().num_nodes or 128
-        return None if nodes >= 512 else Saddle(4 * nodes)
+        return None if nodes >= 2048 else Saddle(4 * nodes)
 
     @property
     def points(self) -> int:
-        return 2 * (self.sized().num_nodes or 128)
+        return 256 + (self.sized().num_nodes or 128)
 
     def tolerance(self, dtype: jnp.dtype) -> float:
         return max(1e-10, 100.0 * float(jnp.finfo(dtype).eps))
@@ -183,40 +182,53 @@ def _place(
     before, after = jax.vmap(slope)(either)
     b = jnp.minimum(jnp.sqrt(2.0 * small / (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny)), nearest)
 
-    def scan(tilt: Array) -> tuple[Array, Array]:
-        """The end, past the last scanned t at which the integrand is above rounding (a narrow dtype overflows beyond),
-        and by how many nats it rises above its value at the saddle point.
-        """
-        contour = Contour(q, b, jnp.full_like(q, tilt), jnp.zeros_like(q), outer)
-        z, dz = contour.at(jnp.asarray(np.concatenate([[0.0], _SCAN]), t.dtype)[None, :])
+    def size(tilt: Array, at: Array) -> Array:
+        """Logarithm of the integrand on the contours of some tilt."""
+        z, dz = Contour(q, b, tilt, q, outer).at(at)
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
-        size = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        alive = size[:, :-1] >= size[:, :1] + jnp.log(0.05 * jnp.finfo(t.dtype).eps)
-        last = jnp.max(jnp.where(alive, jnp.asarray(_SCAN, t.dtype), 1.0), axis=-1)
-        return last, jnp.max(jnp.where(jnp.isnan(size), -jnp.inf, size), axis=-1) - size[:, 0]
+        return log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+
+    first = size(jnp.zeros_like(q), jnp.zeros((1, 1), t.dtype))  # where all of them cross the axis
+    floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
+    points, spacing = jnp.asarray(_SCAN, t.dtype), jnp.asarray(np.diff(_SCAN, prepend=0.0), t.dtype)
+
+    def scan(tilt: Array) -> tuple[Array, Array]:
+        """The last point at which the integrand is above rounding, and by how many nats it rises above its value at
+        the saddle point.
+        """
+        found = size(jnp.full_like(q, tilt), points[None, :])
+        last = jnp.max(jnp.where(found >= floor, points + spacing, 1.0), axis=-1)
+        hill = jnp.max(jnp.where(jnp.isnan(found), -jnp.inf, found) - first, axis=-1)
+        return jnp.minimum(last, points[-1]), jnp.maximum(hill, 0.0)
 
     lower, upper = (jnp.asarray(edge, t.dtype) for edge in model.decay_cone())
     # a half-plane of decay is that of an exponential, whose growth beyond it is slow and shows on the scan; jumps of
     # nearly one size, which make the cone narrower, grow in peaks that may fall between the points of the scan
-    narrow = (upper - lower < 3.0) & jnp.stack([lower > _TILTS[0], upper < _TILTS[-1]])
-    lower, upper = jnp.where(narrow, jnp.stack([lower, upper]), jnp.asarray([-_OUTERMOST, _OUTERMOST], t.dtype))
+    limited = upper - lower < 3.0
     tilts = jnp.asarray(_TILTS, t.dtype)
-    tilts = jnp.where(tilts < lower, _INSIDE * lower, jnp.where(tilts > upper, _INSIDE * upper, tilts))
+    below = limited & (lower > _TILTS[0])
+    above = limited & (upper < _TILTS[-1])
+    tilts = jnp.where(below & (tilts < 0), lower * tilts / _TILTS[0], tilts)
+    tilts = jnp.where(above & (tilts > 0), upper * tilts / _TILTS[-1], tilts)
     ends, hills = jax.vmap(scan)(tilts)
-    beyond = jnp.where(narrow[:, None], _AT_EDGE, hills[jnp.asarray([0, -1])])
-    best = jnp.argmin(_log_errors(tilts, ends, hills, jnp.stack([lower, upper]), beyond, num_nodes), axis=0)
-    return Contour(q, b, tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0], outer)
+    beyond = jnp.stack([jnp.where(below, jnp.inf, hills[0]), jnp.where(above, jnp.inf, hills[-1])])
+    best = jnp.argmin(_log_errors(tilts, ends, hills, beyond, num_nodes), axis=0)
+    tilt, end = tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0]
+    again = end[:, None] + jnp.asarray(_NEAR, t.dtype)[None, :]
+    end = jnp.max(jnp.where(size(tilt, again) >= floor, again, 1.0), axis=-1)
+    return Contour(q, b, tilt, jnp.maximum(end + (_NEAR[1] - _NEAR[0]), 1.0), outer)
 
 
 def _log_errors(
-    tilts: Float[Array, " w"], ends: Float[Array, "w q"], hills: Float[Array, "w q"],
-    edges: Float[Array, "2"], beyond: Float[Array, "2 q"], num_nodes: int,
+    tilts: Float[Array, " w"], ends: Float[Array, "w q"], hills: Float[Array, "w q"], beyond: Float[Array, "2 q"],
+    num_nodes: int,
 ) -> Float[Array, "w q"]:  # fmt: skip
     """Of the trapezoidal rule on each of the tilts: the integrand at another tilt, times exp(-2 pi distance / step).
 
     The least of these on either side counts, and what the hill on the contour itself makes of rounding. Where nothing
     is lost to either, the shorter contour is better.
     """
+    edges = jnp.asarray([-_OUTERMOST, _OUTERMOST], tilts.dtype)
     apart = jnp.concatenate([edges[:1], tilts, edges[1:]])[None, :, None] - tilts[:, None, None]
     everywhere = jnp.concatenate([beyond[:1], hills, beyond[1:]])[None, :, :]
     bound = everywhere - 2.0 * jnp.pi * jnp.abs(apart) * (num_nodes / ends)[:, None, :]

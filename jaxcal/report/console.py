@@ -1,9 +1,11 @@
-"""The table of a fit for a terminal."""
+"""The tables of a fit and of a comparison for a terminal."""
 
+import numpy as np
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from jaxcal.calibration.comparison import Comparison, cells, remarks
 from jaxcal.calibration.fit import Fit
 from jaxcal.models.base import AbstractModel
 
@@ -43,11 +45,64 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
     if truth is not None:
         table.add_column("truth", justify="right")
     for label, value, note in fit.table():
-        known = [] if truth is None else [f"{float(getattr(truth, label)):.6g}"]
+        known = [] if truth is None else [_true(truth, label)]
         table.add_row(label, f"{value:.6g}", note, *known)
     return Group(
         Text(title or type(fit.model).__name__, style="bold"), table, Text(_effort(fit)), Text(str(fit.status))
     )
+
+
+def comparison_table(comparison: Comparison, *, title: str | None = None) -> Group:
+    """The models of a comparison side by side, for a console of `rich`.
+
+    Args:
+        comparison: the result of `compare`.
+        title: printed above.
+
+    Returns:
+        The title; a table of the number of parameters, the root-mean-square errors in vol points of all quotes and of
+        the held-out ones, AIC, the share of quotes fitted inside bid-ask, the error in half-spreads, and the times; the
+        best of a column is bold. Below it a sentence for every model that is not simply converged.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import rich.console, jaxcal as jc
+        >>> from jaxcal.report.console import comparison_table
+        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.3, 0.2, 0.2]], forward=100.0)
+        >>> comparison = jc.compare([jc.BlackScholes], surface, repeats=0)
+        >>> rich.console.Console(width=120).print(comparison_table(comparison, title="Three quotes"))
+        Three quotes
+        ┏...
+        └...
+        RMSE in vol points; held out: 1 of 3 quotes.
+    """
+    table = Table()
+    table.add_column("model")
+    heads = ("parameters", "RMSE", "held out", "AIC", "inside bid-ask", "in half-spreads", "fit, ms", "first fit, s")
+    for head in heads:
+        table.add_column(head, justify="right")
+    columns = [_with_best(comparison, name) for name in ("rmse_points", "rmse_out_points", "aic")]
+    for entry, *best in zip(comparison.entries, *columns, strict=True):
+        parameters, *numbers = cells(entry)
+        shown = [Text(text, style="bold" if mark else "") for text, mark in zip(numbers, best, strict=False)]
+        table.add_row(Text(entry.name), parameters, *shown, *numbers[len(shown) :])
+    counted = f"{int(comparison.held_out.sum())} of {comparison.surface.num_quotes} quotes"
+    below = [Text(line) for line in (f"RMSE in vol points; held out: {counted}.", *remarks(comparison))]
+    return Group(*([Text(title, style="bold")] if title else []), table, *below)
+
+
+def _with_best(comparison: Comparison, name: str) -> list[bool]:
+    """Which entries have the least value of a column; none where there is nothing to choose from."""
+    values = [getattr(entry, name) for entry in comparison.entries]
+    known = [value for value in values if value == value]
+    return [len(known) > 1 and value == min(known) for value in values]
+
+
+def _true(truth: AbstractModel, label: str) -> str:
+    """The parameter of a label such as `rho` or `rho[2]`."""
+    name, _, place = label.removesuffix("]").partition("[")
+    value = np.asarray(getattr(truth, name), np.float64)
+    return f"{value[int(place)] if place and value.ndim else float(value):.6g}"
 
 
 def _effort(fit: Fit) -> str:

@@ -1,4 +1,4 @@
-"""The files of a fit: parameters, residuals and picture."""
+"""The files of a fit: parameters, residuals and picture; and those of a comparison."""
 
 import json
 import math
@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxcal.calibration.comparison import Comparison
 from jaxcal.calibration.fit import Fit
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.verdict import Verdict
+from jaxcal.report.comparison import plot_comparison
 from jaxcal.report.smiles import plot_smiles
 
 
@@ -36,7 +38,8 @@ def write_fit(
         The paths, by the names "parameters", "residuals" and "smiles".
 
         `parameters.json` holds `jaxcal` (the version), `model`, `source`, `underlying`, `quote_time`, `parameters`,
-        `standard_errors`, `status` (a sentence), `converged`, `rmse_vol` (decimal), `cost`, `num_steps`, and `quotes`:
+        `standard_errors`, `expiries` (years; null but for a model with parameters of each expiry, which are then lists
+        in this order), `status` (a sentence), `converged`, `rmse_vol` (decimal), `cost`, `num_steps`, and `quotes`:
         `used`, and `left_out` by reason; null stands for what is unknown or not a number. `residuals.csv` is
         `fit.to_frame()`, its `row` counted from 0 in the caller's table.
 
@@ -59,34 +62,121 @@ def write_fit(
         "residuals": folder / "residuals.csv",
         "smiles": folder / "smiles.png",
     }
-    text = json.dumps(_record(fit, report, source), indent=2, allow_nan=False, ensure_ascii=False)
-    paths["parameters"].write_text(text + "\n", encoding="utf-8")
+    _write_json(_record(fit, report, source), paths["parameters"])
     fit.to_frame().to_csv(paths["residuals"], index=False)
     plot_smiles(fit, paths["smiles"], title=title)
     return paths
 
 
+def write_comparison(
+    comparison: Comparison,
+    folder: str | PathLike[str],
+    *,
+    report: QuoteReport | None = None,
+    source: str | None = None,
+    title: str | None = None,
+) -> dict[str, Path]:
+    """Write a comparison to `comparison.csv`, `comparison.json` and `comparison.png` in a folder, made if need be.
+
+    Args:
+        comparison: the result of `compare`.
+        folder: files of these names in it are replaced.
+        report: of the quotes of this one surface; says in the JSON how many were left out and why.
+        source: where the quotes came from, for the JSON.
+        title: of the picture.
+
+    Returns:
+        The paths, by the names "table", "record" and "picture".
+
+        `comparison.csv` is `comparison.to_frame()`. `comparison.json` holds `jaxcal`, `source`, `underlying`,
+        `quote_time` and `quotes` as `parameters.json` of `write_fit`, the number of quotes `held_out`, and `models`:
+        for each the columns of the table, and `parameters`, `standard_errors` and `expiries` of its fit to all quotes
+        (null where there is none).
+
+    Raises:
+        OSError: the folder or a file cannot be written.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import tempfile, jaxcal as jc
+        >>> from jaxcal.report.files import write_comparison
+        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]], forward=100.0)
+        >>> comparison = jc.compare({"flat": jc.BlackScholes}, surface, repeats=0)
+        >>> paths = write_comparison(comparison, tempfile.mkdtemp())
+        >>> paths["table"].read_text(encoding="utf-8").splitlines()[1].split(",")[:3]
+        ['flat', '1', '3']
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {"table": "comparison.csv", "record": "comparison.json", "picture": "comparison.png"}
+    paths = {name: folder / file for name, file in names.items()}
+    table = comparison.to_frame()
+    rows = table.to_dict("records")
+    record = {
+        "jaxcal": version("jaxcal"),
+        "source": source,
+        **_origin(report, comparison.surface.num_quotes),
+        "held_out": int(comparison.held_out.sum()),
+        "models": [_row(row) | _of_fit(entry.fit) for row, entry in zip(rows, comparison.entries, strict=True)],
+    }
+    table.to_csv(paths["table"], index=False)
+    _write_json(record, paths["record"])
+    plot_comparison(comparison, paths["picture"], title=title)
+    return paths
+
+
+def _row(row: dict[Any, Any]) -> dict[str, Any]:
+    return {str(name): _number(value) if isinstance(value, float) else value for name, value in row.items()}
+
+
 def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[str, Any]:
-    key = report.keys[0] if report is not None and len(report.keys) == 1 else (None, None)
-    left_out = None
-    if report is not None:
-        left_out = {str(reason): int(count) for reason, count in report.counts().items() if reason != Verdict.USED}
-    errors = fit.standard_errors
     return {
         "jaxcal": version("jaxcal"),
         "model": type(fit.model).__name__,
         "source": source,
-        "underlying": key[0],
-        "quote_time": None if key[1] is None else key[1].isoformat(),
-        "parameters": {name: _number(value) for name, value in fit.parameters.items()},
-        "standard_errors": {name: _number(getattr(errors, name)) for name in fit.parameters},
+        **_of_fit(fit),
         "status": str(fit.status),
         "converged": bool(fit.converged),
         "rmse_vol": _number(fit.rmse_vol),
         "cost": _number(fit.cost),
         "num_steps": int(fit.num_steps),
-        "quotes": {"used": fit.surface.num_quotes, "left_out": left_out},
+        **_origin(report, fit.surface.num_quotes),
     }
+
+
+def _origin(report: QuoteReport | None, used: int) -> dict[str, Any]:
+    """Name and time of a surface, and what became of its quotes."""
+    key = report.keys[0] if report is not None and len(report.keys) == 1 else (None, None)
+    left_out = None
+    if report is not None:
+        left_out = {str(reason): int(count) for reason, count in report.counts().items() if reason != Verdict.USED}
+    return {
+        "underlying": key[0],
+        "quote_time": None if key[1] is None else key[1].isoformat(),
+        "quotes": {"used": used, "left_out": left_out},
+    }
+
+
+def _of_fit(fit: Fit | None) -> dict[str, Any]:
+    """Parameters and their standard errors; of the expiries that have quotes, where each has its own."""
+    if fit is None:
+        return {"parameters": None, "standard_errors": None, "expiries": None}
+    per_expiry = np.ndim(fit.outcome) > 0
+    quoted = np.any(np.asarray(fit.surface.weight) > 0, axis=-1)
+
+    def shown(model: Any) -> dict[str, Any]:
+        values = {name: np.asarray(getattr(model, name), np.float64) for name in fit.parameters}
+        return {name: _number(x[quoted] if per_expiry and x.ndim else x) for name, x in values.items()}
+
+    # what is not free has no standard error, a setting that is no array included
+    errors = {name: value if name in fit.free else None for name, value in shown(fit.standard_errors).items()}
+    years = np.asarray(fit.surface.expiry, np.float64)[quoted].tolist() if per_expiry else None
+    return {"parameters": shown(fit.model), "standard_errors": errors, "expiries": years}
+
+
+def _write_json(record: dict[str, Any], path: Path) -> None:
+    text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _number(value: Any) -> Any:
