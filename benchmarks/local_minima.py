@@ -3,8 +3,8 @@
     python -m benchmarks.local_minima                 # 256 starts a model and chain: an hour or two on two cores
     python -m benchmarks.local_minima --starts 16 --models Bates --chains dax
 
-Writes `benchmarks/results/local_minima.csv`, one row a chain and model. Rows of random starts already there with as many
-starts are kept, the default fit is measured anew; `--again` draws anew.
+Writes `benchmarks/results/local_minima.csv`, one row a chain and model. Random starts already there in that number are
+kept and only the default fit is measured anew; `--again` draws anew.
 """
 
 import argparse
@@ -72,10 +72,16 @@ def main() -> None:
             row["excess"] = row["rmse"] / min(row["rmse"], row["best_rmse"]) - 1.0
             row["reached"] = bool(row["excess"] <= TOLERANCE[model.__name__])
             rows = [r for r in rows if (r["chain"], r["model"]) != (name, model.__name__)] + [row]
-            print({key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
+            print(
+                {key: round(value, 5) if isinstance(value, float) else value for key, value in row.items()}, flush=True
+            )
             pd.DataFrame(rows).to_csv(RESULTS, index=False)
     table = pd.DataFrame(rows)
-    print(table.groupby("model", sort=False)["reached"].agg(["sum", "count"]), *(f"{k}: {v}" for k, v in description().items()), sep="\n")
+    print(
+        table.groupby("model", sort=False)["reached"].agg(["sum", "count"]),
+        *(f"{k}: {v}" for k, v in description().items()),
+        sep="\n",
+    )
 
 
 def from_random_starts(model: type[jc.AbstractModel], surface: jc.Surface, starts: int) -> dict[str, float]:

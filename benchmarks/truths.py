@@ -1,7 +1,5 @@
 """Random parameters of every model, as liquid markets show them: half like equity indices, half like crypto."""
 
-from collections.abc import Callable
-
 import numpy as np
 
 import jaxcal as jc
@@ -11,12 +9,9 @@ DAYS = np.array([7, 14, 30, 61, 91, 182, 365, 730])
 EXPIRY = DAYS / 365.0
 PLACES = np.linspace(-3.0, 2.0, 15)  # log-strikes in standard deviations at the level of volatility
 
-Draw = Callable[[float, float], float]
-Market = str
-
 
 class Ranges:
-    """Draws for one truth: `u` uniform, `lu` log-uniform, `level` the level of volatility, `crypto` the kind of market."""
+    """Draws for one truth: `u` uniform, `lu` log-uniform; `level` of volatility, `crypto` the kind of market."""
 
     def __init__(self, rng: np.random.Generator, crypto: bool) -> None:
         self.rng, self.crypto = rng, crypto

@@ -9,6 +9,8 @@ from jaxcal.calibration.compare import compare as compare
 from jaxcal.calibration.comparison import Comparison as Comparison
 from jaxcal.calibration.fit import CalibrationError as CalibrationError
 from jaxcal.calibration.fit import Fit as Fit
+from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
+from jaxcal.calibration.prior import Smoothness as Smoothness
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
@@ -26,6 +28,7 @@ from jaxcal.market.surface import Surface as Surface
 from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
 from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
 from jaxcal.models.base import AbstractModel as AbstractModel
+from jaxcal.models.base import AbstractVolModel as AbstractVolModel
 from jaxcal.models.bates import Bates as Bates
 from jaxcal.models.black_scholes import BlackScholes as BlackScholes
 from jaxcal.models.cgmy import CGMY as CGMY
@@ -50,6 +53,7 @@ from jaxcal.pricing.cos import Cos as Cos
 from jaxcal.pricing.laguerre import Laguerre as Laguerre
 from jaxcal.pricing.saddle import Saddle as Saddle
 from jaxcal.pricing.series import Series as Series
+from jaxcal.pricing.sinh import Sinh as Sinh
 from jaxcal.pricing.vanilla import model_vol as model_vol
 from jaxcal.pricing.vanilla import price as price
 from jaxcal.published import dax_quotes as dax_quotes

@@ -1,23 +1,21 @@
-"""The command line: `jaxcal demo` and `jaxcal calibrate`."""
+"""The command line: `jaxcal demo`, `jaxcal calibrate` and `jaxcal compare`."""
 
 import time as clock
 import warnings
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 from rich.console import Console
 
+from jaxcal.model_names import ModelName, model_names
+
 # The library is imported inside the commands, so that asking for help does not wait for it.
 if TYPE_CHECKING:
     from jaxcal.calibration.fit import Fit
-    from jaxcal.market.quote_columns import QuoteKey
     from jaxcal.market.quote_report import QuoteReport
     from jaxcal.market.surface import Surface
-    from jaxcal.models.base import AbstractFourierModel
-
-_MOST_LISTED = 30  # surfaces of a table that a message lists
+    from jaxcal.models.base import AbstractModel
 
 app = typer.Typer(
     name="jaxcal",
@@ -29,11 +27,33 @@ app = typer.Typer(
 )
 
 
-class ModelName(StrEnum):
-    """The models that `--model` takes."""
-
-    HESTON = "heston"
-    BLACK_SCHOLES = "black-scholes"
+QuotesArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="QUOTES",
+        help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
+        "option_type and one of bid/ask, price, iv; or a layout that --venue names.",
+    ),
+]
+VenueOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYOUT",
+        help="Layout of the table: tidy, deribit, us or published.",
+        show_default="recognised by its columns",
+    ),
+]
+UnderlyingOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
+]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time of the quotes to fit, where the table has several: 2026-03-11T14:30:00Z, in UTC, or as much of "
+        "its beginning as is enough to tell.",
+    ),
+]
 
 
 def _print_version(wanted: bool) -> bool:
@@ -97,14 +117,7 @@ def demo(
 
 @app.command()
 def calibrate(
-    quotes: Annotated[
-        Path,
-        typer.Argument(
-            metavar="QUOTES",
-            help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
-            "option_type and one of bid/ask, price, iv; or a layout that --venue names.",
-        ),
-    ],
+    quotes: QuotesArgument,
     model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
     out: Annotated[
         Path | None,
@@ -114,25 +127,9 @@ def calibrate(
             show_default="the name of the table with -fit, in the working directory",
         ),
     ] = None,
-    venue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYOUT",
-            help="Layout of the table: tidy, deribit, us or published.",
-            show_default="recognised by its columns",
-        ),
-    ] = None,
-    underlying: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
-    ] = None,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            metavar="TIME",
-            help="Time of the quotes to fit, where the table has several: 2026-03-11T14:30:00Z, in UTC, or as much of "
-            "its beginning as is enough to tell.",
-        ),
-    ] = None,
+    venue: VenueOption = None,
+    underlying: UnderlyingOption = None,
+    time: TimeOption = None,
 ) -> None:
     """Fit a model to a table of quotes; write the parameters, the residuals and a picture of every smile.
 
@@ -142,31 +139,64 @@ def calibrate(
     the files cannot be written.
     """
     _prepare_jax()
-    from jaxcal.market.quote_report import inspect_quotes
-    from jaxcal.market.quotes import read_quotes
-    from jaxcal.models.black_scholes import BlackScholes
-    from jaxcal.models.heston import Heston
-
-    if not quotes.is_file():
-        _refuse(f"{quotes}: there is no such file")
+    report, surface, name = _read(quotes, venue, underlying, time)
+    chosen = model.model
     try:
-        report, surface = _one_surface(inspect_quotes(read_quotes(quotes, venue)), underlying, time)
-    except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
-        _refuse(f"{quotes}: {error}")
-    name = _text(report.keys[0])
-    _say(f"{name}: {report.summary()}" if name else report.summary())
-    classes: dict[ModelName, type[AbstractFourierModel]] = {
-        ModelName.HESTON: Heston,
-        ModelName.BLACK_SCHOLES: BlackScholes,
-    }
-    chosen = classes[model]
-    fit, seconds = _timed_fit(chosen, surface)
+        fit, seconds = _timed_fit(chosen, surface)
+    except ValueError as error:
+        _refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
     title = f"{chosen.__name__}, {name or quotes.name}"
     _show(fit, title, None)
     _say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
-    stem = quotes.name.removesuffix(".gz").rpartition(".")[0] or quotes.name
-    _write(fit, Path(f"{stem}-fit") if out is None else out, report, str(quotes), None)
+    _write(fit, _folder(quotes, "fit") if out is None else out, report, str(quotes), None)
     raise typer.Exit(0 if fit.converged else 1)
+
+
+@app.command()
+def compare(
+    quotes: QuotesArgument,
+    models: Annotated[
+        str, typer.Option(metavar="NAMES", help="Models to fit, with commas: " + ", ".join(ModelName) + ".")
+    ] = "black-scholes,heston,bates,svcj",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for comparison.csv, comparison.json and comparison.png; it is made if need be.",
+            show_default="the name of the table with -comparison, in the working directory",
+        ),
+    ] = None,
+    venue: VenueOption = None,
+    underlying: UnderlyingOption = None,
+    time: TimeOption = None,
+) -> None:
+    """Fit several models to a table of quotes; write how well each does, and a picture with all of them.
+
+    Errors are in vol points: of all quotes, and of every fifth under a fit to the others. Rows that cannot be used are
+    left out and counted by reason.
+
+    Exit codes: 0 all fits converged, 1 one did not or is not possible (the files are written all the same), 2 the
+    input cannot be used, a model is unknown, or the files cannot be written.
+    """
+    try:
+        names = model_names(models)
+    except ValueError as error:
+        _refuse(f"--models: {error}")
+    _prepare_jax()
+    from jaxcal.calibration.compare import compare as compare_models
+    from jaxcal.report.console import comparison_table
+    from jaxcal.report.files import write_comparison
+
+    report, surface, name = _read(quotes, venue, underlying, time)
+    comparison = compare_models([name.model for name in names], surface)
+    Console().print(comparison_table(comparison, title=name or quotes.name))
+    folder = _folder(quotes, "comparison") if out is None else out
+    try:
+        paths = write_comparison(comparison, folder, report=report, source=str(quotes))
+    except OSError as error:
+        _refuse(f"the files cannot be written to {folder}: {error}")
+    _list(paths)
+    raise typer.Exit(0 if comparison.converged else 1)
 
 
 def _prepare_jax() -> None:
@@ -183,53 +213,31 @@ def _prepare_jax() -> None:
         _complain(f"jaxcal: {warning.message}")
 
 
-def _one_surface(report: "QuoteReport", underlying: str | None, time: str | None) -> "tuple[QuoteReport, Surface]":
-    """The surface that the options name and its part of the report; a QuoteError if they do not name exactly one."""
-    from jaxcal.market.quote_report import QuoteReport
-    from jaxcal.market.quotes import QuoteError
-    from jaxcal.market.surface import surfaces_from_quotes
+def _read(
+    quotes: Path, venue: str | None, underlying: str | None, time: str | None
+) -> "tuple[QuoteReport, Surface, str]":
+    """The report, surface and name of the quotes that the options name, which are announced; else the end."""
+    from jaxcal.market.quote_report import inspect_quotes
+    from jaxcal.market.quotes import read_quotes
+    from jaxcal.surface_choice import choose_surface, key_text
 
-    def named(key: "QuoteKey") -> bool:
-        beginning = (time or "").strip().replace(" ", "T").removesuffix("Z")
-        return underlying in (None, key[0]) and _time_text(key).startswith(beginning)
-
-    keys = report.keys
-    found = [group for group, key in enumerate(keys) if named(key)]
-    if len(found) != 1 and keys:
-        listed = [_text(keys[group]) or "unnamed" for group in (found or range(len(keys)))]
-        more = f", and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
-        choices = ", ".join(listed[:_MOST_LISTED]) + more
-        if found:
-            raise QuoteError(
-                f"the table holds {len(found)} surfaces to choose from with --underlying and --time: {choices}"
-            )
-        raise QuoteError(f"the table holds no surface of that --underlying and --time, only {choices}")
-    if len(keys) > 1:
-        forwards = report.forwards
-        for column, value in zip(("underlying", "quote_time"), keys[found[0]], strict=True):
-            if value is not None:
-                forwards = forwards[forwards[column].eq(value)]
-        table = report.table[report.table["group"].eq(found[0])]
-        part = QuoteReport(table=table, forwards=forwards, keys=(keys[found[0]],))
-    else:
-        part = report
-    # Built from the whole report, so that `row` stays the position in the file.
-    surface = surfaces_from_quotes(report).get(keys[found[0]]) if keys else None
-    if surface is None:
-        raise QuoteError(f"no quote can be used: {part.summary()}")
-    return part, surface
+    if not quotes.is_file():
+        _refuse(f"{quotes}: there is no such file")
+    try:
+        report, surface = choose_surface(inspect_quotes(read_quotes(quotes, venue)), underlying, time)
+    except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
+        _refuse(f"{quotes}: {error}")
+    name = key_text(report.keys[0])
+    _say(f"{name}: {report.summary()}" if name else report.summary())
+    return report, surface, name
 
 
-def _time_text(key: "QuoteKey") -> str:
-    return "" if key[1] is None else key[1].isoformat().removesuffix("+00:00") + "Z"
+def _folder(quotes: Path, what: str) -> Path:
+    stem = quotes.name.removesuffix(".gz").rpartition(".")[0] or quotes.name
+    return Path(f"{stem}-{what}")
 
 
-def _text(key: "QuoteKey") -> str:
-    """An underlying and a time as a person writes them."""
-    return " ".join(part for part in (key[0], _time_text(key)) if part)
-
-
-def _timed_fit(model: "type[AbstractFourierModel]", surface: "Surface") -> "tuple[Fit, float]":
+def _timed_fit(model: "type[AbstractModel]", surface: "Surface") -> "tuple[Fit, float]":
     import jax
 
     from jaxcal.calibration.calibrate import calibrate as fit_model
@@ -239,7 +247,7 @@ def _timed_fit(model: "type[AbstractFourierModel]", surface: "Surface") -> "tupl
     return fit, clock.perf_counter() - start
 
 
-def _show(fit: "Fit", title: str, truth: "AbstractFourierModel | None") -> None:
+def _show(fit: "Fit", title: str, truth: "AbstractModel | None") -> None:
     from jaxcal.report.console import fit_table
 
     Console().print(fit_table(fit, title=title, truth=truth))
@@ -252,6 +260,10 @@ def _write(fit: "Fit", folder: Path, report: "QuoteReport", source: str, title: 
         paths = write_fit(fit, folder, report=report, source=source, title=title)
     except OSError as error:
         _refuse(f"the files cannot be written to {folder}: {error}")
+    _list(paths)
+
+
+def _list(paths: dict[str, Path]) -> None:
     for path in paths.values():
         _say(f"  {path}")
 

@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
-from jaxcal import cli
+from jaxcal import surface_choice
+from jaxcal.calibration import initial
 from jaxcal.cli import app
+from jaxcal.model_names import ModelName, model_names
 from jaxcal.published import dax_quotes
 from jaxcal.synthetic import synthetic_chain
 
@@ -177,16 +179,16 @@ def test_several_surfaces_are_listed(many: Path, options: list[str], said: str) 
 
 
 def test_a_long_list_of_surfaces_is_cut(tmp_path: Path) -> None:
-    names = [f"N{i:02}" for i in range(cli._MOST_LISTED + 3)]
+    names = [f"N{i:02}" for i in range(surface_choice._MOST_LISTED + 3)]
     pd.concat([table(underlying=name) for name in names]).to_csv(tmp_path / "many.csv")
     result = run("calibrate", tmp_path / "many.csv")
     assert result.exit_code == 2
-    assert result.stderr.rstrip().endswith(f"N{cli._MOST_LISTED - 1}, and 3 more")
+    assert result.stderr.rstrip().endswith(f"N{surface_choice._MOST_LISTED - 1}, and 3 more")
 
 
 def test_help_names_every_command_and_explains_every_option() -> None:
     assert "demo" in run("--help").stdout
-    for command in ("calibrate", "demo"):
+    for command in ("calibrate", "compare", "demo"):
         shown = run(command, "--help").stdout
         parameters = next(c for c in app.registered_commands if c.callback and c.callback.__name__ == command)
         assert parameters.callback is not None
@@ -258,3 +260,67 @@ def test_an_unwritable_cache_is_one_sentence(quotes: Path, monkeypatch: pytest.M
     result = run("calibrate", quotes, "--model", "black-scholes")
     assert result.exit_code == 0
     assert result.stderr == "jaxcal: compiled programs are not kept: no room\n"
+
+
+COMPARISON = ["comparison.csv", "comparison.json", "comparison.png"]
+
+
+def test_compare_writes_a_table_a_record_and_a_picture(quotes: Path) -> None:
+    result = run("compare", quotes, "--models", "black-scholes")
+    assert result.exit_code == 0
+    assert "3 of 4 quotes used" in result.stdout
+    assert re.search(r"^BlackScholes +1 +0\.\d{3} ", result.stdout, re.MULTILINE)
+    folder = Path("chain-comparison")
+    assert sorted(path.name for path in folder.iterdir()) == COMPARISON
+    assert pd.read_csv(folder / "comparison.csv")["model"].tolist() == ["BlackScholes"]
+    record = json.loads((folder / "comparison.json").read_text())
+    assert record["source"] == str(quotes)
+    assert record["quotes"] == {"used": 3, "left_out": {"strike not positive": 1}}
+    assert all(str(folder / name) in result.stdout for name in COMPARISON)
+
+
+def test_compare_says_which_models_did_not_converge(quotes: Path) -> None:
+    result = run("compare", quotes, "--models", "Heston, black-scholes", "--out", "both")
+    assert result.exit_code == 1
+    assert "Heston: Not fitted: there are fewer quotes than free parameters" in result.stdout
+    frame = pd.read_csv("both/comparison.csv")
+    assert frame["model"].tolist() == ["Heston", "BlackScholes"]
+    assert frame["converged"].tolist() == [False, True]
+
+
+def test_compare_chooses_one_surface_of_several(many: Path) -> None:
+    assert run("compare", many, "--models", "black-scholes").exit_code == 2
+    result = run("compare", many, "--models", "black-scholes", "--underlying", "B")
+    assert result.exit_code == 0
+    record = json.loads(Path("many-comparison/comparison.json").read_text())
+    assert record["underlying"] == "B"
+    assert record["models"][0]["parameters"]["sigma"] == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("names", ["heston,hesston", "", " , "])
+def test_unknown_models_are_refused(quotes: Path, names: str) -> None:
+    result = run("compare", quotes, "--models", names)
+    assert result.exit_code == 2
+    assert re.fullmatch(r"jaxcal: --models: (there is no model 'hesston'|no model is named); .*svcj.*\n", result.stderr)
+    assert run("calibrate", quotes, "--model", "hesston").exit_code == 2
+
+
+def test_compare_refuses_what_cannot_be_written_or_read(quotes: Path) -> None:
+    Path("taken").write_text("")
+    result = run("compare", quotes, "--models", "black-scholes", "--out", "taken/there")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert run("compare", "missing.csv").exit_code == 2
+
+
+@pytest.mark.parametrize("name", ModelName)
+def test_every_model_of_the_command_line_has_a_starting_rule(name: ModelName) -> None:
+    template = name.model
+    assert name.value.replace("-", "") == template.__name__.lower()
+    assert template in initial._RULES or initial.simpler_model(template) in initial._RULES
+
+
+def test_every_model_with_a_starting_rule_has_a_name() -> None:
+    named = {name.model for name in ModelName}
+    assert {*initial._RULES, *initial._SIMPLER} <= named
+    assert model_names("heston") == [ModelName.HESTON]

@@ -127,13 +127,7 @@ def calibrate(
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
         first = partial(run, solver=solver, limits=box, method=ladder[0][0], check=ladder[0][1])
         starts = [bootstrapped(first, starts[0], names, surface), *starts]
-    result, steps = _best(partial(run, surface.weight, solver, box), starts, *ladder[0])
-    for method, check in ladder[1:]:
-        if not np.any(result.moved):
-            break
-        # the grid is rebuilt around the solution, and the fit goes on from there
-        result = run(surface.weight, solver, box, result.model, method, check)
-        steps = steps + result.num_steps
+    result, steps = _best(partial(run, surface.weight, solver, box), starts, ladder)
     fit = _fit(result, steps, names, surface)
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
@@ -141,21 +135,34 @@ def calibrate(
 
 
 def _best(
-    run: Callable[..., Round[Model]], starts: Sequence[Model], method: AbstractPricer, check: AbstractPricer
+    run: Callable[..., Round[Model]], starts: Sequence[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """The best of the rounds from several starts (for each slice), and the steps of all; after a perfect fit the others
+    """The best of the fits from several starts (for each slice), and the steps of all; after a perfect fit the others
     are spared.
     """
-    best = run(starts[0], method, check)
-    steps = best.num_steps
+    best, steps = _resolved(run, starts[0], ladder)
     for start in starts[1:]:
         if np.all(np.asarray(best.rmse_vol) <= _PERFECT):
             break
-        other = run(start, method, check)
-        steps = steps + other.num_steps
-        better = np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost))
+        other, more = _resolved(run, start, ladder)
+        steps = steps + more
+        better = np.asarray(np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost)))
         best = jax.tree.map(partial(_choose, better), other, best)
     return best, steps
+
+
+def _resolved(
+    run: Callable[..., Round[Model]], start: Model, ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
+) -> tuple[Round[Model], Int[Array, "*slices"]]:
+    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on."""
+    result = run(start, *ladder[0])
+    steps = result.num_steps
+    for method, check in ladder[1:]:
+        if not np.any(result.moved):
+            break
+        result = run(result.model, method, check)
+        steps = steps + result.num_steps
+    return result, steps
 
 
 def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
@@ -170,8 +177,8 @@ def _fit(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, .
     outcome = jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
     model, rmse = result.model, result.rmse_vol
     if slices:
-        counts = jnp.sum(surface.weight > 0, axis=-1)
-        rmse = jnp.sqrt(jnp.sum(rmse**2 * counts) / jnp.maximum(jnp.sum(counts), 1))
+        counts = jnp.sum(surface.weight > 0, axis=-1).astype(rmse.dtype)
+        rmse = jnp.sqrt(jnp.sum(rmse**2 * counts) / jnp.maximum(jnp.sum(counts), 1.0))
         # an expiry with too few quotes for its parameters has none
         known = outcome != Outcome.TOO_FEW_QUOTES
         model = jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), model)

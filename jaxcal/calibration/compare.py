@@ -68,8 +68,8 @@ def compare(
         >>> comparison = jc.compare([jc.BlackScholes, truth], surface, repeats=0)
         >>> comparison.to_frame()[["model", "num_parameters", "rmse_points", "rmse_out_points"]].round(2)
                   model  num_parameters  rmse_points  rmse_out_points
-        0  BlackScholes               1         6.66             6.52
-        1        Heston               5         0.00             0.00
+        0  BlackScholes               1         4.86              3.8
+        1        Heston               5         0.00              0.0
     """
     named = _named(models)
     if weights is not None:
@@ -95,12 +95,16 @@ def held_out_quotes(surface: Surface) -> np.ndarray:
 
 def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, AnyModel]:
     named: dict[str, AnyModel] = {}
-    pairs = models.items() if isinstance(models, Mapping) else ((None, model) for model in models)
-    for given, model in pairs:
+    pairs: list[tuple[str, AnyModel]] = []
+    if isinstance(models, Mapping):
+        pairs += [(str(name), model) for name, model in models.items()]
+    else:
+        pairs += [("", model) for model in models]
+    for own, model in pairs:
         template = model if isinstance(model, type) else type(model)
         if not issubclass(template, AbstractModel):
             raise TypeError(f"{model!r} is not a model: compare takes classes or instances of AbstractModel")
-        name, number = given or template.__name__, 2
+        name, number = own or template.__name__, 2
         while name in named:
             name, number = f"{template.__name__} ({number})", number + 1
         named[name] = model

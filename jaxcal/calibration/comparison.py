@@ -170,11 +170,11 @@ def cells(entry: Entry) -> tuple[str, ...]:
 
 def remarks(comparison: Comparison) -> list[str]:
     """A sentence for every model that did not converge, has parameters at bounds, or was not fitted to all quotes."""
-    found = []
+    found, quotes = [], comparison.surface.num_quotes
     for entry in comparison.entries:
         if not entry.converged or (entry.fit is not None and entry.fit.status.at_bounds):
             found.append(f"{entry.name}: {entry.reason}")
-        if 0 < entry.num_quotes < comparison.surface.num_quotes:
+        if 0 < entry.num_quotes < quotes:
             found.append(
                 f"{entry.name}: compared on {entry.num_quotes} of {comparison.surface.num_quotes} quotes only."
             )
@@ -193,13 +193,13 @@ def _parameter_rows(fit: Fit[Any]) -> list[tuple[str, float, float, float]]:
     if np.ndim(fit.outcome) == 0:
         names = labels(fit.model, fit.free)
         values = _numbers(fit.model, fit.free), _numbers(errors, fit.free)
-        return [(name, _UNKNOWN, *row) for name, *row in zip(names, *values, strict=True)]
+        return [(name, _UNKNOWN, value, error) for name, value, error in zip(names, *values, strict=True)]
     rows = []
     for i in np.flatnonzero(fitted_places(fit).any(axis=-1)):
-        model, error = (jax.tree.map(lambda leaf, i=i: leaf[i], models) for models in (fit.model, errors))
+        model, spread = (jax.tree.map(lambda leaf, i=i: leaf[i], of_all) for of_all in (fit.model, errors))
         years = float(fit.surface.expiry[i])
-        values = _numbers(model, fit.free), _numbers(error, fit.free)
-        rows += [(name, years, *row) for name, *row in zip(fit.free, *values, strict=True)]
+        values = _numbers(model, fit.free), _numbers(spread, fit.free)
+        rows += [(name, years, value, error) for name, value, error in zip(fit.free, *values, strict=True)]
     return rows
 
 

@@ -143,7 +143,7 @@ class Fit(eqx.Module, Generic[Model]):
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
-                if np.ndim(self.outcome) and not self._quoted[i]:
+                if np.ndim(self.outcome) and i and not self._quoted[i]:
                     continue  # padding
                 label = field.name if not i else f"{field.name}[{i[0]}]"
                 note = "not determined" if np.isnan(error[i]) else f"{error[i]:.4g}"

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.market.surface import Surface
@@ -24,7 +24,7 @@ from jaxcal.models.merton import Merton
 from jaxcal.models.nig import NIG
 from jaxcal.models.piecewise_bates import PiecewiseBates
 from jaxcal.models.piecewise_heston import PiecewiseHeston
-from jaxcal.models.sabr import SABR, NormalSABR
+from jaxcal.models.sabr import SABR
 from jaxcal.models.ssvi import SSVI, SSVIHeston
 from jaxcal.models.svcj import SVCJ
 from jaxcal.models.svi import SVI
@@ -248,9 +248,7 @@ def _svi(shape: SmileShape) -> list[Values]:
 
 
 def _ssvi(shape: SmileShape) -> list[Values]:
-    return [
-        _term_structure(shape) | {"rho": 0.4 * shape.side, "eta": eta, "gamma": 0.4} for eta in (1.0, 0.3)
-    ]
+    return [_term_structure(shape) | {"rho": 0.4 * shape.side, "eta": eta, "gamma": 0.4} for eta in (1.0, 0.3)]
 
 
 def _ssvi_heston(shape: SmileShape) -> list[Values]:

@@ -1,8 +1,8 @@
 """A FourierGrid on sinh-shaped contours with a Black control variate: few nodes, shared by all strikes of an expiry,
 whatever the scales on which phi decays.
 
-The line Im z = -1/2 of the Lewis integral is bent into half a hyperbola, z = -i/2 - i b sin w + b sinh(t + i w), on which
-the trapezoidal rule in t converges geometrically (S. Boyarchenko and S. Levendorskii, IJTAF 22(3), 2019,
+The line Im z = -1/2 of the Lewis integral is bent into half a hyperbola, z = -i/2 - i b sin w + b sinh(t + i w), on
+which the trapezoidal rule in t converges geometrically (S. Boyarchenko and S. Levendorskii, IJTAF 22(3), 2019,
 "Sinh-acceleration"). The poles at 0 and -i cancel against the control variate.
 """
 

@@ -8,15 +8,25 @@ import numpy as np
 
 from jaxcal.calibration.comparison import Comparison, Entry
 from jaxcal.calibration.fit import Fit
-from jaxcal.report.smile_panel import FAINT, INK, Line, day_names, draw_panel, model_lines, panel_grid, smiles_of, style
+from jaxcal.report.smile_panel import (
+    FAINT,
+    INK,
+    Line,
+    day_names,
+    draw_panels,
+    model_lines,
+    panel_grid,
+    smiles_of,
+    style,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 _COLOURS = (
-    "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#3a86c8", "#8d6e63", "#7a9e2b", "#c2569b", "#4d5d6c", "#e07a3f",
+    "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#3a86c8", "#8d6e63", "#7a9e2b", "#e573b5", "#4d5d6c", "#12b5cb",
 )  # fmt: skip
 _MOST_PANELS = 12  # smiles drawn: a surface of more expiries is shown in part
 _LINE_HEIGHT, _BAR_MARGIN = 0.27, 0.95  # inches of a bar, and of what is above and below the bars
@@ -63,14 +73,13 @@ def plot_comparison(
     panels = down * height + 0.5 if smiles else 0.0
     figure = Figure(figsize=(max(across * width, 8.5), bars + panels + 0.4), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    if smiles:
-        above, below = figure.subfigures(2, 1, height_ratios=[bars, panels])
-        _draw_smiles(below, smiles, lines, across, down)
-    else:
-        above = figure.subfigures(1, 1)
-    left, right = above.subplots(1, 2, width_ratios=[3, 2])
+    heights = [bars, panels] if smiles else [bars]
+    parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
+    left, right = parts[0, 0].subplots(1, 2, width_ratios=[3, 2])
     _draw_errors(left, comparison.entries, colours)
     _draw_spreads(right, comparison.entries, colours)
+    if smiles:
+        draw_panels(parts[1, 0], across, down, smiles, day_names(smiles), lines)
     figure.suptitle(title or _title(comparison), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)
@@ -94,28 +103,9 @@ def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> "tuple[list[pd
     if len(smiles) > _MOST_PANELS:
         chosen = np.unique(np.linspace(0, len(smiles) - 1, _MOST_PANELS).round().astype(int))
         smiles = [smiles[i] for i in chosen]
-    of_models = [model_lines(fit, smiles, name, colours[name]) for name, fit in fits.items()]
+    dashed = {name: i >= len(_COLOURS) for i, name in enumerate(colours)}
+    of_models = [model_lines(fit, smiles, name, colours[name], dashed[name]) for name, fit in fits.items()]
     return smiles, list(zip(*of_models, strict=True))
-
-
-def _draw_smiles(
-    figure: "SubFigure", smiles: "list[pd.DataFrame]", lines: list[tuple[Line, ...]], across: int, down: int
-) -> None:
-    panels = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
-    for axes in panels[len(smiles) :]:
-        axes.remove()
-    legend = {}
-    for axes, smile, days, of_models in zip(panels, smiles, day_names(smiles), lines, strict=False):
-        draw_panel(axes, smile, days, of_models)
-        legend |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    for axes in panels[: len(smiles) : across]:
-        axes.set_ylabel("implied volatility, %", fontsize=8, color=INK)
-    for axes in panels[max(0, len(smiles) - across) : len(smiles)]:
-        axes.set_xlabel("strike", fontsize=8, color=INK)
-    figure.legend(
-        legend.values(), legend.keys(), loc="outside lower center", ncols=min(7, len(legend)), frameon=False,
-        fontsize=9, labelcolor=INK,
-    )  # fmt: skip
 
 
 def _draw_errors(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]) -> None:
@@ -125,20 +115,22 @@ def _draw_errors(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]
     at = np.arange(len(entries))
     axes.plot(outside, at, "o", markersize=6, markerfacecolor="white", markeredgecolor=INK, markeredgewidth=1.3)
     known = [number for number in (*inside, *outside) if np.isfinite(number)]
-    _label(axes, [f"{_number(a)}  ({_number(b)})" if a == a else "not fitted" for a, b in zip(inside, outside, strict=True)],
-           np.fmax(np.nan_to_num(inside), np.nan_to_num(outside)), max(known, default=1.0), 1.35)  # fmt: skip
+    pairs = zip(inside, outside, strict=True)
+    texts = [f"{_number(a)}  ({_number(b)})" if np.isfinite(a) else "not fitted" for a, b in pairs]
+    _label(axes, texts, np.fmax(np.nan_to_num(inside), np.nan_to_num(outside)), 1.35 * max(known, default=1.0))
     axes.set_title("RMSE, vol points: all quotes (held-out quotes: ring)", fontsize=9, color=INK, loc="left")
 
 
 def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]) -> None:
     """Bars of the share inside bid-ask; without spreads, the error against the number of parameters."""
+    from matplotlib.ticker import FuncFormatter
+
     share = np.array([100.0 * entry.inside for entry in entries])
     if np.isfinite(share).any():
         _bars(axes, share, entries, colours)
         axes.set_yticklabels([])
-        _label(
-            axes, [f"{number:.0f} %" if number == number else "" for number in share], np.nan_to_num(share), 100, 1.0
-        )
+        texts = [f"{number:.0f} %" if np.isfinite(number) else "" for number in share]
+        _label(axes, texts, np.nan_to_num(share), 100.0)
         axes.set_title("share of quotes fitted inside bid-ask", fontsize=9, color=INK, loc="left")
         return
     for entry in entries:
@@ -148,6 +140,9 @@ def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str
                 entry.num_parameters, entry.rmse_out_points, "o", markersize=6, markerfacecolor="white",
                 markeredgecolor=colours[entry.name], markeredgewidth=1.3,
             )  # fmt: skip
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
     axes.set_xlabel("parameters", fontsize=8, color=INK)
     axes.set_title("RMSE against number of parameters", fontsize=9, color=INK, loc="left")
     style(axes)
@@ -164,15 +159,15 @@ def _bars(axes: "Axes", lengths: np.ndarray, entries: Sequence[Entry], colours: 
     axes.spines["left"].set_visible(False)
 
 
-def _label(axes: "Axes", texts: Sequence[str], ends: np.ndarray, longest: float, room: float) -> None:
-    """Words at the ends of bars, with room for them on the right."""
+def _label(axes: "Axes", texts: Sequence[str], ends: np.ndarray, room: float) -> None:
+    """Words at the ends of bars, on an axis as long as `room` and a little more."""
     for i, (text, end) in enumerate(zip(texts, ends, strict=True)):
         axes.annotate(
             text, (end, i), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8.5,
             color=INK if text != "not fitted" else FAINT,
         )  # fmt: skip
-    axes.set_xlim(0.0, longest * room * 1.05 if longest > 0 else 1.0)
+    axes.set_xlim(0.0, 1.05 * room if room > 0 else 1.0)
 
 
 def _number(value: float) -> str:
-    return f"{value:.2f}" if value == value else "–"
+    return f"{value:.2f}" if np.isfinite(value) else "–"

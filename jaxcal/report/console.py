@@ -1,6 +1,7 @@
 """The tables of a fit and of a comparison for a terminal."""
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -72,13 +73,15 @@ def comparison_table(comparison: Comparison, *, title: str | None = None) -> Gro
         >>> comparison = jc.compare([jc.BlackScholes], surface, repeats=0)
         >>> rich.console.Console(width=120).print(comparison_table(comparison, title="Three quotes"))
         Three quotes
-        ┏...
-        └...
+               para-          held          inside    half-  fit,  first,
+        model         meters   RMSE    out    AIC  bid-ask  spreads    ms       s
+        ─...
+        BlackScholes       1  4.714  5.000  -16.3        -        -     -     ...
         RMSE in vol points; held out: 1 of 3 quotes.
     """
-    table = Table()
-    table.add_column("model")
-    heads = ("parameters", "RMSE", "held out", "AIC", "inside bid-ask", "in half-spreads", "fit, ms", "first fit, s")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("model", no_wrap=True)
+    heads = ("para-\nmeters", "RMSE", "held\nout", "AIC", "inside\nbid-ask", "half-\nspreads", "fit,\nms", "first,\ns")
     for head in heads:
         table.add_column(head, justify="right")
     columns = [_with_best(comparison, name) for name in ("rmse_points", "rmse_out_points", "aic")]
@@ -94,7 +97,7 @@ def comparison_table(comparison: Comparison, *, title: str | None = None) -> Gro
 def _with_best(comparison: Comparison, name: str) -> list[bool]:
     """Which entries have the least value of a column; none where there is nothing to choose from."""
     values = [getattr(entry, name) for entry in comparison.entries]
-    known = [value for value in values if value == value]
+    known = [value for value in values if np.isfinite(value)]
     return [len(known) > 1 and value == min(known) for value in values]
 
 

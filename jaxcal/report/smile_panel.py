@@ -1,4 +1,4 @@
-"""One panel of a picture: the market quotes of an expiry, and the lines of one or several models."""
+"""Panels of a picture: the market quotes of each expiry, and the lines of one or several models."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,6 +14,7 @@ from jaxcal.pricing.vanilla import model_vol
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 MARKET, MODEL, FAINT = "#1f4e79", "#d1495b", "#9aa5b1"
 INK, RULE = "#2b2f36", "#e6e9ee"
@@ -33,6 +34,7 @@ class Line(NamedTuple):
 
     label: str
     colour: str
+    broken: bool
     strikes: np.ndarray
     vols: np.ndarray
 
@@ -50,7 +52,13 @@ def panel_grid(panels: int) -> tuple[int, int, float, float]:
     return across, max(1, -(-panels // across)), width, height
 
 
-def model_lines(fit: Fit, smiles: "Sequence[pd.DataFrame]", label: str = "model", colour: str = MODEL) -> list[Line]:
+def model_lines(
+    fit: Fit,
+    smiles: "Sequence[pd.DataFrame]",
+    label: str = "model",
+    colour: str = MODEL,
+    broken: bool = False,
+) -> list[Line]:
     """The line of a fitted model through every smile, priced in one call.
 
     Where every expiry has parameters of its own, each line is of that expiry's. A line is NaN where the model has no
@@ -64,7 +72,7 @@ def model_lines(fit: Fit, smiles: "Sequence[pd.DataFrame]", label: str = "model"
     strikes = np.geomspace(lows * (1.0 - alone), highs * (1.0 + alone), number, axis=1)
     years, forwards = (np.array([smile[name].iloc[0] for smile in smiles])[:, None] for name in ("expiry", "forward"))
     vols = _vols(fit, *(x.astype(fit.surface.strike.dtype) for x in (strikes, years, forwards)))
-    return [Line(label, colour, *line) for line in zip(strikes, vols, strict=True)]
+    return [Line(label, colour, broken, *line) for line in zip(strikes, vols, strict=True)]
 
 
 def _vols(fit: Fit, strikes: np.ndarray, years: np.ndarray, forwards: np.ndarray) -> np.ndarray:
@@ -92,7 +100,35 @@ def day_names(smiles: "Sequence[pd.DataFrame]") -> list[str]:
     return [f"{name} day" if name == "1" else f"{name} days" for name in names]
 
 
-def draw_panel(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[Line]) -> None:
+def draw_panels(
+    figure: "Figure | SubFigure",
+    across: int,
+    down: int,
+    smiles: "Sequence[pd.DataFrame]",
+    titles: Sequence[str],
+    lines: Sequence[Sequence[Line]],
+) -> None:
+    """A panel for every smile, with the lines through it, and one legend below."""
+    panels = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
+    for axes in panels[len(smiles) :]:
+        axes.remove()
+    legend = {}
+    for axes, smile, title, through in zip(panels, smiles, titles, lines, strict=False):
+        _draw(axes, smile, title, through)
+        legend |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
+    for axes in panels[: len(smiles) : across]:
+        axes.set_ylabel("implied volatility, %", fontsize=8, color=INK)
+    for axes in panels[max(0, len(smiles) - across) : len(smiles)]:
+        axes.set_xlabel("strike", fontsize=8, color=INK)
+    rows = -(-len(legend) // 8)
+    columns = -(-len(legend) // rows) if rows else 1
+    figure.legend(
+        legend.values(), legend.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=9,
+        labelcolor=INK,
+    )  # fmt: skip
+
+
+def _draw(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[Line]) -> None:
     """Quotes as dots, bid to ask as bars, the forward as a broken line, and the lines of the models."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -106,8 +142,13 @@ def draw_panel(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[
         axes.vlines(strike, bottom, top, color=MARKET, alpha=0.45, linewidth=width, zorder=2, label="bid to ask")
     size = 1.8 if crowded else 3.0
     axes.plot(strike, market, "o", color=MARKET, markersize=size, markeredgewidth=0, zorder=3, label="market")
+    # one line lies over the quotes, several would hide them
+    width, height = (1.4, 4.0) if len(lines) == 1 else (1.2, 2.5)
     for line in lines:
-        axes.plot(line.strikes, 100.0 * line.vols, color=line.colour, linewidth=1.4, zorder=4, label=line.label)
+        axes.plot(
+            line.strikes, 100.0 * line.vols, color=line.colour, linestyle="--" if line.broken else "-",
+            linewidth=width, zorder=height, label=line.label,
+        )  # fmt: skip
     shown = [100.0 * line.vols[np.isfinite(line.vols)] for line in lines]
     _limit(axes, market, np.concatenate([bottom, top, *shown]))
     axes.set_title(title, fontsize=9, color=INK)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcal.calibration.fit import Fit
-from jaxcal.report.smile_panel import INK, day_names, draw_panel, model_lines, panel_grid, smiles_of
+from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, smiles_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,20 +46,8 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
     across, down, width, height = panel_grid(len(smiles))
     figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    panels = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
-    for axes in panels[len(smiles) :]:
-        axes.remove()
-    legend = {}
-    for axes, smile, days, line in zip(panels, smiles, day_names(smiles), model_lines(fit, smiles), strict=False):
-        draw_panel(axes, smile, days + _error(smile), [line])
-        legend |= dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-    for axes in panels[: len(smiles) : across]:
-        axes.set_ylabel("implied volatility, %", fontsize=8, color=INK)
-    for axes in panels[max(0, len(smiles) - across) : len(smiles)]:
-        axes.set_xlabel("strike", fontsize=8, color=INK)
-    figure.legend(
-        legend.values(), legend.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=9, labelcolor=INK
-    )
+    titles = [days + _error(smile) for days, smile in zip(day_names(smiles), smiles, strict=True)]
+    draw_panels(figure, across, down, smiles, titles, [[line] for line in model_lines(fit, smiles)])
     figure.suptitle(title or _title(fit), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)

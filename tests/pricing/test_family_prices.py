@@ -70,9 +70,7 @@ def test_domain(name):
         model = getattr(jc, name)(*parameters[i])
         found[i] = float(jc.price(model, float(np.exp(k[i])), t[i], forward=1.0, is_call=bool(k[i] >= 0)))
     assert len(missing) <= 10
-    assert np.isnan(found).sum() <= (1 if name == "Bates" else 0)
-    known = ~np.isnan(found)
-    np.testing.assert_allclose(found[known], exact[known], rtol=0, atol=1e-13)
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-11)  # a NaN fails too
 
 
 @jax.jit
