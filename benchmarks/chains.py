@@ -27,7 +27,7 @@ def snapshots(weeks: tuple[str, ...] = SNAPSHOT_WEEKS[::2]) -> Iterator[tuple[st
             times = sorted(table["quote_time"].unique())
             table = table[table["quote_time"].eq(times[len(times) // 2])]
             for (underlying, time), surface in jc.surfaces_from_quotes(table).items():
-                yield f"{str(underlying).lower()}_{pd.Timestamp(time):%Y-%m-%dT%H}", surface
+                yield f"{str(underlying).lower()}_{pd.Timestamp(str(time)):%Y-%m-%dT%H}", surface
 
 
 def us_chains() -> Iterator[tuple[str, jc.Surface]]:

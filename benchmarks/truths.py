@@ -1,5 +1,7 @@
 """Random parameters of every model, as liquid markets show them: half like equity indices, half like crypto."""
 
+from typing import Any
+
 import numpy as np
 
 import jaxcal as jc
@@ -83,7 +85,7 @@ def truth(name: str, r: Ranges) -> jc.AbstractModel:
     if name in ("PiecewiseHeston", "PiecewiseBates"):
         knots = EXPIRY[[1, 3, 5]]
         many = {key: np.asarray([heston[key] * r.lu(0.7, 1.4) for _ in range(4)]) for key in ("theta", "sigma", "rho")}
-        varying = {**heston, **many, "rho": np.clip(many["rho"], -0.95, 0.95)}
+        varying: dict[str, Any] = {**heston, **many, "rho": np.clip(many["rho"], -0.95, 0.95)}
         if name == "PiecewiseHeston":
             return jc.PiecewiseHeston(**varying, knots=knots)
         jumps = r.jumps()

@@ -257,7 +257,7 @@ def _ssvi_heston(shape: SmileShape) -> list[Values]:
 
 def _term_structure(shape: SmileShape) -> Values:
     """Forward variances at the money between the expiries, of the quoted ones; total variance must not fall."""
-    quoted = shape.count > 0
+    quoted = shape.quotes > 0
     w = jnp.where(quoted, shape.vol**2 * shape.expiry, 0.0)
     before_t = jnp.concatenate([jnp.zeros(1, w.dtype), shape.expiry[:-1]])
     before_w = jnp.concatenate([jnp.zeros(1, w.dtype), jax.lax.cummax(w)[:-1]])

@@ -11,13 +11,13 @@ from jaxcal.market.surface import Surface
 
 class SmileShape(NamedTuple):
     """What a smile shows at the money, by a weighted line: quotes count by their distance from the money in standard
-    deviations, so that wings do not tilt it. An expiry without quotes has vol 1, skew 0 and count 0.
+    deviations, so that wings do not tilt it. An expiry without quotes has vol 1, skew 0 and no quotes.
     """
 
     expiry: Float[Array, " e"]
     vol: Float[Array, " e"]
     skew: Float[Array, " e"]
-    count: Float[Array, " e"]
+    quotes: Float[Array, " e"]
 
     @classmethod
     def of(cls, surface: Surface) -> "SmileShape":
@@ -41,10 +41,10 @@ class SmileShape(NamedTuple):
     @property
     def level(self) -> Float[Array, ""]:
         """Mean at-the-money volatility, over quotes."""
-        return jnp.sum(self.vol * self.count) / jnp.maximum(jnp.sum(self.count), 1.0)
+        return jnp.sum(self.vol * self.quotes) / jnp.maximum(jnp.sum(self.quotes), 1.0)
 
     @property
     def side(self) -> Float[Array, ""]:
         """The side on which volatilities are higher: -1 for puts, 1 for calls."""
-        weight = self.count * jnp.sqrt(self.expiry)
+        weight = self.quotes * jnp.sqrt(self.expiry)
         return jnp.where(jnp.sum(weight * self.skew) > 0, 1.0, -1.0).astype(self.vol.dtype)

@@ -14,7 +14,7 @@ YEARS = np.array([7, 14, 30, 61, 91, 182, 365, 730]) / 365.0
 STRIKE = 100.0 * np.exp(np.linspace(-3.0, 2.0, 15) * 0.25 * np.sqrt(YEARS)[:, None])
 HESTON = {"v0": 0.05, "kappa": 2.0, "theta": 0.05, "sigma": 0.6, "rho": -0.6}
 JUMPS = {"jump_intensity": 0.8, "jump_mean": -0.1, "jump_std": 0.1}
-EVERY = jnp.ones(8)
+EVERY, ROOT = jnp.ones(8), jnp.asarray(np.sqrt(YEARS))
 
 FOURIER = [
     jc.Bates(**HESTON, **JUMPS),
@@ -29,11 +29,11 @@ SLOW = [
     jc.DoubleHeston(0.02, 6.0, 0.02, 0.8, -0.7, 0.03, 0.5, 0.04, 0.4, -0.4),
     jc.HestonHullWhite(**HESTON, mean_reversion=0.05, rate_vol=0.02),
     jc.VarianceGamma(0.25, 0.1, -0.15),
-    jc.PiecewiseHeston(**(HESTON | {"theta": [0.04, 0.06, 0.05, 0.07]}), knots=YEARS[[1, 3, 5]]),
+    jc.PiecewiseHeston(0.05, 2.0, jnp.asarray([0.04, 0.06, 0.05, 0.07]), 0.6, -0.6, jnp.asarray(YEARS[[1, 3, 5]])),
 ]
 SMILES = [
     jc.SABR(0.2 * EVERY, EVERY, -0.4 * EVERY, 1.0 * EVERY),
-    jc.SVI(*(x * jnp.asarray(YEARS) ** 0.5 for x in (0.01, 0.08)), -0.3 * EVERY, 0.02 * EVERY, 0.1 * EVERY),
+    jc.SVI(0.01 * ROOT, 0.08 * ROOT, -0.3 * EVERY, 0.02 * EVERY, 0.1 * EVERY),
     jc.SSVI(jnp.asarray(YEARS), jnp.linspace(0.03, 0.06, 8), -0.5, 0.9, 0.4),
     SSVIHeston(jnp.asarray(YEARS), jnp.linspace(0.03, 0.06, 8), -0.5, 3.0),
 ]
@@ -137,7 +137,7 @@ def test_starts_lie_within_the_bounds(dax):
 
 def test_smile_shape(dax):
     shape = SmileShape.of(dax)
-    assert np.asarray(shape.count).tolist() == [13.0] * 8
+    assert np.asarray(shape.quotes).tolist() == [13.0] * 8
     assert (np.asarray(shape.skew) < 0).all()
     assert float(shape.side) == -1.0
     assert 0.2 < float(shape.level) < 0.5

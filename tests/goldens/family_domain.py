@@ -6,6 +6,7 @@ two results agree to 1e-20. Characteristic functions are coded in their textbook
 """
 
 import csv
+import math
 import sys
 from pathlib import Path
 
@@ -115,7 +116,7 @@ def nig_draw():
 
 def cgmy_draw():
     g, m, y = log_uniform(0.3, 60), log_uniform(1.2, 60), uniform(-2, 1.9)
-    unit = float(mp.gamma(2 - y)) * (g ** (y - 2) + m ** (y - 2))
+    unit = math.gamma(2 - y) * (g ** (y - 2) + m ** (y - 2))
     return [float(f"{log_uniform(0.005, 2) / unit:.6g}"), g, m, y]
 
 

@@ -69,6 +69,6 @@ def test_large_rates_do_not_cancel():
 
 def test_c_in_units_of_variance():
     model = jc.CGMY(0.8, 4.0, 7.0, 0.5)
-    variance = 0.8 / jc.CGMY.bounds["c"].unit(model)
+    variance = jc.CGMY.bounds["c"].relative(0.8, model)
     second = jax.jacfwd(jax.jacfwd(lambda u: jnp.real(model.log_cf(u * (1.0 + 0j), jnp.asarray(1.0)))))
     assert float(variance) == pytest.approx(-float(second(jnp.asarray(1e-6))), rel=1e-6)

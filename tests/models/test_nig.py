@@ -37,14 +37,14 @@ def test_cone_of_decay(parameters):
 def test_delta_in_units_of_variance():
     interval = jc.NIG.bounds["delta"]
     model = jc.NIG(15.0, -5.0, 0.5)
-    variance = 0.5 / interval.unit(model)
+    variance = interval.relative(0.5, model)
     second = jax.jacfwd(jax.jacfwd(lambda u: jnp.real(model.log_cf(u * (1.0 + 0j), jnp.asarray(1.0)))))
     assert float(variance) == pytest.approx(-float(second(jnp.asarray(0.0))), rel=1e-10)
 
 
 def test_alpha_in_units_that_keep_the_domain():
     for beta in (-7.0, -0.5, 0.0, 3.0):
-        least = jc.NIG.bounds["alpha"].unit(jc.NIG(50.0, beta, 1.0))
+        least = jc.NIG.bounds["alpha"].absolute(1.0, jc.NIG(50.0, beta, 1.0))
         jc.NIG(1.001 * least, beta, 1.0)
         with pytest.raises(ValueError, match="alpha"):
             jc.NIG(0.999 * least, beta, 1.0)

@@ -32,7 +32,8 @@ def heston_d(kappa, sigma, rho, z, t):
     return (beta - d) / sigma**2 * (1 - decay) / (1 - g * decay), g, d, beta, decay
 
 
-def with_integral(integral, v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z, t):
+def with_integral(integral, *row):
+    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z, t = row
     big_d, g, d, beta, decay = heston_d(kappa, sigma, rho, z, t)
     c = kappa * theta / sigma**2 * ((beta - d) * t - 2 * mp.log((1 - g * decay) / (1 - g)))
     jumped = mp.exp(1j * z * mean - std**2 * z * z / 2)
