@@ -85,12 +85,12 @@ def truth(name: str, r: Ranges) -> jc.AbstractModel:
     if name in ("PiecewiseHeston", "PiecewiseBates"):
         knots = EXPIRY[[1, 3, 5]]
         many = {key: np.asarray([heston[key] * r.lu(0.7, 1.4) for _ in range(4)]) for key in ("theta", "sigma", "rho")}
-        varying: dict[str, Any] = {**heston, **many, "rho": np.clip(many["rho"], -0.95, 0.95)}
+        varying: dict[str, Any] = heston | many | {"rho": np.clip(many["rho"], -0.95, 0.95)}
         if name == "PiecewiseHeston":
             return jc.PiecewiseHeston(**varying, knots=knots)
-        jumps = r.jumps()
-        intensity = np.asarray([jumps["jump_intensity"] * r.lu(0.7, 1.4) for _ in range(4)])
-        return jc.PiecewiseBates(**varying, **(jumps | {"jump_intensity": intensity}), knots=knots)
+        varying |= r.jumps()
+        varying["jump_intensity"] = np.asarray([varying["jump_intensity"] * r.lu(0.7, 1.4) for _ in range(4)])
+        return jc.PiecewiseBates(**varying, knots=knots)
     if name == "SABR":
         nu = np.asarray([min(4.0, r.lu(0.3, 1.0) / np.sqrt(t)) for t in EXPIRY])
         rho = np.asarray([r.u(-0.7, 0.2) for _ in EXPIRY])

@@ -38,7 +38,7 @@ def compare(
     again from the start to the others, and the held-out quotes are priced with what came out.
 
     The choice of the held-out quotes is always the same: counted by expiry, then strike, the third, the eighth, and so
-    on; a quote of an expiry with fewer than three stays. They have neighbours that the model saw, so the
+    on; a quote of an expiry with fewer than three stays. Most lie between quotes that the model saw, so the
     out-of-sample error shows how a model interpolates between strikes; it says nothing about tomorrow.
 
     Args:

@@ -22,11 +22,12 @@ from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
-_TILTS = np.array([-0.4, -0.2, 0.0, 0.2, 0.4])  # radians, one of which is taken; a Gaussian allows less than pi/4
+_TILT = 0.4  # radians: of five tilts up to it, up and down, one is taken; a Gaussian allows less than pi/4
 _OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but known to be near
 # where the integrand is looked at, in t
 _SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
-_NEAR = np.arange(-1.0, 2.5, 0.125)  # and again around the end found, where peaks may fall between those points
+_CLOSER = 0.125  # and again around the end found, at this distance: peaks may fall between those points
+_AROUND = np.arange(-1.0, 2.5, _CLOSER)
 
 
 class Contour(NamedTuple):
@@ -174,7 +175,7 @@ def _place(
     low, high = jax.lax.fori_loop(0, 16, halve, (jnp.where(outer, largest - 16.0, -7.0), largest))
     q = crossing(0.5 * (low + high))
     # stay away from the last finite moment: a saddle that hugs that singularity is too narrow to integrate through
-    q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.8 * room), q)
+    q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.85 * room), q)
     from_pole = jnp.minimum(jnp.abs(q), jnp.abs(q - 1.0))
     nearest = jnp.where(outer, jnp.minimum(from_pole, room - jnp.abs(q - origin)), from_pole)
     small = 0.02 * nearest
@@ -205,18 +206,16 @@ def _place(
     # a half-plane of decay is that of an exponential, whose growth beyond it is slow and shows on the scan; jumps of
     # nearly one size, which make the cone narrower, grow in peaks that may fall between the points of the scan
     limited = upper - lower < 3.0
-    tilts = jnp.asarray(_TILTS, t.dtype)
-    below = limited & (lower > _TILTS[0])
-    above = limited & (upper < _TILTS[-1])
-    tilts = jnp.where(below & (tilts < 0), lower * tilts / _TILTS[0], tilts)
-    tilts = jnp.where(above & (tilts > 0), upper * tilts / _TILTS[-1], tilts)
+    below, above = limited & (lower > -_TILT), limited & (upper < _TILT)
+    tilts = jnp.asarray(np.linspace(-1.0, 1.0, 5), t.dtype)
+    tilts = tilts * jnp.where(tilts < 0, jnp.where(below, -lower, _TILT), jnp.where(above, upper, _TILT))
     ends, hills = jax.vmap(scan)(tilts)
     beyond = jnp.stack([jnp.where(below, jnp.inf, hills[0]), jnp.where(above, jnp.inf, hills[-1])])
     best = jnp.argmin(_log_errors(tilts, ends, hills, beyond, num_nodes), axis=0)
     tilt, end = tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0]
-    again = end[:, None] + jnp.asarray(_NEAR, t.dtype)[None, :]
+    again = end[:, None] + jnp.asarray(_AROUND, t.dtype)[None, :]
     end = jnp.max(jnp.where(size(tilt, again) >= floor, again, 1.0), axis=-1)
-    return Contour(q, b, tilt, jnp.maximum(end + (_NEAR[1] - _NEAR[0]), 1.0), outer)
+    return Contour(q, b, tilt, jnp.maximum(end + _CLOSER, 1.0), outer)
 
 
 def _log_errors(

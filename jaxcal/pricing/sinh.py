@@ -22,15 +22,16 @@ from jaxcal.pricing.sine import sine
 _TILT = 0.4  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _MARGIN = 0.1  # radians kept from the edge of the model's cone of decay
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
+_MANY, _NARROW = 48, 0.3  # with so many nodes and more the contour is narrower: it then sees rare large jumps too
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
 
 
 class Sinh(AbstractPricer):
     """`num_nodes` nodes for strikes below the forward and as many above, on contours as wide as 1 / (at-the-money total
-    volatility) and as long as phi needs.
+    volatility), or a third of it from 48 nodes on, and as long as phi needs.
 
-    With 36 + 36 nodes the error on liquid surfaces is around 1e-9 F, with 48 + 48 at most 1e-10 F on every chain tried,
-    index expiries of a day included; see docs/pricing.md. It is the grid of a calibration.
+    It is the grid of a calibration: few nodes serve index expiries of a day as well as those of years; docs/pricing.md
+    has the errors. For single prices far from the money use `Saddle`.
 
     Args:
         num_nodes: nodes on each of the two sides; None chooses 36, and up to 192 outside `jit`.
@@ -70,29 +71,35 @@ class Sinh(AbstractPricer):
         # in a loop, which XLA does not fuse: it would compute these few numbers anew for every weight
         cosines, sines = jax.lax.map(lambda tilt: (jnp.cos(tilt), jnp.sin(tilt)), tilts)
         cosines, sines = cosines[None, :, None], sines[None, :, None]
-        b = (1.0 / total_vol)[:, None, None]
+        width = 1.0 if num_nodes < _MANY else _NARROW
+        b = (width / total_vol)[:, None, None]
+        drift = model.drift(expiry)
+        shift = jax.lax.complex(drift, jnp.zeros_like(drift))[:, None, None]
 
         def contour(t: Float[Array, "#e #s n"]) -> tuple[Complex[Array, "e s n"], Complex[Array, "e s n"]]:
             along, across = b * jnp.sinh(t), b * jnp.cosh(t)
             z = jax.lax.complex(along * cosines, (across - b) * sines - 0.5)
             return z, jax.lax.complex(across * cosines, along * sines)
 
-        # where what is cut off is as small as what the trapezoidal rule misses with so many nodes
-        scan = jnp.asarray(_SCAN, expiry.dtype)
+        # to where what is cut off is as small as what the trapezoidal rule misses with so many nodes; the last such
+        # place, since with jumps of nearly one size phi revives
+        scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
         log_phi = model.log_cf(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
-        dead = jnp.real(log_phi) + jnp.log(jnp.abs(dz / (z * (z + 1j)))) < np.log(10.0) * max(-14, -1 - num_nodes // 4)
-        first = jnp.where(jnp.any(dead, axis=-1), scan[jnp.argmax(dead, axis=-1)], scan[-1])
-        step = jax.lax.stop_gradient(first + _SPARE)[:, :, None] / (num_nodes - 1)
+        size = jnp.real(log_phi + shift * (1.0 - 1j * z)) + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        alive = size >= np.log(10.0) * max(-14, -1 - num_nodes // 4)
+        last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
+        step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
         position = jnp.arange(num_nodes, dtype=expiry.dtype)[None, None, :]
         z, dz = contour(step * position)
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
-        log_factor = log(dz) - log(z * (z + 1j)) + measure.astype(z.dtype)
+        log_factor = log(dz) - log(z * (z + 1j)) + measure.astype(z.dtype) + shift * (1.0 - 1j * z)
 
-        # exp(k (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one loop over
-        # both halves of the weights: a concatenation would not vectorise.
-        side = (log_strike > model.drift(expiry)[:, None]).astype(jnp.int32)
-        k, above = log_strike[:, :, None], (side > 0)[:, :, None]
+        # exp((k - drift) (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one loop
+        # over both halves of the weights: a concatenation would not vectorise.
+        beyond = log_strike - drift[:, None]
+        side = (beyond > 0).astype(jnp.int32)
+        k, above = beyond[:, :, None], (side > 0)[:, :, None]
         both = jnp.concatenate([z, z], axis=-1)[:, :, None, :]
         along = jnp.where(above, jnp.real(both)[:, 1], jnp.real(both)[:, 0])
         across = jnp.where(above, jnp.imag(both)[:, 1], jnp.imag(both)[:, 0])

@@ -123,7 +123,7 @@ def _draw_errors(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]
 
 def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]) -> None:
     """Bars of the share inside bid-ask; without spreads, the error against the number of parameters."""
-    from matplotlib.ticker import FuncFormatter
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     share = np.array([100.0 * entry.inside for entry in entries])
     if np.isfinite(share).any():
@@ -145,7 +145,10 @@ def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str
     axes.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if f"{value:e}"[0] in "25" else ""))
     axes.set_xlabel("parameters", fontsize=8, color=INK)
     axes.set_title("RMSE against number of parameters", fontsize=9, color=INK, loc="left")
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))
+    axes.margins(0.08, 0.15)
     style(axes)
+    axes.tick_params(which="minor", labelsize=7.5, labelcolor=INK, length=0)
 
 
 def _bars(axes: "Axes", lengths: np.ndarray, entries: Sequence[Entry], colours: dict[str, str]) -> None:
