@@ -3,8 +3,8 @@
     python -m benchmarks.model_fits
 
 Milliseconds once compiled, medians. "from a start" is one optimisation from parameters 10 % off; "from the data" is
-what `calibrate(Model, surface)` does: simpler models first, and several starts where there are several optima, up to the
-first that prices every quote. Writes `benchmarks/results/model_fits.csv`.
+what `calibrate(Model, surface)` does: simpler models first, and several starts where there are several optima, up to
+the first that prices every quote. Writes `benchmarks/results/model_fits.csv`.
 """
 
 import argparse

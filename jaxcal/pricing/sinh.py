@@ -87,7 +87,7 @@ class Sinh(AbstractPricer):
         z, dz = contour(scan[None, None, :])
         log_phi = model.log_cf(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
         size = jnp.real(log_phi + shift * (1.0 - 1j * z)) + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        alive = size >= np.log(10.0) * max(-14, -1 - num_nodes // 4)
+        alive = size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
         position = jnp.arange(num_nodes, dtype=expiry.dtype)[None, None, :]
