@@ -140,7 +140,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             plain = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
             better = jnp.abs(state.cost - cost - plain + 0.5 * (delta @ (state.bend @ delta)))
             learn = finite & ~first
-            bent = jnp.where(learn, better < jnp.abs(state.cost - cost - plain), state.bent)
+            # a step refused says nothing about which prediction is better: the next one is plain
+            bent = learn & accept & (better < jnp.abs(state.cost - cost - plain))
             bend = _bend(state.bend, delta, new_gradient - residual @ jacobian, new_gradient - gradient)
             bend = jnp.where(learn & accept & jnp.all(jnp.isfinite(bend)), bend, state.bend)
 
@@ -155,6 +156,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             rounding = 2.0 * state.cost <= noise
             floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
             stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
+            # where a residual has a kink no step gains although the gradient is not zero to the last digits
+            floor |= stuck & ~first & (state.angle <= 1e-5)
             num_steps = state.num_steps + 1
             outcome = jnp.where(
                 converged | floor,
