@@ -95,8 +95,8 @@ class Sinh(AbstractPricer):
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
         log_factor = log(dz) - log(z * (z + 1j)) + measure.astype(z.dtype) + shift * (1.0 - 1j * z)
 
-        # exp((k - drift) (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one loop
-        # over both halves of the weights: a concatenation would not vectorise.
+        # exp((k - drift) (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one
+        # loop over both halves of the weights: a concatenation would not vectorise.
         beyond = log_strike - drift[:, None]
         side = (beyond > 0).astype(jnp.int32)
         k, above = beyond[:, :, None], (side > 0)[:, :, None]
