@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
+from jaxcal.market.black import black_otm
 from jaxcal.models.base import AbstractFourierModel
 
 
@@ -51,3 +52,14 @@ class FourierGrid(eqx.Module):
         if self.nodes.shape[1] == 1:
             return self.offset + by_side[:, :, 0]
         return self.offset + jnp.where(self.side == 0, by_side[:, :, 0], by_side[:, :, 1])
+
+    def controlled(self, log_strike: Float[Array, "e k"], total_vol: Float[Array, " e"]) -> "FourierGrid":
+        """With Black's formula at `total_vol` as control variate under the same rule, so that only the difference to it
+        is integrated: an offset for a grid whose contour crosses at -i/2.
+        """
+        black = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0)
+        z = self.nodes
+        log_control = -0.5 * (total_vol**2)[:, None, None].astype(z.dtype) * (z * z + 1j * z)
+        control = jnp.exp(log_control + self.log_factor)
+        offset = black - self.apply(jnp.concatenate([jnp.real(control), jnp.imag(control)], axis=-1))
+        return eqx.tree_at(lambda grid: grid.offset, self, offset)

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from jaxcal.market.black import black_otm
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log, reciprocal
 from jaxcal.pricing.fourier import FourierGrid
@@ -86,16 +85,8 @@ class Laguerre(AbstractPricer):
         quarter = jnp.where(jnp.arange(2 * x.size) < x.size, 0.5 * jnp.pi, 0.0).astype(x.dtype)[None, None, :]
         weights = -jnp.exp(0.5 * k + k * across * both) * sine(k * along * both + quarter)
 
-        # the control variate under the same rule, so that only the difference to Black is integrated
-        black = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0)
-        grid = FourierGrid(expiry, z, log_factor, weights, side, jnp.zeros_like(black))
-        log_control = -0.5 * (total_vol**2)[:, None, None].astype(z.dtype) * (z * z + 1j * z)
-        control = jnp.exp(log_control + log_factor)
-        return eqx.tree_at(
-            lambda g: g.offset,
-            grid,
-            black - grid.apply(jnp.concatenate([jnp.real(control), jnp.imag(control)], axis=-1)),
-        )
+        nothing = jnp.zeros_like(log_strike)
+        return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]

@@ -12,7 +12,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from jaxcal.market.black import black_otm
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log
 from jaxcal.pricing.fourier import FourierGrid
@@ -106,13 +105,8 @@ class Sinh(AbstractPricer):
         quarter = jnp.where(jnp.arange(2 * num_nodes) < num_nodes, 0.5 * jnp.pi, 0.0).astype(k.dtype)[None, None, :]
         weights = -jnp.exp(k * (1.0 + across)) * sine(k * along + quarter)
 
-        # the control variate under the same rule, so that only the difference to Black is integrated
-        black = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0)
-        grid = FourierGrid(expiry, z, log_factor, weights, side, jnp.zeros_like(black))
-        log_control = -0.5 * (total_vol**2)[:, None, None].astype(z.dtype) * (z * z + 1j * z)
-        control = jnp.exp(log_control + log_factor)
-        offset = black - grid.apply(jnp.concatenate([jnp.real(control), jnp.imag(control)], axis=-1))
-        return eqx.tree_at(lambda g: g.offset, grid, offset)
+        nothing = jnp.zeros_like(log_strike)
+        return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
