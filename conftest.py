@@ -14,6 +14,17 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
+_MOST_MAPPINGS = 30_000  # of memory; a process may have 65,530, and every compiled program takes some
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    mappings = Path("/proc/self/maps")
+    if nextitem is None or nextitem.path == item.path or not mappings.exists():
+        return
+    with mappings.open("rb") as lines:
+        if sum(1 for _ in lines) > _MOST_MAPPINGS:
+            jax.clear_caches()
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     def count(*outcomes: str) -> int:

@@ -8,6 +8,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian, real
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
@@ -55,8 +56,9 @@ class Bates(AbstractFourierModel):
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         diffusion = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         jumps = (self.jump_intensity, self.jump_mean, self.jump_std)
-        *heston, intensity, mean, std, t = (jnp.asarray(p).astype(z.dtype) for p in (*diffusion, *jumps, t))
-        return heston_log_cf(*heston, z, t) + (intensity * t) * normal_jumps(mean, std, z)
+        *heston, intensity, mean, std, t = real(z, *diffusion, *jumps, t)
+        jumped = (intensity * t) * normal_jumps(mean, std, Cartesian.of(z))
+        return heston_log_cf(*heston, z, t) + jumped.to_complex()
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         jumps = CriticalMoments.of_normal_jumps(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std), t)

@@ -8,6 +8,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import real
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
 
@@ -54,10 +55,10 @@ class DoubleHeston(AbstractFourierModel):
     }
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
-        first = (self.v0_1, self.kappa_1, self.theta_1, self.sigma_1, self.rho_1, z, t)
-        second = (self.v0_2, self.kappa_2, self.theta_2, self.sigma_2, self.rho_2, z, t)
-        parts = [heston_log_cf(*(jnp.asarray(p).astype(z.dtype) for p in part)) for part in (first, second)]
-        return parts[0] + parts[1]
+        first = real(z, self.v0_1, self.kappa_1, self.theta_1, self.sigma_1, self.rho_1)
+        second = real(z, self.v0_2, self.kappa_2, self.theta_2, self.sigma_2, self.rho_2)
+        (years,) = real(z, t)
+        return heston_log_cf(*first, z, years) + heston_log_cf(*second, z, years)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         first = heston_moments(self.kappa_1, self.sigma_1, self.rho_1, t)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import log1p, reciprocal, sqrt
+from jaxcal.models.complex_math import Cartesian, contract, expm1, log1p, real, reciprocal, sqrt, where
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.interval import Interval
 
@@ -56,7 +56,7 @@ class Heston(AbstractFourierModel):
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         parameters = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
-        return heston_log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*parameters, z, t)))
+        return heston_log_cf(*real(z, *parameters), z, *real(z, t))
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return heston_moments(self.kappa, self.sigma, self.rho, t)
@@ -116,30 +116,35 @@ class HestonTerms(NamedTuple):
     D = -(q / 2) s / (1 + y) and G = r t - (2 / sigma^2) ln(1 + y), and ln phi = kappa theta G + v0 D.
     """
 
-    q: Array
-    beta: Array
-    d: Array
-    per_d: Array
-    r: Array
-    s: Array
-    y: Array
-    log: Array
-    ratio: Array
-    g: Array
-    big_d: Array
+    q: Cartesian
+    beta: Cartesian
+    d: Cartesian
+    per_d: Cartesian
+    r: Cartesian
+    s: Cartesian
+    y: Cartesian
+    log: Cartesian
+    ratio: Cartesian
+    g: Cartesian
+    big_d: Cartesian
+
+    def value(self, v0: Array, level: Array) -> Cartesian:
+        """ln phi, for level = kappa theta."""
+        # E[1] and E[exp X] are 1 whatever the rounding
+        return where(self.q.is_zero(), 0.0, level * self.g + v0 * self.big_d)
 
 
-def heston_terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> HestonTerms:
+def heston_terms(kappa: Array, sigma: Array, rho: Array, z: Cartesian, t: Array) -> HestonTerms:
     """All that the value needs of the functions in `HestonTerms`."""
     q = z * z + 1j * z
-    beta = kappa - 1j * rho * sigma * z
+    beta = kappa - (rho * sigma) * (1j * z)
     d = sqrt(beta * beta + sigma**2 * q)
-    d = jnp.where(d == 0, float(jnp.finfo(d.dtype).tiny) ** 0.25, d)  # removable: z = -i, kappa = rho sigma
+    d = where(d.is_zero(), float(jnp.finfo(d.re.dtype).tiny) ** 0.25, d)  # removable: z = -i, kappa = rho sigma
     per_d = reciprocal(d)
     # beta - d cancels unless the two point in opposite directions (near z = -i when kappa < rho sigma)
-    opposed = jnp.real(beta) * jnp.real(d) + jnp.imag(beta) * jnp.imag(d) < 0
-    r = jnp.where(opposed, beta - d, -q) * reciprocal(jnp.where(opposed, sigma**2, beta + d))
-    s = -jnp.expm1(-d * t) * per_d
+    opposed = beta.re * d.re + beta.im * d.im < 0
+    r = where(opposed, beta - d, -q) * reciprocal(where(opposed, sigma**2, beta + d))
+    s = -expm1(-d * t) * per_d
     y = 0.5 * sigma**2 * r * s
     log, ratio = log1p(y), reciprocal(1.0 + y)
     return HestonTerms(q, beta, d, per_d, r, s, y, log, ratio, r * t - (2.0 / sigma**2) * log, -0.5 * q * s * ratio)
@@ -147,22 +152,21 @@ def heston_terms(kappa: Array, sigma: Array, rho: Array, z: Array, t: Array) -> 
 
 @jax.custom_jvp
 def heston_log_cf(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Array, t: Array) -> Array:
-    """ln phi of Heston's model, all arguments of the dtype of `z`."""
-    terms = heston_terms(kappa, sigma, rho, z, t)
-    # E[1] and E[exp X] are 1 whatever the rounding
-    return jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d)
+    """ln phi of Heston's model at complex `z`; the other arguments are real."""
+    return heston_terms(kappa, sigma, rho, Cartesian.of(z), t).value(v0, kappa * theta).to_complex()
 
 
 @partial(heston_log_cf.defjvp, symbolic_zeros=True)
 def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
     """Value and derivative in one pass: everything past `heston_terms` is multiplications.
 
-    What the directions multiply is stacked and contracted in one product, so that under `vmap` over directions (a
+    What the directions multiply is stacked and contracted in one real product, so that under `vmap` over directions (a
     Jacobian) XLA evaluates it once.
     """
-    v0, kappa, theta, sigma, rho, z, t = primals
+    v0, kappa, theta, sigma, rho, z_, t = primals
+    z = Cartesian.of(z_)
     terms = heston_terms(kappa, sigma, rho, z, t)
-    value = jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d)
+    value = terms.value(v0, kappa * theta).to_complex()
     slope = slope_of_s(terms, t)
     through_beta, through_sigma = heston_slopes(v0, kappa * theta, sigma, t, terms, slope)
 
@@ -173,66 +177,70 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
         coefficients = (
             in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
         )  # fmt: skip
-        basis = jnp.stack([terms.big_d, terms.g, through_beta, through_sigma, 1j * z * through_beta])
-        tangent = jnp.tensordot(jnp.stack(coefficients), basis, 1)
+        basis = [terms.big_d, terms.g, through_beta, through_sigma, 1j * z * through_beta]
+        tangent = contract(coefficients, basis)
     if not isinstance(tangents[5], SymbolicZero):
         through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
-        along_z = through_q * (2.0 * z + 1j) - 1j * rho * sigma * through_beta
-        tangent = tangent + along_z * tangents[5]
+        along_z = through_q * (2.0 * z + 1j) - (rho * sigma) * (1j * through_beta)
+        tangent = tangent + along_z.to_complex() * tangents[5]
     if not isinstance(tangents[6], SymbolicZero):
-        tangent = tangent + heston_slope_in_t(v0, kappa * theta, sigma, terms) * tangents[6]
+        tangent = tangent + (heston_slope_in_t(v0, kappa * theta, sigma, terms) * tangents[6]).to_complex()
     return value, tangent
 
 
 def heston_slopes(
-    v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Array
-) -> tuple[Array, Array]:
+    v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Cartesian
+) -> tuple[Cartesian, Cartesian]:
     """Derivatives of ln phi through beta and through sigma at fixed q, for level = kappa theta.
 
     With ' = d/dd: d_beta = beta / d, d_sigma = sigma q / d, r_beta = -r / d, r_sigma = sigma r^2 / d;
     y = sigma^2 r s / 2 then folds D's into a few products.
     """
     q, beta, _, per_d, r, s, y, log, ratio, _, _ = terms
-    rs, rd, half_q = r * s, r * per_d, 0.5 * q * ratio
+    rs, rd, half_q = r * s, r * per_d, 0.5 * (q * ratio)
     rising = (slope * beta - s) * ratio
     mixed = (rs + q * slope) * ratio
-    through_beta = -level * rd * (rising + t) - v0 * half_q * per_d * (s + rising)
-    through_sigma = level * (sigma * rd * (r * t - mixed) + (4.0 / sigma**3) * log1p_less_ratio(y, log, ratio))
-    through_sigma -= (v0 * sigma) * half_q * (per_d * (mixed - rs) - rs * s * ratio)
+    through_beta = -level * (rd * (rising + t)) - v0 * (half_q * per_d * (s + rising))
+    less = log1p_less_ratio(y, log, ratio)
+    through_sigma = (level * sigma) * (rd * (r * t - mixed)) + (4.0 * level / sigma**3) * less
+    through_sigma -= (v0 * sigma) * (half_q * (per_d * (mixed - rs) - rs * s * ratio))
     return through_beta, through_sigma
 
 
-def heston_slope_in_q(v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Array) -> Array:
+def heston_slope_in_q(
+    v0: Array, level: Array, sigma: Array, t: Array, terms: HestonTerms, slope: Cartesian
+) -> Cartesian:
     """Derivative of ln phi through q, at fixed beta and sigma."""
     q, _, _, per_d, r, s, _, _, ratio, _, _ = terms
-    y_q = (0.25 * sigma**2) * per_d * (sigma**2 * r * slope - s)
-    d_q = -0.5 * ratio * (s + q * (0.5 * sigma**2 * slope * per_d - s * ratio * y_q))
-    g_q = 0.5 * per_d * ((s - sigma**2 * r * slope) * ratio - t)
+    square = sigma**2
+    y_q = (0.25 * square) * (per_d * (square * (r * slope) - s))
+    d_q = -0.5 * (ratio * (s + q * (0.5 * square * (slope * per_d) - s * ratio * y_q)))
+    g_q = 0.5 * (per_d * ((s - square * (r * slope)) * ratio - t))
     return level * g_q + v0 * d_q
 
 
-def heston_slope_in_t(v0: Array, level: Array, sigma: Array, terms: HestonTerms) -> Array:
+def heston_slope_in_t(v0: Array, level: Array, sigma: Array, terms: HestonTerms) -> Cartesian:
     """Derivative of ln phi in time, by the Riccati equation of D."""
     big_d = terms.big_d
-    return level * big_d + v0 * (-0.5 * terms.q - terms.beta * big_d + 0.5 * sigma**2 * big_d**2)
+    return level * big_d + v0 * (-0.5 * terms.q - terms.beta * big_d + 0.5 * sigma**2 * (big_d * big_d))
 
 
-def slope_of_s(terms: HestonTerms, t: Array) -> Array:
+def slope_of_s(terms: HestonTerms, t: Array) -> Cartesian:
     """ds/dd for s = (1 - exp(-d t)) / d, by its series where the closed form cancels."""
     d, s = terms.d, terms.s
     x = d * t
-    small = jnp.abs(x) < 0.05
+    small = x.square_modulus() < 0.05**2
     closed = (t * (1.0 - d * s) - s) * terms.per_d
-    h = jnp.where(small, x, 0.0)
+    h = where(small, x, 0.0)
     series = -0.5 + h * (1 / 3 + h * (-1 / 8 + h * (1 / 30 + h * (-1 / 144 + h * (1 / 840 + h * (-1 / 5760))))))
-    return jnp.where(small, t * t * series, closed)
+    return where(small, t * t * series, closed)
 
 
-def log1p_less_ratio(y: Array, log: Array, ratio: Array) -> Array:
+def log1p_less_ratio(y: Cartesian, log: Cartesian, ratio: Cartesian) -> Cartesian:
     """ln(1 + y) - y / (1 + y), which starts with y^2 / 2, by its series where the closed form cancels."""
-    small = jnp.abs(y) < 0.03
-    h = jnp.where(small, y, 0.0)
+    small = y.square_modulus() < 0.03**2
+    h = where(small, y, 0.0)
     series = h * (8 / 9) - 7 / 8
     for n in range(7, 1, -1):
         series = series * h + (-1) ** n * (n - 1) / n
-    return jnp.where(small, h * h * series, log - y * ratio)
+    return where(small, h * h * series, log - y * ratio)

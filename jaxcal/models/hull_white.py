@@ -9,6 +9,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import real
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
@@ -119,7 +120,7 @@ class HestonHullWhite(AbstractFourierModel):
         fields = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         speed, rate_vol = (jnp.asarray(p).astype(t.dtype) for p in (self.mean_reversion, self.rate_vol))
         variance = rate_vol**2 * _bond_integrals(speed, t)[1]
-        heston = heston_log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*fields, z, t)))
+        heston = heston_log_cf(*real(z, *fields), z, *real(z, t))
         return heston - 0.5 * variance.astype(z.dtype) * (z * z + 1j * z)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:

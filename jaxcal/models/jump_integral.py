@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from jaxcal.models.complex_math import divide, log1p, reciprocal
+from jaxcal.models.complex_math import Cartesian, log1p, reciprocal, where
 from jaxcal.models.heston import HestonTerms
 
 
@@ -27,50 +27,50 @@ class JumpIntegral(NamedTuple):
         bend: minus the derivative of E in b.
     """
 
-    value: Array
-    excess: Array
-    denominator: Array
-    per_a: Array
-    c: Array
-    e: Array
-    ratio: Array
-    bend: Array
+    value: Cartesian
+    excess: Cartesian
+    denominator: Cartesian
+    per_a: Cartesian
+    c: Cartesian
+    e: Cartesian
+    ratio: Cartesian
+    bend: Cartesian
 
     @staticmethod
-    def of(terms: HestonTerms, sigma: Array, mean: Array, shift: Array, t: Array) -> "JumpIntegral":
-        """For A = 1 - `shift`, mu = `mean`, all of one complex dtype."""
+    def of(terms: HestonTerms, sigma: Array, mean: Array, shift: Cartesian, t: Array) -> "JumpIntegral":
+        """For A = 1 - `shift`, mu = `mean`, real."""
         a = 1.0 - shift
         per_a = reciprocal(a)
         c, denominator = mean * terms.r * per_a, a - mean * terms.r
-        denominator = jnp.where(denominator == 0, float(jnp.finfo(a.dtype).eps), denominator)  # removable
-        x = 0.5 * (sigma**2 * terms.r + mean * terms.q * per_a) * terms.s
-        x = jnp.where(x == 0, float(jnp.finfo(x.dtype).tiny) ** 0.25, x)
+        denominator = where(denominator.is_zero(), float(jnp.finfo(t.dtype).eps), denominator)  # removable
+        x = 0.5 * ((sigma**2 * terms.r + mean * (terms.q * per_a)) * terms.s)
+        x = where(x.is_zero(), float(jnp.finfo(t.dtype).tiny) ** 0.25, x)
         log, ratio = log1p(x), reciprocal(1.0 + x)
-        mean_log = divide(log, x)
+        mean_log = log * reciprocal(x)
         # minus the derivative of ln(1 + x) / x, by its series where the closed form cancels
-        small = jnp.abs(x) < 0.01
-        h = jnp.where(small, x, 0.0)
+        small = x.square_modulus() < 0.01**2
+        h = where(small, x, 0.0)
         series = 1 / 2 - h * (2 / 3 - h * (3 / 4 - h * (4 / 5 - h * (5 / 6 - h * (6 / 7)))))
-        bend = divide(jnp.where(small, series, mean_log - ratio), jnp.where(small, 1.0, x)) * terms.s * terms.s
+        bend = where(small, series, mean_log - ratio) * reciprocal(where(small, 1.0, x)) * terms.s * terms.s
         e = terms.s * mean_log
-        excess = divide(t * (shift + mean * terms.r) - c * e, denominator)
+        excess = (t * (shift + mean * terms.r) - c * e) * reciprocal(denominator)
         return JumpIntegral(t + excess, excess, denominator, per_a, c, e, ratio, bend)
 
-    def along(self, mean: Array, r_dot: Array, s_dot: Array, twice_b_dot: Array) -> Array:
+    def along(self, mean: Array, r_dot: Cartesian, s_dot: Cartesian, twice_b_dot: Cartesian) -> Cartesian:
         """Derivative of I through r, s and b, for their derivatives in some direction; A and mu stay."""
         e_dot = s_dot * self.ratio - 0.5 * twice_b_dot * self.bend
-        return (mean * r_dot * (self.value - self.e * self.per_a) - self.c * e_dot) * reciprocal(self.denominator)
+        return (mean * (r_dot * (self.value - self.e * self.per_a)) - self.c * e_dot) * reciprocal(self.denominator)
 
-    def along_mean(self, terms: HestonTerms) -> Array:
+    def along_mean(self, terms: HestonTerms) -> Cartesian:
         """Derivative of I in mu, at fixed A."""
-        through_b = 0.5 * self.c * self.bend * terms.q * self.per_a
+        through_b = 0.5 * (self.c * self.bend * terms.q * self.per_a)
         return (terms.r * (self.value - self.e * self.per_a) + through_b) * reciprocal(self.denominator)
 
-    def along_a(self, terms: HestonTerms, mean: Array) -> Array:
+    def along_a(self, terms: HestonTerms, mean: Array) -> Cartesian:
         """Derivative of I in A."""
-        through_b = 0.5 * self.c * self.bend * mean * terms.q * self.per_a**2
+        through_b = (0.5 * mean) * (self.c * self.bend * terms.q * self.per_a * self.per_a)
         return -(self.value - self.c * self.e * self.per_a + through_b) * reciprocal(self.denominator)
 
-    def along_t(self, terms: HestonTerms) -> Array:
+    def along_t(self, terms: HestonTerms) -> Cartesian:
         """The integrand at t."""
         return (1.0 + terms.y) * self.per_a * self.ratio

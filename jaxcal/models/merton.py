@@ -8,6 +8,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian, expm1, real
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.interval import Interval
 
@@ -50,8 +51,10 @@ class Merton(AbstractFourierModel):
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         parameters = (self.sigma, self.jump_intensity, self.jump_mean, self.jump_std)
-        sigma, intensity, mean, std, t = (jnp.asarray(p).astype(z.dtype) for p in (*parameters, t))
-        return t * (intensity * normal_jumps(mean, std, z) - 0.5 * sigma**2 * (z * z + 1j * z))
+        sigma, intensity, mean, std, t = real(z, *parameters, t)
+        nodes = Cartesian.of(z)
+        diffusion = 0.5 * sigma**2 * (nodes * nodes + 1j * nodes)
+        return (t * (intensity * normal_jumps(mean, std, nodes) - diffusion)).to_complex()
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return CriticalMoments.of_normal_jumps(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std), t)
@@ -67,12 +70,12 @@ class Merton(AbstractFourierModel):
         }
 
 
-def normal_jumps(mean: Array, std: Array, z: Array) -> Array:
+def normal_jumps(mean: Array, std: Array, z: Cartesian) -> Cartesian:
     """E[exp(i z J)] - 1 - i z E[exp(J) - 1] for a normal J: ln phi of compensated jumps, a year and a unit of
     intensity.
     """
     compensator = jnp.expm1(mean + 0.5 * std**2)
-    return jnp.expm1(1j * z * mean - 0.5 * std**2 * z * z) - 1j * z * compensator
+    return expm1(1j * z * mean - 0.5 * std**2 * (z * z)) - 1j * z * compensator
 
 
 def normal_jump_cone(mean: Array, std: Array) -> tuple[Array, Array]:

@@ -13,6 +13,7 @@ from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.bates import Bates
 from jaxcal.models.buckets import bucket_violations, check_buckets, lift, numbers, per_bucket, years_in_buckets
+from jaxcal.models.complex_math import Cartesian
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import heston_violations
 from jaxcal.models.interval import Interval
@@ -106,8 +107,9 @@ class PiecewiseBates(AbstractFourierModel):
         wide = (slice(None), *(None,) * z.ndim)
         intensity = per_bucket(jumps[0], size, dtype)[wide] * years
         intensity = intensity if count == size else jnp.sum(intensity, axis=0, keepdims=True)
-        mean, std = (per_bucket(p, count, dtype)[wide].astype(z.dtype) for p in jumps[1:])
-        return diffusion + jnp.sum(intensity.astype(z.dtype) * normal_jumps(mean, std, z[None]), axis=0)
+        mean, std = (per_bucket(p, count, dtype)[wide] for p in jumps[1:])
+        jumped = intensity * normal_jumps(mean, std, Cartesian.of(z[None]))
+        return diffusion + jnp.sum(jumped.to_complex(), axis=0)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         jumps = jax.vmap(CriticalMoments.of_normal_jumps, (0, 0, None))(*self._jumps(t.dtype), t)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian, contract, expm1, real, where
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import (
     Heston,
@@ -84,7 +85,7 @@ class SVCJ(AbstractFourierModel):
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         diffusion = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         jumps = (self.jump_intensity, self.jump_mean, self.jump_std, self.variance_jump_mean, self.jump_correlation)
-        return _log_cf(*(jnp.asarray(p).astype(z.dtype) for p in (*diffusion, *jumps, z, t)))
+        return _log_cf(*real(z, *diffusion, *jumps), z, *real(z, t))
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """Heston's, as long as E[exp((jump_correlation q + D) Z)] is finite too; D grows with time, so at `t`."""
@@ -120,20 +121,18 @@ class SVCJ(AbstractFourierModel):
 
 
 def _parts(
-    sigma: Array, mean: Array, std: Array, variance_mean: Array, correlation: Array, z: Array, t: Array,
+    sigma: Array, mean: Array, std: Array, variance_mean: Array, correlation: Array, z: Cartesian, t: Array,
     terms: HestonTerms,
-) -> tuple[Array, Array, Array, Array, JumpIntegral]:  # fmt: skip
+) -> tuple[Cartesian, Array, Array, Cartesian, JumpIntegral]:  # fmt: skip
     """J = E[exp(i z N)], N the normal part of a jump; m = E[exp(jump)] and its factor 1 / (1 - mu rho_J);
     J I - t - i z t (m - 1), which the intensity multiplies; and I.
     """
-    # expm1, not exp: nothing cancels near z = 0, and XLA takes a complex exp apart and evaluates its sine and cosine
-    # anew wherever they are used
-    jumped = jnp.expm1(1j * z * mean - 0.5 * std**2 * z * z)
+    jumped = expm1(1j * z * mean - 0.5 * std**2 * (z * z))  # nothing cancels near z = 0
     product = variance_mean * correlation
     per_room = 1.0 / (1.0 - product)
     growth = (jnp.expm1(mean + 0.5 * std**2) + product) * per_room
     integral = JumpIntegral.of(terms, sigma, variance_mean, 1j * z * product, t)
-    per_jump = jumped * integral.value + integral.excess - 1j * z * t * growth
+    per_jump = jumped * integral.value + integral.excess - 1j * z * (t * growth)
     return 1.0 + jumped, 1.0 + growth, per_room, per_jump, integral
 
 
@@ -143,28 +142,35 @@ def _log_cf(
     variance_mean: Array, correlation: Array, z: Array, t: Array,
 ) -> Array:  # fmt: skip
     """Section 4 of the paper; the variance's own coefficients are Heston's."""
-    terms = heston_terms(kappa, sigma, rho, z, t)
-    per_jump = _parts(sigma, mean, std, variance_mean, correlation, z, t, terms)[3]
-    return jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d + intensity * per_jump)
+    nodes = Cartesian.of(z)
+    terms = heston_terms(kappa, sigma, rho, nodes, t)
+    per_jump = _parts(sigma, mean, std, variance_mean, correlation, nodes, t, terms)[3]
+    return _value(terms, v0, kappa * theta, intensity, per_jump)
+
+
+def _value(terms: HestonTerms, v0: Array, level: Array, intensity: Array, per_jump: Cartesian) -> Array:
+    jumps = where(terms.q.is_zero(), 0.0, intensity * per_jump)
+    return (terms.value(v0, level) + jumps).to_complex()
 
 
 @partial(_log_cf.defjvp, symbolic_zeros=True)
 def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
     """Value and derivative in one pass, in the manner of Heston's."""
-    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z, t = primals
+    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z_, t = primals
+    z = Cartesian.of(z_)
     terms = heston_terms(kappa, sigma, rho, z, t)
     jumped, growth, per_room, per_jump, integral = _parts(sigma, mean, std, variance_mean, correlation, z, t, terms)
-    value = jnp.where(terms.q == 0, 0.0, (kappa * theta) * terms.g + v0 * terms.big_d + intensity * per_jump)
+    value = _value(terms, v0, kappa * theta, intensity, per_jump)
 
     slope = slope_of_s(terms, t)
     r, per_d = terms.r, terms.per_d
     weight = intensity * jumped
     through_beta, through_sigma = heston_slopes(v0, kappa * theta, sigma, t, terms, slope)
     turn = per_d * terms.beta
-    through_beta += weight * integral.along(variance_mean, -r * per_d, slope * turn, -(sigma**2) * r * per_d)
-    r_dot = sigma * r * r * per_d
+    through_beta += weight * integral.along(variance_mean, -r * per_d, slope * turn, -(sigma**2) * (r * per_d))
+    r_dot = sigma * (r * r * per_d)
     b_dot = 2.0 * sigma * r + sigma**2 * r_dot
-    through_sigma += weight * integral.along(variance_mean, r_dot, slope * sigma * terms.q * per_d, b_dot)
+    through_sigma += weight * integral.along(variance_mean, r_dot, sigma * (slope * terms.q * per_d), b_dot)
     along_a = weight * integral.along_a(terms, variance_mean)
 
     tangent = jnp.zeros_like(value)
@@ -180,22 +186,25 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
             in_intensity, intensity * in_mean, intensity * in_std, in_variance, in_product,
         )  # fmt: skip
         drift = iz * (growth * t)
-        basis = jnp.stack([
+        basis = [
             terms.big_d, terms.g, through_beta, through_sigma, iz * through_beta, per_jump, iz * value_j - drift,
             -std * (z * z * value_j + drift), weight * integral.along_mean(terms),
             -iz * along_a - (intensity * per_room) * drift,
-        ])  # fmt: skip
-        tangent = jnp.tensordot(jnp.stack(coefficients), basis, 1)
+        ]  # fmt: skip
+        tangent = contract(coefficients, basis)
     if not isinstance(tangents[10], SymbolicZero):
         through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
-        s_dot = 0.5 * sigma**2 * slope * per_d
+        s_dot = 0.5 * sigma**2 * (slope * per_d)
         b_dot = variance_mean * integral.per_a - 0.5 * sigma**2 * per_d
         through_q += weight * integral.along(variance_mean, -0.5 * per_d, s_dot, b_dot)
-        along_z = through_q * (2.0 * z + 1j) - 1j * (rho * sigma * through_beta + variance_mean * correlation * along_a)
-        along_z += weight * (1j * mean - std**2 * z) * integral.value - 1j * intensity * t * (growth - 1.0)
-        tangent = tangent + along_z * tangents[10]
+        turned = (rho * sigma) * through_beta + (variance_mean * correlation) * along_a
+        along_z = through_q * (2.0 * z + 1j) - 1j * turned
+        jump_slope = Cartesian(-(std**2) * z.re, mean - std**2 * z.im)
+        growing = intensity * t * (growth - 1.0)
+        along_z += weight * jump_slope * integral.value + Cartesian(jnp.zeros_like(growing), -growing)
+        tangent = tangent + along_z.to_complex() * tangents[10]
     if not isinstance(tangents[11], SymbolicZero):
         along_t = heston_slope_in_t(v0, kappa * theta, sigma, terms)
         along_t += intensity * (jumped * integral.along_t(terms) - 1.0 - 1j * z * (growth - 1.0))
-        tangent = tangent + along_t * tangents[11]
+        tangent = tangent + (along_t * tangents[11]).to_complex()
     return value, tangent

@@ -6,6 +6,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.market.black import black_otm
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian, exp
 
 
 class FourierGrid(eqx.Module):
@@ -42,8 +43,8 @@ class FourierGrid(eqx.Module):
         """
         rows, sets, nodes = self.nodes.shape
         log_cf = model.log_cf(self.nodes.reshape(rows, -1), self.expiry[:, None])
-        phi = jnp.exp(log_cf + self.log_factor.reshape(rows, -1))
-        parts = jnp.concatenate([jnp.real(phi), jnp.imag(phi)], axis=-1).reshape(rows, 2, sets, nodes)
+        phi = exp(Cartesian.of(log_cf) + Cartesian.of(self.log_factor.reshape(rows, -1)))
+        parts = jnp.concatenate([phi.re, phi.im], axis=-1).reshape(rows, 2, sets, nodes)
         return jnp.swapaxes(parts, 1, 2).reshape(rows, sets, 2 * nodes)
 
     def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:

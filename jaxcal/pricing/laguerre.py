@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log, reciprocal
+from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
-from jaxcal.pricing.sine import sine
 
 _TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
 _SCALE = 0.3  # of the abscissae, in units of 1 / (at-the-money total volatility)

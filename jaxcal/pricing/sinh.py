@@ -14,9 +14,9 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log
+from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
-from jaxcal.pricing.sine import sine
 
 _TILT = 0.4  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _MARGIN = 0.1  # radians kept from the edge of the model's cone of decay

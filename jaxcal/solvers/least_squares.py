@@ -6,9 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
+
+RUNNING = -1  # not an Outcome yet
 
 
 class Solution(eqx.Module):
@@ -42,19 +45,41 @@ class Solution(eqx.Module):
 
 
 class AbstractLeastSquaresSolver(eqx.Module):
-    """Settings of a solver, and the loop that uses them."""
+    """Settings of a solver, and how it moves: `least_squares` and `least_squares_many` run the loop.
+
+    A state is a pytree of arrays whose shapes and dtypes a step keeps.
+    """
 
     @abstractmethod
-    def solve(
+    def init(
         self,
         fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
         y0: Float[Array, " p"],
         args: Any,
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
+    ) -> Any:
+        """The state before the first evaluation of `fn`; a start outside the box is moved into it."""
+
+    @abstractmethod
+    def step(
+        self,
+        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+        state: Any,
+        args: Any,
+        lower: Float[Array, " p"],
+        upper: Float[Array, " p"],
         max_step: float,
-    ) -> Solution:
-        """Minimise from `y0`, staying within the box, by steps of at most `max_step` in any coordinate."""
+    ) -> Any:
+        """One step within the box, of at most `max_step` in any coordinate."""
+
+    @abstractmethod
+    def outcome(self, state: Any) -> Int[Array, ""]:
+        """`RUNNING`, or the `Outcome` that ended it."""
+
+    @abstractmethod
+    def finish(self, state: Any, lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
+        """What a state says about the point it stopped at."""
 
 
 def least_squares(
@@ -96,4 +121,10 @@ def least_squares(
     def bound(value: Float[Array | np.ndarray, " p"] | float | None, default: float) -> Float[Array, " p"]:
         return jnp.broadcast_to(jnp.asarray(default if value is None else value, y0.dtype), y0.shape)
 
-    return solver.solve(fn, y0, args, bound(lower, -jnp.inf), bound(upper, jnp.inf), max_step)
+    low, high = bound(lower, -jnp.inf), bound(upper, jnp.inf)
+    state = jax.lax.while_loop(
+        lambda state: solver.outcome(state) == RUNNING,
+        lambda state: solver.step(fn, state, args, low, high, max_step),
+        solver.init(fn, y0, args, low, high),
+    )
+    return solver.finish(state, low, high)

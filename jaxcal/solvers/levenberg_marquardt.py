@@ -9,9 +9,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
 from jaxcal.solvers.cholesky import solve_spd
-from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution
-
-_RUNNING = -1
+from jaxcal.solvers.least_squares import RUNNING, AbstractLeastSquaresSolver, Solution
 
 
 class _State(NamedTuple):
@@ -62,23 +60,56 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     max_steps: Int[Array, ""] | int = 200
     damping: Float[Array, ""] | float = 1e-3
 
-    def solve(
+    def init(
         self,
         fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
         y0: Float[Array, " p"],
         args: Any,
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
+    ) -> "_State":
+        """See `AbstractLeastSquaresSolver`."""
+        # one evaluation in the program, not one before the loop and one in it: half the time to compile
+        num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
+        start = jnp.clip(y0, lower, upper)
+        size, dtype = y0.shape[0], y0.dtype
+        inf = jnp.asarray(jnp.inf, dtype)
+        return _State(
+            start, jnp.zeros((num_residuals,), dtype), jnp.zeros((num_residuals, size), dtype), inf, inf,
+            jnp.asarray(self.damping, dtype), jnp.asarray(2.0, dtype), jnp.zeros_like(start),
+            jnp.zeros((size, size), dtype), jnp.asarray(False), jnp.asarray(-1, jnp.int32),
+            jnp.asarray(RUNNING, jnp.int32),
+        )  # fmt: skip
+
+    def outcome(self, state: "_State") -> Int[Array, ""]:
+        """See `AbstractLeastSquaresSolver`."""
+        return state.outcome
+
+    def finish(self, state: "_State", lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
+        """See `AbstractLeastSquaresSolver`."""
+        return Solution(
+            state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
+            (state.y <= lower) | (state.y >= upper),
+        )  # fmt: skip
+
+    def step(
+        self,
+        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+        state: "_State",
+        args: Any,
+        lower: Float[Array, " p"],
+        upper: Float[Array, " p"],
         max_step: float,
-    ) -> Solution:
-        """See `least_squares`."""
-        eps = float(jnp.finfo(y0.dtype).eps)
+    ) -> "_State":
+        """See `AbstractLeastSquaresSolver`."""
+        dtype = state.y.dtype
+        eps = float(jnp.finfo(dtype).eps)
         # no tolerance below what the dtype can show
         xtol, gtol = jnp.maximum(self.xtol, 64.0 * eps), jnp.maximum(self.gtol, 64.0 * eps)
         ftol, atol = jnp.maximum(self.ftol, 4.0 * eps), jnp.maximum(self.atol, 4.0 * eps)
-        num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
+        num_residuals = state.residual.shape[0]
         noise = num_residuals * (1000.0 * atol) ** 2
-        basis = jnp.eye(y0.shape[0], dtype=y0.dtype)
+        basis = jnp.eye(state.y.shape[0], dtype=dtype)
 
         def linearise(y: Array) -> tuple[Array, Array]:
             column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
@@ -93,100 +124,85 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * jnp.where(size > 0, size, 1.0))
             return jnp.max(jnp.where(fixed, 0.0, jnp.abs(gradient) / norms))
 
-        def step(state: _State) -> _State:
-            # before the first evaluation cost is infinite and the Jacobian zero: the trial is then the start itself
-            first = jnp.isinf(state.cost)
-            jacobian, y = state.jacobian, state.y
-            gradient = state.residual @ jacobian
-            normal = jacobian.T @ jacobian
-            fixed = held(y, gradient)
-            scale = jnp.maximum(state.scale, jnp.diagonal(normal))
+        # before the first evaluation cost is infinite and the Jacobian zero: the trial is then the start itself
+        first = jnp.isinf(state.cost)
+        jacobian, y = state.jacobian, state.y
+        gradient = state.residual @ jacobian
+        normal = jacobian.T @ jacobian
+        fixed = held(y, gradient)
+        scale = jnp.maximum(state.scale, jnp.diagonal(normal))
 
-            # second derivatives of the residuals, times the residuals: estimated, and used while they predict better
-            curvature = normal + jnp.where(state.bent, state.bend, 0.0)
+        # second derivatives of the residuals, times the residuals: estimated, and used while they predict better
+        curvature = normal + jnp.where(state.bent, state.bend, 0.0)
 
-            def solved(curvature: Array, fixed: Array) -> Array:
-                free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
-                # a column that is zero moves nothing: its parameter stays, at unit curvature
-                diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
-                damped = curvature * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
-                return -solve_spd(damped, free * gradient)
+        def solved(curvature: Array, fixed: Array) -> Array:
+            free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
+            # a column that is zero moves nothing: its parameter stays, at unit curvature
+            diagonal = jnp.where(fixed | (scale <= 0), 1.0, state.damping * scale)
+            damped = curvature * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
+            return -solve_spd(damped, free * gradient)
 
-            # a step may point outside although the gradient does not: then that parameter is held too
-            move = solved(curvature, fixed)
-            definite = jnp.all(jnp.isfinite(move))
-            outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
-            curvature = jnp.where(definite, curvature, normal)
-            again = jnp.any(outside) | ~definite
-            move = jax.lax.cond(again, lambda: solved(curvature, fixed | outside), lambda: move)
-            whole = jnp.max(jnp.abs(move))
-            trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
-            delta = trial - y
-            residual, new_jacobian = linearise(trial)
-            cost = 0.5 * (residual @ residual)
-            predicted = -(gradient @ delta) - 0.5 * (delta @ (curvature @ delta))
-            finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(new_jacobian)) & jnp.all(jnp.isfinite(delta))
-            gain = jnp.where(predicted > 0, (state.cost - cost) / jnp.where(predicted > 0, predicted, 1.0), -1.0)
-            ratio = jnp.where(finite & ~first, gain, -1.0)
-            accept = jnp.where(first, finite, ratio > 1e-4)
+        # a step may point outside although the gradient does not: then that parameter is held too
+        move = solved(curvature, fixed)
+        definite = jnp.all(jnp.isfinite(move))
+        outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
+        curvature = jnp.where(definite, curvature, normal)
+        again = jnp.any(outside) | ~definite
+        move = jax.lax.cond(again, lambda: solved(curvature, fixed | outside), lambda: move)
+        whole = jnp.max(jnp.abs(move))
+        trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
+        delta = trial - y
+        residual, new_jacobian = linearise(trial)
+        cost = 0.5 * (residual @ residual)
+        predicted = -(gradient @ delta) - 0.5 * (delta @ (curvature @ delta))
+        finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(new_jacobian)) & jnp.all(jnp.isfinite(delta))
+        gain = jnp.where(predicted > 0, (state.cost - cost) / jnp.where(predicted > 0, predicted, 1.0), -1.0)
+        ratio = jnp.where(finite & ~first, gain, -1.0)
+        accept = jnp.where(first, finite, ratio > 1e-4)
 
-            shrink = jnp.maximum(0.1, 1.0 - (2.0 * ratio - 1.0) ** 3)
-            damping = jnp.where(accept, jnp.maximum(state.damping * shrink, 1e-12), state.damping * state.growth)
-            damping = jnp.where(first, state.damping, damping)
-            growth = jnp.where(accept, 2.0, 2.0 * state.growth)
+        shrink = jnp.maximum(0.1, 1.0 - (2.0 * ratio - 1.0) ** 3)
+        damping = jnp.where(accept, jnp.maximum(state.damping * shrink, 1e-12), state.damping * state.growth)
+        damping = jnp.where(first, state.damping, damping)
+        growth = jnp.where(accept, 2.0, 2.0 * state.growth)
 
-            new_gradient = residual @ new_jacobian
-            new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
-            plain = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
-            better = jnp.abs(state.cost - cost - plain + 0.5 * (delta @ (state.bend @ delta)))
-            learn = finite & ~first
-            # a step refused says nothing about which prediction is better: the next one is plain
-            bent = learn & accept & (better < jnp.abs(state.cost - cost - plain))
-            bend = _bend(state.bend, delta, new_gradient - residual @ jacobian, new_gradient - gradient)
-            bend = jnp.where(learn & accept & jnp.all(jnp.isfinite(bend)), bend, state.bend)
+        new_gradient = residual @ new_jacobian
+        new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
+        plain = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
+        better = jnp.abs(state.cost - cost - plain + 0.5 * (delta @ (state.bend @ delta)))
+        learn = finite & ~first
+        # a step refused says nothing about which prediction is better: the next one is plain
+        bent = learn & accept & (better < jnp.abs(state.cost - cost - plain))
+        bend = _bend(state.bend, delta, new_gradient - residual @ jacobian, new_gradient - gradient)
+        bend = jnp.where(learn & accept & jnp.all(jnp.isfinite(bend)), bend, state.bend)
 
-            small_step = whole <= xtol
-            small_gain = (jnp.abs(predicted) <= ftol * state.cost) & (state.damping <= 1.0)
-            perfect = 2.0 * cost <= num_residuals * atol**2
-            converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
-            # at the rounding floor no step is accepted although nothing is left to gain
-            lost = (jnp.abs(predicted) <= 1000.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
-            lost &= state.damping <= 1.0  # a step cut short by damping promises little anywhere
-            nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
-            rounding = 2.0 * state.cost <= noise
-            floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
-            stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
-            # where a residual has a kink no step gains although the gradient is not zero to the last digits
-            floor |= stuck & ~first & (state.angle <= 1e-5)
-            num_steps = state.num_steps + 1
-            outcome = jnp.where(
-                converged | floor,
-                Outcome.CONVERGED,
-                jnp.where(stuck, Outcome.STALLED, jnp.where(num_steps >= self.max_steps, Outcome.STEP_LIMIT, _RUNNING)),
-            )
-            outcome = jnp.where(first & ~finite, Outcome.NOT_FINITE, outcome)
+        small_step = whole <= xtol
+        small_gain = (jnp.abs(predicted) <= ftol * state.cost) & (state.damping <= 1.0)
+        perfect = 2.0 * cost <= num_residuals * atol**2
+        converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
+        # at the rounding floor no step is accepted although nothing is left to gain
+        lost = (jnp.abs(predicted) <= 1000.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+        lost &= state.damping <= 1.0  # a step cut short by damping promises little anywhere
+        nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
+        rounding = 2.0 * state.cost <= noise
+        floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
+        stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
+        # where a residual has a kink no step gains although the gradient is not zero to the last digits
+        floor |= stuck & ~first & (state.angle <= 1e-5)
+        num_steps = state.num_steps + 1
+        outcome = jnp.where(
+            converged | floor,
+            Outcome.CONVERGED,
+            jnp.where(stuck, Outcome.STALLED, jnp.where(num_steps >= self.max_steps, Outcome.STEP_LIMIT, RUNNING)),
+        )
+        outcome = jnp.where(first & ~finite, Outcome.NOT_FINITE, outcome)
 
-            def pick(new: Array, old: Array) -> Array:
-                return jnp.where(accept, new, old)
+        def pick(new: Array, old: Array) -> Array:
+            return jnp.where(accept, new, old)
 
-            return _State(
-                pick(trial, y), pick(residual, state.residual), pick(new_jacobian, jacobian), pick(cost, state.cost),
-                pick(new_angle, state.angle), damping, growth, scale, bend, bent, num_steps,
-                outcome.astype(jnp.int32),
-            )  # fmt: skip
-
-        # one evaluation in the program, not one before the loop and one in it: half the time to compile
-        start = jnp.clip(y0, lower, upper)
-        inf = jnp.asarray(jnp.inf, y0.dtype)
-        state = _State(
-            start, jnp.zeros((num_residuals,), y0.dtype), jnp.zeros((num_residuals, y0.shape[0]), y0.dtype), inf, inf,
-            jnp.asarray(self.damping, y0.dtype), jnp.asarray(2.0, y0.dtype), jnp.zeros_like(start),
-            jnp.zeros_like(basis), jnp.asarray(False), jnp.asarray(-1, jnp.int32), jnp.asarray(_RUNNING, jnp.int32),
-        )  # fmt: skip
-        state = jax.lax.while_loop(lambda s: s.outcome == _RUNNING, step, state)
-        return Solution(
-            state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
-            (state.y <= lower) | (state.y >= upper),
+        return _State(
+            pick(trial, y), pick(residual, state.residual), pick(new_jacobian, jacobian), pick(cost, state.cost),
+            pick(new_angle, state.angle), damping, growth, scale, bend, bent, num_steps,
+            outcome.astype(jnp.int32),
         )  # fmt: skip
 
 
