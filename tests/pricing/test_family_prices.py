@@ -115,7 +115,7 @@ def slow_where(names, slow):
     return [pytest.param(name, marks=[pytest.mark.slow] * (name.split()[0].strip(",") in slow)) for name in names]
 
 
-@pytest.mark.parametrize("name", slow_where(LIMITS, {"SVCJ", "Kou", "DoubleHeston"}))
+@pytest.mark.parametrize("name", slow_where(LIMITS, {"Bates", "SVCJ", "Kou", "DoubleHeston"}))
 def test_limits(name):
     found, expected = (np.asarray(three(jax.tree.map(jnp.asarray, model))) for model in LIMITS[name])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)  # 1e-10 is what was asked for
