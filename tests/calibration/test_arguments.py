@@ -25,6 +25,7 @@ def test_fixed_fields_stay(dax, dax_fit):
     assert float(fit.cost) == pytest.approx(float(bounded.cost), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_one_free_parameter_at_the_optimum_of_the_others(dax, dax_fit):
     model = jc.Heston(**{**dax_fit.parameters, "sigma": 1.0})
     fit = jc.calibrate(model, dax, free=("sigma",))

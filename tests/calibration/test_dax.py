@@ -52,7 +52,15 @@ def test_no_step_along_any_parameter_lowers_the_cost(dax, dax_fit):
             assert misfit(jc.Heston(**{**dax_fit.parameters, name: factor * value})) > best, (name, factor)
 
 
-@pytest.mark.parametrize("pricer", [jc.Cos(), jc.Saddle(), jc.Laguerre(4)], ids=repr)
+@pytest.mark.parametrize(
+    "pricer",
+    [
+        jc.Cos(),
+        pytest.param(jc.Saddle(), marks=pytest.mark.slow),
+        pytest.param(jc.Laguerre(4), marks=pytest.mark.slow),
+    ],
+    ids=repr,
+)
 def test_every_pricer_ends_at_the_same_optimum(dax, dax_fit, pricer):
     """Also one that is far too coarse: the check on a finer grid finds out."""
     fit = jc.calibrate(jc.Heston, dax, pricer=pricer)

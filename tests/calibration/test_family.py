@@ -21,7 +21,7 @@ FOURIER = [
     jc.Merton(0.2, **JUMPS),
     jc.Kou(0.2, 2.0, 0.4, 25.0, 12.0),
     jc.NIG(10.0, -4.0, 0.5),
-    jc.CGMY(0.3, 5.0, 12.0, 1.2),
+    pytest.param(jc.CGMY(0.3, 5.0, 12.0, 1.2), marks=pytest.mark.slow),
     jc.BlackScholesHullWhite(0.25, 0.05, 0.02, 0.3),
 ]
 SLOW = [
@@ -107,6 +107,7 @@ def test_an_expiry_with_too_few_quotes_takes_nothing_from_the_others():
     np.testing.assert_allclose(np.delete(alpha, 3), 0.2, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_beta_moves_where_it_is_named():
     market = vols(jc.SABR(2.0 * EVERY, 0.5 * EVERY, -0.2 * EVERY, 0.6 * EVERY))
     surface = jc.Surface.from_vols(YEARS, STRIKE, market, forward=100.0)
@@ -146,6 +147,7 @@ def test_smile_shape(dax):
     np.testing.assert_allclose(np.asarray(SmileShape.of(surface).vol), 0.2, rtol=0.02)
 
 
+@pytest.mark.slow
 def test_smoothness_draws_neighbours_together(dax):
     heston = jc.Heston(0.19, 15.0, 0.075, 3.2, -0.5)
     start = jc.PiecewiseHeston.of(heston, [0.1, 0.5], vary=("theta", "rho"))

@@ -23,7 +23,15 @@ def test_120_options(options, truth, start):
     assert float(fit.rmse_vol) < 1e-9
 
 
-@pytest.mark.parametrize("pricer", [jc.Cos(), jc.Saddle(), jc.Laguerre(4)], ids=repr)
+@pytest.mark.parametrize(
+    "pricer",
+    [
+        jc.Cos(),
+        pytest.param(jc.Saddle(), marks=pytest.mark.slow),
+        pytest.param(jc.Laguerre(4), marks=pytest.mark.slow),
+    ],
+    ids=repr,
+)
 def test_120_options_with_every_pricer(options, truth, pricer):
     fit = jc.calibrate(ISSUE_START, options, pricer=pricer)
     assert fit.converged

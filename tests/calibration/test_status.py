@@ -172,6 +172,7 @@ def test_converged_means_stationary(dax):
     assert outcomes.count(jc.Outcome.CONVERGED) >= 38
 
 
+@pytest.mark.slow
 def test_coarse_grid_never_fakes_a_fit(options, truth):
     """Four nodes cannot price these options; three of them are even fitted better on the coarse grid than the truth."""
     fit = jc.calibrate(jc.Heston, options, pricer=jc.Laguerre(4))

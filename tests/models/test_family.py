@@ -154,21 +154,29 @@ class TestEveryModel:
             sizes = np.real(np.asarray(model.log_cf(z, t) - 1j * z * float(model.drift(t))))
             assert sizes[1] < sizes[0] < 0.0
 
-    def test_second_derivatives(self, name, model):
-        """The rules are differentiable themselves: Hessians against differences of gradients."""
-        z, t = jnp.asarray(3.0 - 0.5j), jnp.asarray(0.5)
-        leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, model))
 
-        def real(x):
-            return jnp.real(jax.tree.unflatten(structure, list(x)).log_cf(z, t))
+SLOW = {"CGMY", "SVCJ"}  # to compile a Hessian of
 
-        x = jnp.stack(leaves)
-        gradient, hessian = jax.jit(jax.grad(real)), jax.jit(jax.hessian(real))(x)
-        np.testing.assert_allclose(np.asarray(hessian), np.asarray(hessian).T, rtol=1e-9, atol=1e-10)
-        for i in range(x.size):
-            h = 1e-5 * max(abs(float(x[i])), 1e-2)
-            difference = (gradient(x.at[i].add(h)) - gradient(x.at[i].add(-h))) / (2 * h)
-            np.testing.assert_allclose(np.asarray(hessian)[i], np.asarray(difference), rtol=1e-5, atol=1e-5)
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [pytest.param(*pair, marks=[pytest.mark.slow] * (pair[0] in SLOW), id=pair[0]) for pair in instances()],
+)
+def test_second_derivatives(name, model):
+    """The rules are differentiable themselves: Hessians against differences of gradients."""
+    z, t = jnp.asarray(3.0 - 0.5j), jnp.asarray(0.5)
+    leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, model))
+
+    def real(x):
+        return jnp.real(jax.tree.unflatten(structure, list(x)).log_cf(z, t))
+
+    x = jnp.stack(leaves)
+    gradient, hessian = jax.jit(jax.grad(real)), jax.jit(jax.hessian(real))(x)
+    np.testing.assert_allclose(np.asarray(hessian), np.asarray(hessian).T, rtol=1e-9, atol=1e-10)
+    for i in range(x.size):
+        h = 1e-5 * max(abs(float(x[i])), 1e-2)
+        difference = (gradient(x.at[i].add(h)) - gradient(x.at[i].add(-h))) / (2 * h)
+        np.testing.assert_allclose(np.asarray(hessian)[i], np.asarray(difference), rtol=1e-5, atol=1e-5)
 
 
 HESTON_RULES = [

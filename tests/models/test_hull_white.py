@@ -103,7 +103,7 @@ def test_martingale(kind):
         assert np.abs(np.asarray(found)).max() < 1e-15
 
 
-@pytest.mark.parametrize("kind", RATES)
+@pytest.mark.parametrize("kind", [jc.BlackScholesHullWhite, pytest.param(jc.HestonHullWhite, marks=pytest.mark.slow)])
 def test_gradients_of_a_price(kind):
     """Forward = reverse = finite difference, in every field."""
     fields = jnp.asarray(RATES[kind])

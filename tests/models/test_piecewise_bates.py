@@ -94,6 +94,7 @@ def value(vector, t):
 slopes = jax.jit(jax.jacfwd(value))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("years", [0.3, 2.5])
 def test_gradients_of_prices(years):
     """Forward = finite difference in every entry; exactly zero for buckets after the expiry."""

@@ -56,6 +56,7 @@ def test_every_row_with_the_default_pricer(name):
         assert float(vol) == pytest.approx(float(row["implied_vol"]), rel=1e-9), row["id"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILY)
 def test_domain(name):
     """40 random draws a model: from calm to wild, a day to ten years, within four standard deviations."""
@@ -109,7 +110,12 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
+def slow_where(names, slow):
+    """Each name, marked slow where its first word is in `slow`: programs of those models take long to compile."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name.split()[0].strip(",") in slow)) for name in names]
+
+
+@pytest.mark.parametrize("name", slow_where(LIMITS, {"Bates", "SVCJ", "Kou", "DoubleHeston"}))
 def test_limits(name):
     found, expected = (np.asarray(three(jax.tree.map(jnp.asarray, model))) for model in LIMITS[name])
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)  # 1e-10 is what was asked for
@@ -126,7 +132,8 @@ def test_variance_without_volatility_is_black(sigma):
     np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("name", MODELS)
+# of the slow ones the derivatives of ln phi are checked in tests/models, and of prices those of other models here
+@pytest.mark.parametrize("name", slow_where(MODELS, {"Heston", "Bates", "SVCJ", "DoubleHeston", "CGMY"}))
 def test_derivatives(name):
     """Forward = reverse = differences of prices, in every field, in and out of the money."""
     leaves, structure = jax.tree.flatten(jax.tree.map(jnp.asarray, MODELS[name]))

@@ -92,7 +92,13 @@ def test_domain_with_the_default_pricer():
 
 @pytest.mark.parametrize(
     ("pricer", "share"),
-    [(jc.Saddle(64), 0.85), (jc.Laguerre(), 0.75), (jc.Laguerre(64), 0.75), (jc.Cos(), 0.6), (jc.Cos(128), 0.5)],
+    [
+        pytest.param(jc.Saddle(64), 0.85, marks=pytest.mark.slow),
+        (jc.Laguerre(), 0.75),
+        pytest.param(jc.Laguerre(64), 0.75, marks=pytest.mark.slow),
+        (jc.Cos(), 0.6),
+        pytest.param(jc.Cos(128), 0.5, marks=pytest.mark.slow),
+    ],
     ids=repr,
 )
 def test_inside_jit_right_or_nan(pricer, share):
