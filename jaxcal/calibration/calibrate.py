@@ -18,7 +18,7 @@ from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Round, solve_round, solve_slices
+from jaxcal.calibration.round import Method, Round, Target, solve_round, solve_slices
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
@@ -33,18 +33,26 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 Model = TypeVar("Model", bound=AbstractModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
-_PERFECT = 1e-9  # root mean square error in volatility after which no other start is tried
+PERFECT = 1e-9  # root mean square error in volatility after which no other start is tried
 
 _SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
+def ladder_of(
+    model: type[AbstractModel], pricer: AbstractPricer | None
+) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
+    """The grids of a fit of `model`, each with the finer one that checks it: the next pair is used where the prices
+    moved.
+    """
+    ladder = _ladder(pricer or _SINH)
+    # in closed form there is no grid to refine
+    return ladder[:1] if issubclass(model, AbstractVolModel) else ladder
+
+
 @lru_cache
 def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
-    """The grids of a fit, each with the finer one that checks it: the next pair is used where the prices moved.
-
-    The last pairs give every quote a contour of its own, which resolves what shared nodes cannot.
-    """
+    """The last pairs give every quote a contour of its own, which resolves what shared nodes cannot."""
     first = pricer.sized()
     pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
     if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
@@ -115,20 +123,21 @@ def calibrate(
         starts = starts_from(template, surface)
     starts = starts if free is None else starts[:1]  # from elsewhere the fixed parameters would be others
 
-    ladder = _ladder(pricer or _SINH)
-    if issubclass(template, AbstractVolModel):
-        ladder = ladder[:1]  # in closed form: there is no grid to refine
+    ladder = ladder_of(template, pricer)
     slices = getattr(template, "per_expiry", False)
-    solve = solve_slices if slices else solve_round
-    quotes = (surface.expiry, surface.forward, surface.strike, surface.vol)
-    run = partial(solve, names, *quotes, residual, prior)
     one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
     box = search_bounds(one, limits, names, surface.vol.dtype)
+    target = Target.of(surface)
+
+    def run(start: Model, method: AbstractPricer, check: AbstractPricer, target: Target = target) -> Round[Model]:
+        return (solve_slices if slices else solve_round)(
+            names, Method(residual, prior, solver, box, method, check), target, start
+        )
+
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
-        first = partial(run, solver=solver, limits=box, method=ladder[0][0], check=ladder[0][1])
-        starts = [bootstrapped(first, starts[0], names, surface), *starts]
-    result, steps = _best(partial(run, surface.weight, solver, box), starts, ladder)
-    fit = _fit(result, steps, names, surface)
+        starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
+    result, steps = _best(run, starts, ladder)
+    fit = fit_of(result, steps, names, surface)
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
@@ -142,7 +151,7 @@ def _best(
     """
     best, steps = _resolved(run, starts[0], ladder)
     for start in starts[1:]:
-        if np.all(np.asarray(best.rmse_vol) <= _PERFECT):
+        if np.all(np.asarray(best.rmse_vol) <= PERFECT):
             break
         other, more = _resolved(run, start, ladder)
         steps = steps + more
@@ -171,7 +180,8 @@ def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
     return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)
 
 
-def _fit(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
+def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
+    """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
     unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
     outcome = jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)

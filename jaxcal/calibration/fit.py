@@ -10,9 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.standard_errors import standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import from_vector, labels, to_vector
+from jaxcal.models.parameters import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -102,35 +103,14 @@ class Fit(eqx.Module, Generic[Model]):
         """
         misfit = np.nansum(np.asarray(self.surface.weight) * np.asarray(self.residuals, np.float64) ** 2, axis=-1)
         counts = np.sum(np.asarray(self.surface.weight) > 0, axis=-1)
-        unknown = jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), self.model)
-        information, at_bound = np.asarray(self.information, np.float64), np.asarray(self.at_bound)
-        if np.ndim(self.outcome) == 0:
-            covariance = _covariance(information, at_bound, float(misfit.sum()), int(counts.sum()))
-            return self._errors(self.model, unknown, covariance)
-        models = [jax.tree.map(lambda leaf, i=i: leaf[i], self.model) for i in range(len(counts))]
-        nothing = jax.tree.map(lambda leaf: leaf[0], unknown)
-        errors = [
-            self._errors(model, nothing, _covariance(information[i], at_bound[i], float(misfit[i]), int(counts[i])))
-            for i, model in enumerate(models)
-        ]
-        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *errors)
-
-    def _errors(self, model: Model, unknown: Model, covariance: np.ndarray) -> Model:
-        """From a covariance on the search scales to standard errors of the parameters themselves."""
-        y = to_vector(model, self.free)
-        fields = [jnp.asarray(getattr(model, name)) for name in self.free]
-
-        def natural(y: Array) -> Array:
-            moved = from_vector(model, self.free, y)
-            return jnp.concatenate([jnp.ravel(getattr(moved, name)) for name in self.free])
-
-        slopes = np.asarray(jax.jacfwd(natural)(y), np.float64)
-        known = np.isfinite(np.diagonal(covariance))
-        spread = np.where(np.outer(known, known), covariance, 0.0)
-        errors = np.where(known, np.sqrt(np.maximum(np.diagonal(slopes @ spread @ slopes.T), 0.0)), np.nan)
-        parts = np.split(errors, np.cumsum([field.size for field in fields])[:-1])
-        values = [jnp.asarray(part.reshape(f.shape), self.cost.dtype) for part, f in zip(parts, fields, strict=True)]
-        return eqx.tree_at(lambda m: [getattr(m, name) for name in self.free], unknown, values)
+        information, at_bound = np.asarray(self.information), np.asarray(self.at_bound)
+        if np.ndim(self.outcome):
+            return standard_errors(self.model, self.free, information, at_bound, misfit, counts)
+        one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
+        errors = standard_errors(
+            one, self.free, information[None], at_bound[None], misfit.sum(keepdims=True), counts.sum(keepdims=True)
+        )
+        return jax.tree.map(lambda leaf: leaf[0], errors)
 
     @property
     def parameters(self) -> dict[str, float | list[float]]:
@@ -188,20 +168,6 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'steps':<22}{int(self.num_steps):>12d}",
         ]
         return "\n".join(rows)
-
-
-def _covariance(information: np.ndarray, at_bound: np.ndarray, misfit: float, quotes: int) -> np.ndarray:
-    """`s^2 (J' J)^-1` on the search scales; NaN where a parameter is at its bound or nothing determines it."""
-    inside = ~at_bound
-    covariance = np.full(information.shape, np.nan)
-    dof = quotes - int(inside.sum()) if quotes > len(inside) else 0
-    matrix = information[np.ix_(inside, inside)]
-    norm = np.sqrt(np.diagonal(matrix))
-    if dof > 0 and (norm > 0).all() and np.isfinite(matrix).all():
-        scaled = matrix / np.outer(norm, norm)
-        if np.linalg.cond(scaled) < 1e15:
-            covariance[np.ix_(inside, inside)] = np.linalg.inv(scaled) / np.outer(norm, norm) * misfit / dof
-    return covariance
 
 
 def _plain(value: Array | float) -> float | list[float]:

@@ -1,7 +1,7 @@
-"""Round: one compiled fit on one pricing grid, checked on a finer one."""
+"""Round: one compiled fit on one pricing grid, checked on a finer one; of one surface, of its expiries, or of many."""
 
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,65 +11,82 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.prior import AbstractPrior
-from jaxcal.calibration.problem import grid_of, problem_of
+from jaxcal.calibration.problem import CalibrationProblem, grid_of, problem_of
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
+from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import to_vector
 from jaxcal.pricing.pricer import AbstractPricer
-from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, least_squares
+from jaxcal.solvers.batching import least_squares_many
+from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
 
 Model = TypeVar("Model", bound=AbstractModel)
+Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
 
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
 _MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 
+class Target(NamedTuple):
+    """What a fit is to reproduce: the fields of a surface that it needs."""
+
+    expiry: Float[Array, "*b e"]
+    forward: Float[Array, "*b e"]
+    strike: Float[Array, "*b e k"]
+    vol: Float[Array, "*b e k"]
+    weight: Float[Array, "*b e k"]
+
+    @classmethod
+    def of(cls, surface: Surface) -> "Target":
+        """Of a surface."""
+        return cls(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight)
+
+
 class Round(eqx.Module, Generic[Model]):
     """Where a round ended. `moved` says that the finer grid does not confirm its prices."""
 
     model: Model
-    residuals: Float[Array, "*slices e k"]
-    model_vol: Float[Array, "*slices e k"]
-    information: Float[Array, "*slices p p"]
-    cost: Float[Array, "*slices"]
-    rmse_vol: Float[Array, "*slices"]
-    gradient: Float[Array, "*slices"]
-    num_steps: Int[Array, "*slices"]
-    outcome: Int[Array, "*slices"]
-    at_bound: Bool[Array, "*slices p"]
-    moved: Bool[Array, "*slices"]
+    residuals: Float[Array, "*b e k"]
+    model_vol: Float[Array, "*b e k"]
+    information: Float[Array, "*b p p"]
+    cost: Float[Array, "*b"]
+    rmse_vol: Float[Array, "*b"]
+    gradient: Float[Array, "*b"]
+    num_steps: Int[Array, "*b"]
+    outcome: Int[Array, "*b"]
+    at_bound: Bool[Array, "*b p"]
+    moved: Bool[Array, "*b"]
 
 
-def _solve(
-    names: tuple[str, ...],
-    expiry: Float[Array, " e"],
-    forward: Float[Array, " e"],
-    strike: Float[Array, "e k"],
-    vol: Float[Array, "e k"],
-    residual: AbstractResidual,
-    prior: AbstractPrior | None,
-    weight: Float[Array, "e k"],
-    solver: AbstractLeastSquaresSolver,
-    limits: tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]],
-    start: Model,
-    method: AbstractPricer,
-    check: AbstractPricer,
-) -> Round[Model]:
-    market = MarketValues.of(expiry, forward, strike, vol, weight)
-    problem = problem_of(start, names, market, weight, residual, method, prior)
-    solution = least_squares(
-        lambda y, p: p.residuals(y), solver, to_vector(start, names), problem,
-        lower=limits[0], upper=limits[1], max_step=_MAX_STEP,
-    )  # fmt: skip
-    model = problem.model_at(solution.y)
+class Method(NamedTuple):
+    """What is made small and how: everything of a round but the quotes and the start."""
 
-    used = market.used
+    residual: AbstractResidual
+    prior: AbstractPrior | None
+    solver: AbstractLeastSquaresSolver
+    limits: Limits
+    pricer: AbstractPricer
+    check: AbstractPricer | None
+
+
+def _problem(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
+    market = MarketValues.of(*target)
+    return problem_of(start, names, market, target.weight, method.residual, method.pricer, method.prior)
+
+
+def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
+    """What a fit reports, from prices of the finer grid; without one, from its own."""
+    model, market, vol = problem.model_at(solution.y), problem.market, problem.market.vol
+    used, weight = market.used, problem.root_weight**2
     count = jnp.sum(used.astype(vol.dtype))
     enough = count >= solution.y.size
-    finer = grid_of(model, market, check).value(model).reshape(vol.shape)
-    residuals = jnp.where(used, residual(finer, market), 0.0)
-    if isinstance(residual, ImpliedVolResidual):
+    if method.check is None:
+        finer = problem.values(solution.y)
+    else:
+        finer = grid_of(model, market, method.check).value(model).reshape(vol.shape)
+    residuals = jnp.where(used, method.residual(finer, market), 0.0)
+    if isinstance(method.residual, ImpliedVolResidual):
         # already volatilities: neither the inversion nor the prices of the fit are needed a second time
         off_market = residuals
         fitted = solution.residual[: vol.size].reshape(vol.shape)
@@ -97,31 +114,41 @@ def _solve(
     )
 
 
+def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+    problem = _problem(names, method, target, start)
+    lower, upper = method.limits
+    solution = least_squares(
+        lambda y, p: p.residuals(y), method.solver, to_vector(start, names), problem,
+        lower=lower, upper=upper, max_step=_MAX_STEP,
+    )  # fmt: skip
+    return _ended(method, solution, problem)
+
+
 solve_round = partial(jax.jit, static_argnums=0)(_solve)
 
 
 @partial(jax.jit, static_argnums=0)
-def solve_slices(
-    names: tuple[str, ...],
-    expiry: Float[Array, " e"],
-    forward: Float[Array, " e"],
-    strike: Float[Array, "e k"],
-    vol: Float[Array, "e k"],
-    residual: AbstractResidual,
-    prior: AbstractPrior | None,
-    weight: Float[Array, "e k"],
-    solver: AbstractLeastSquaresSolver,
-    limits: tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]],
-    start: Model,
-    method: AbstractPricer,
-    check: AbstractPricer,
-) -> Round[Model]:
+def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
     """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
+    return jax.vmap(partial(_solve, names, method))(slices_of(target), start)
 
-    def one(expiry: Array, forward: Array, strike: Array, vol: Array, weight: Array, start: Model) -> Round[Model]:
-        return _solve(
-            names, expiry[None], forward[None], strike[None], vol[None],
-            residual, prior, weight[None], solver, limits, start, method, check,
-        )  # fmt: skip
 
-    return jax.vmap(one)(expiry, forward, strike, vol, weight, start)
+def slices_of(target: Target) -> Target:
+    """Each expiry of a target as a target of its own, on the axis of expiries."""
+    return Target(*(jnp.expand_dims(field, target.expiry.ndim) for field in target))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def solve_many(
+    names: tuple[str, ...], lanes: int, refill: int, method: Method, target: Target, start: Model, count: Int[Array, ""]
+) -> Round[Model]:
+    """Many surfaces at once: every field of `target`, of `start` and of the result has a leading axis; from `count` on
+    it is padding.
+    """
+    y0 = jax.vmap(partial(to_vector, names=names))(start)
+    lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)
+    return least_squares_many(
+        lambda y, p: p.residuals(y), method.solver, y0, (target, start),
+        build=lambda data: _problem(names, method, *data), keep=partial(_ended, method),
+        lower=lower, upper=upper, max_step=_MAX_STEP, count=count, lanes=lanes, refill=refill,
+    )  # fmt: skip
