@@ -59,6 +59,11 @@ class Merton(AbstractFourierModel):
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return normal_jump_cone(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std))
 
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        parameters = (self.jump_intensity, self.jump_mean, self.jump_std)
+        intensity, mean, std, t = (jnp.asarray(p).astype(z.dtype) for p in (*parameters, t))
+        return normal_jump_revival(jnp.real(intensity * t), mean, std, z)
+
     def violations(self) -> Mapping[str, BoolLike]:
         return {
             "sigma must not be negative": self.sigma < 0,
@@ -73,6 +78,12 @@ def normal_jumps(mean: Array, std: Array, z: Array) -> Array:
     """
     compensator = jnp.expm1(mean + 0.5 * std**2)
     return jnp.expm1(1j * z * mean - 0.5 * std**2 * z * z) - 1j * z * compensator
+
+
+def normal_jump_revival(count: Array, mean: Array, std: Array, z: Array) -> Array:
+    """`AbstractFourierModel.revival` of `count` expected normal jumps: how far Re E[exp(i z J)] is below |E[...]|."""
+    jump = jnp.exp(1j * z * mean - 0.5 * std**2 * z * z)
+    return count * (jnp.abs(jump) - jnp.real(jump))
 
 
 def normal_jump_cone(mean: Array, std: Array) -> tuple[Array, Array]:

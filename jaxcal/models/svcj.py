@@ -109,6 +109,16 @@ class SVCJ(AbstractFourierModel):
         lower, upper = normal_jump_cone(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std))
         return jnp.maximum(lower, -jnp.pi / 2 - turn), jnp.minimum(upper, jnp.pi / 2 - turn)
 
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        """How far Re(J I) is below |J I|, J the normal part of a jump and I its integral over time."""
+        parameters = (self.kappa, self.sigma, self.rho, self.jump_mean, self.jump_std, self.variance_jump_mean)
+        kappa, sigma, rho, mean, std, variance_mean = (jnp.asarray(p).astype(z.dtype) for p in parameters)
+        correlation, years = jnp.asarray(self.jump_correlation).astype(z.dtype), t.astype(z.dtype)
+        terms = heston_terms(kappa, sigma, rho, z, years)
+        jump, _, _, _, integral = _parts(sigma, mean, std, variance_mean, correlation, z, years, terms)
+        jump = jump * integral.value
+        return jnp.asarray(self.jump_intensity, jnp.real(z).dtype) * (jnp.abs(jump) - jnp.real(jump))
+
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {
             "jump_intensity must not be negative": self.jump_intensity < 0,
