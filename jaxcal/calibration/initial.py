@@ -24,7 +24,7 @@ from jaxcal.models.merton import Merton
 from jaxcal.models.nig import NIG
 from jaxcal.models.piecewise_bates import PiecewiseBates
 from jaxcal.models.piecewise_heston import PiecewiseHeston
-from jaxcal.models.sabr import SABR
+from jaxcal.models.sabr import SABR, NormalSABR
 from jaxcal.models.ssvi import SSVI, SSVIHeston
 from jaxcal.models.svcj import SVCJ
 from jaxcal.models.svi import SVI
@@ -99,7 +99,7 @@ def _heston(shape: SmileShape) -> list[Values]:
     (rho sigma / 2 vol) (1 - (1 - e^-x) / x) / x with x = kappa T (A. Lewis, Option valuation under stochastic
     volatility, 2000).
     """
-    t, vol, skew, count = shape
+    t, vol, skew, count, _ = shape
     weight = jnp.sqrt(count)
     variance = vol**2
     level = jnp.sum(weight * variance) / jnp.maximum(jnp.sum(weight), 1e-12)
@@ -234,9 +234,16 @@ def _sabr(shape: SmileShape) -> list[Values]:
     return [{"alpha": shape.vol, "beta": jnp.ones_like(rho), "rho": rho, "nu": nu}]
 
 
+def _normal_sabr(shape: SmileShape) -> list[Values]:
+    """As `_sabr`, from normal volatilities: alpha, and the skew rho nu / 2 on top of the -vol / 2 of a normal law."""
+    skew = shape.skew + 0.5 * shape.vol
+    nu = jnp.maximum(jnp.minimum(1.0 / jnp.sqrt(shape.expiry), 5.0), 3.0 * jnp.abs(skew))
+    return [{"alpha": shape.vol * shape.forward, "rho": jnp.clip(2.0 * skew / nu, -0.8, 0.8), "nu": nu}]
+
+
 def _svi(shape: SmileShape) -> list[Values]:
     """Hyperbolas with their vertex at the money, of three widths, through the level and skew there."""
-    t, vol, skew, _ = shape
+    t, vol, skew, _, _ = shape
     w, slope = vol**2 * t, 2.0 * vol * skew * t
     found = []
     for width in (1.0, 0.3, 3.0):
@@ -280,8 +287,8 @@ def _fields(model: AbstractModel) -> Values:
 _RULES: Mapping[type[AbstractModel], Callable[[SmileShape], list[Values]]] = {
     BlackScholes: _black_scholes, BlackScholesHullWhite: _black_scholes_hull_white, Heston: _heston,
     HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, DoubleHeston: _double_heston, Merton: _merton,
-    Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, SVI: _svi, SSVI: _ssvi,
-    SSVIHeston: _ssvi_heston,
+    Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, NormalSABR: _normal_sabr,
+    SVI: _svi, SSVI: _ssvi, SSVIHeston: _ssvi_heston,
 }  # fmt: skip
 _SIMPLER: Mapping[type[AbstractModel], type[AbstractModel]] = {
     Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates

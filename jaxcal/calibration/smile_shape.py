@@ -18,6 +18,7 @@ class SmileShape(NamedTuple):
     vol: Float[Array, " e"]
     skew: Float[Array, " e"]
     quotes: Float[Array, " e"]
+    forward: Float[Array, " e"]
 
     @classmethod
     def of(cls, surface: Surface) -> "SmileShape":
@@ -36,7 +37,7 @@ class SmileShape(NamedTuple):
         vol = jnp.clip(mean_vol - skew * mean_k, 0.5 * mean_vol, 2.0 * mean_vol)
         count = jnp.sum(market.used, axis=-1).astype(vol.dtype)
         expiry = jnp.where(count > 0, surface.expiry, 1.0)
-        return cls(expiry, jnp.where(count > 0, vol, 1.0), skew, count)
+        return cls(expiry, jnp.where(count > 0, vol, 1.0), skew, count, surface.forward)
 
     @property
     def level(self) -> Float[Array, ""]:

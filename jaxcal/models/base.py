@@ -105,6 +105,14 @@ class AbstractFourierModel(AbstractModel):
         """
         return jnp.asarray(-0.4), jnp.asarray(0.4)
 
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        """By how many nats ln|phi| may at most rise above its value at `z` before it falls for good, as z runs outward.
+
+        Zero, the answer given here, says that |phi| just falls, or rises slowly enough for a grid to see it. Jumps of
+        nearly one size make it die and revive with a period of 2 pi / size.
+        """
+        return jnp.zeros_like(jnp.real(z))
+
     def drift(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The ln(S_T / F) at which the density has its kink or peak, and contours change the side they tilt to.
 

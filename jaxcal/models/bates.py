@@ -12,7 +12,7 @@ from jaxcal.models.complex_math import Cartesian, real
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
-from jaxcal.models.merton import JUMP_BOUNDS, normal_jump_cone, normal_jumps
+from jaxcal.models.merton import JUMP_BOUNDS, normal_jump_cone, normal_jump_revival, normal_jumps
 
 
 class Bates(AbstractFourierModel):
@@ -69,6 +69,11 @@ class Bates(AbstractFourierModel):
         turn = jnp.arcsin(jnp.asarray(self.rho))
         lower, upper = normal_jump_cone(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std))
         return jnp.maximum(lower, -jnp.pi / 2 - turn), jnp.minimum(upper, jnp.pi / 2 - turn)
+
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        parameters = (self.jump_intensity, self.jump_mean, self.jump_std)
+        intensity, mean, std, t = real(z, *parameters, t)
+        return normal_jump_revival(intensity * t, mean, std, Cartesian.of(z))
 
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

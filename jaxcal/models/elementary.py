@@ -65,6 +65,7 @@ def sine_cosine(x: Float[Array, "*s"]) -> tuple[Float[Array, "*s"], Float[Array,
     turns = jnp.round(x * (2.0 / math.pi))
     for part in _QUARTER[np.dtype(x.dtype)]:
         x = x - turns * part
+    x = jnp.clip(x, -1.0, 1.0)  # of an argument too large to be reduced nothing is known but the bounds of its sine
     square = x * x
     sine = x + x * square * _polynomial(_SINE, square)
     cosine = 1.0 - 0.5 * square + square * square * _polynomial(_COSINE, square)

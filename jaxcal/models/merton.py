@@ -8,7 +8,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import Cartesian, expm1, real
+from jaxcal.models.complex_math import Cartesian, exp, expm1, real
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.interval import Interval
 
@@ -62,6 +62,11 @@ class Merton(AbstractFourierModel):
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         return normal_jump_cone(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std))
 
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        parameters = (self.jump_intensity, self.jump_mean, self.jump_std)
+        intensity, mean, std, t = real(z, *parameters, t)
+        return normal_jump_revival(intensity * t, mean, std, Cartesian.of(z))
+
     def violations(self) -> Mapping[str, BoolLike]:
         return {
             "sigma must not be negative": self.sigma < 0,
@@ -76,6 +81,12 @@ def normal_jumps(mean: Array, std: Array, z: Cartesian) -> Cartesian:
     """
     compensator = jnp.expm1(mean + 0.5 * std**2)
     return expm1(1j * z * mean - 0.5 * std**2 * (z * z)) - 1j * z * compensator
+
+
+def normal_jump_revival(count: Array, mean: Array, std: Array, z: Cartesian) -> Array:
+    """`AbstractFourierModel.revival` of `count` expected normal jumps: how far Re E[exp(i z J)] is below |E[...]|."""
+    exponent = 1j * z * mean - 0.5 * std**2 * (z * z)
+    return count * (jnp.exp(exponent.re) - exp(exponent).re)
 
 
 def normal_jump_cone(mean: Array, std: Array) -> tuple[Array, Array]:

@@ -17,7 +17,7 @@ from jaxcal.models.complex_math import Cartesian
 from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import heston_violations
 from jaxcal.models.interval import Interval
-from jaxcal.models.merton import normal_jump_cone, normal_jumps
+from jaxcal.models.merton import normal_jump_cone, normal_jump_revival, normal_jumps
 from jaxcal.models.piecewise_heston import piecewise_heston_moments
 from jaxcal.models.riccati import piecewise_heston_log_cf
 
@@ -122,6 +122,15 @@ class PiecewiseBates(AbstractFourierModel):
         lower, upper = normal_jump_cone(*self._jumps(turn.dtype))
         lower, upper = jnp.max(lower), jnp.min(upper)
         return jnp.maximum(lower, jnp.max(-jnp.pi / 2 - turn)), jnp.minimum(upper, jnp.min(jnp.pi / 2 - turn))
+
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        """The sum of those of the buckets."""
+        dtype = jnp.real(z).dtype
+        years = years_in_buckets(self.knots, t.astype(dtype), z.ndim)
+        wide = (slice(None), *(None,) * z.ndim)
+        count = per_bucket(self.jump_intensity, len(years), dtype)[wide] * years
+        mean, std = (jumps[wide] for jumps in self._jumps(dtype))
+        return jnp.sum(normal_jump_revival(count, mean, std, Cartesian.of(z[None])), axis=0)
 
     def _jumps(self, dtype: Any) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         size = self.knots.size + 1

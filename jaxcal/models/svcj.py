@@ -110,6 +110,17 @@ class SVCJ(AbstractFourierModel):
         lower, upper = normal_jump_cone(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std))
         return jnp.maximum(lower, -jnp.pi / 2 - turn), jnp.minimum(upper, jnp.pi / 2 - turn)
 
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+        """How far Re(J I) is below |J I|, J the normal part of a jump and I its integral over time."""
+        parameters = (self.kappa, self.sigma, self.rho, self.jump_mean, self.jump_std, self.variance_jump_mean)
+        kappa, sigma, rho, mean, std, variance_mean = real(z, *parameters)
+        intensity, correlation, years = real(z, self.jump_intensity, self.jump_correlation, t)
+        nodes = Cartesian.of(z)
+        terms = heston_terms(kappa, sigma, rho, nodes, years)
+        jump, _, _, _, integral = _parts(sigma, mean, std, variance_mean, correlation, nodes, years, terms)
+        jump = jump * integral.value
+        return intensity * (jnp.sqrt(jump.square_modulus()) - jump.re)
+
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {
             "jump_intensity must not be negative": self.jump_intensity < 0,

@@ -14,6 +14,7 @@ from jaxtyping import Array, Float
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+from jaxcal.pricing.revival import beyond_last
 
 _TAIL = 1e-11  # probability that may be lost beyond the range
 _TRIALS = np.exp(np.linspace(-7.0, 0.0, 57))  # fractions of the moment interval at which the Chernoff bound is tried
@@ -79,7 +80,10 @@ class Cos(AbstractPricer):
         terms = jnp.split(grid.weights[:, 0] * grid.factored_cf(model)[:, 0], 2, axis=-1)[0]
         low, high = jnp.split(terms, 2, axis=-1)
         value = grid.offset[:, 0] + jnp.sum(low, axis=-1) + jnp.sum(high, axis=-1)
-        return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1))
+        # the line -i/2, on which a revival is looked for, has the modulus of the real line or less
+        last = grid.nodes[:, 0, -1] - 0.5j
+        unseen = beyond_last(model, last, log_strike, expiry)
+        return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1)) + unseen
 
 
 def cos_range(
@@ -97,7 +101,9 @@ def cos_range(
     low_q, high_q = model.moment_bounds(expiry)
     width = 8.0 / jnp.minimum(total_vol, 1e3)  # beyond this the optimum of the bound never lies
     fractions = jnp.asarray(_TRIALS, expiry.dtype)[None, :]
-    log_tail = float(np.log(_TAIL))
+    k_low, k_high = jnp.min(log_strike, axis=-1), jnp.max(log_strike, axis=-1)
+    # of a put's value in units of the forward: its payoff is up to its strike
+    log_tail = float(np.log(_TAIL)) - jnp.maximum(k_high, 0.0)
 
     def log_moment(q: Array) -> Array:
         return jnp.real(model.log_cf(jax.lax.complex(jnp.zeros_like(q), -q), expiry[:, None]))
@@ -105,14 +111,17 @@ def cos_range(
     down = jnp.minimum(-low_q, 1e3 * width)[:, None] * 0.999 * fractions
     up = jnp.minimum(high_q, 1e3 * width)[:, None] * 0.999 * fractions
     known = (low_q < -1e-6)[:, None] & jnp.ones_like(fractions, bool)
-    lowest = jnp.max(jnp.where(known, (log_tail - log_moment(-down)) / jnp.where(known, down, 1.0), -jnp.inf), axis=-1)
-    highest = jnp.min((log_moment(up) - log_tail) / up, axis=-1)
+    lowest = jnp.max(
+        jnp.where(known, (log_tail[:, None] - log_moment(-down)) / jnp.where(known, down, 1.0), -jnp.inf), axis=-1
+    )
+    highest = jnp.min((log_moment(up) - log_tail[:, None]) / up, axis=-1)
     spread = 24.0 * total_vol
     lowest = jnp.where(jnp.isfinite(lowest), lowest, -spread)
     highest = jnp.where(high_q > 1.0 + 1e-6, highest, jnp.maximum(highest, spread))
-    k_low, k_high = jnp.min(log_strike, axis=-1), jnp.max(log_strike, axis=-1)
-    # the reflected put is short by at most e^a where mass lies below a
-    cut = jnp.minimum(0.5 * (lowest + k_low), log_tail)
+    # the reflected put is short by e^a or less where mass lies near a, by e^(2a - x) where it lies at x far below
+    cut = jnp.minimum(0.5 * (lowest + k_low), float(np.log(_TAIL)))
+    inverse = jnp.where(low_q < -1.001, log_moment(-jnp.ones_like(log_tail)[:, None])[:, 0], jnp.inf)
+    cut = jnp.where(known[:, 0], jnp.minimum(cut, 0.5 * (float(np.log(_TAIL)) - inverse)), cut)
     a = jnp.maximum(cut, lowest)
     a = jnp.minimum(a, k_low - 0.1 * total_vol)
     b = jnp.maximum(0.5 * (highest + k_high), k_high + 0.1 * total_vol)

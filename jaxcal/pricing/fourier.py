@@ -42,10 +42,18 @@ class FourierGrid(eqx.Module):
         computes it several times over.
         """
         rows, sets, nodes = self.nodes.shape
-        log_cf = model.log_cf(self.nodes.reshape(rows, -1), self.expiry[:, None])
-        phi = exp(Cartesian.of(log_cf) + Cartesian.of(self.log_factor.reshape(rows, -1)))
+        phi = exp(self._log_terms(model))
         parts = jnp.concatenate([phi.re, phi.im], axis=-1).reshape(rows, 2, sets, nodes)
         return jnp.swapaxes(parts, 1, 2).reshape(rows, sets, 2 * nodes)
+
+    def log_terms(self, model: AbstractFourierModel) -> Complex[Array, "e s n"]:
+        """ln(c phi) at the nodes."""
+        return self._log_terms(model).to_complex().reshape(self.nodes.shape)
+
+    def _log_terms(self, model: AbstractFourierModel) -> Cartesian:
+        rows = self.nodes.shape[0]
+        log_cf = model.log_cf(self.nodes.reshape(rows, -1), self.expiry[:, None])
+        return Cartesian.of(log_cf) + Cartesian.of(self.log_factor.reshape(rows, -1))
 
     def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:
         """The linear functional."""

@@ -15,11 +15,11 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
+from jaxcal.pricing.revival import beyond_last, stepped_over
 
 _TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
 _SCALE = 0.3  # of the abscissae, in units of 1 / (at-the-money total volatility)
-_MARGIN = 0.1  # radians kept from the edge of the model's cone of decay
 
 
 class Laguerre(AbstractPricer):
@@ -65,8 +65,7 @@ class Laguerre(AbstractPricer):
         total_vol: Float[Array, " e"],
     ) -> FourierGrid:
         x, w = (jnp.asarray(a, expiry.dtype) for a in _laguerre(self.sized().num_nodes or 32))
-        lower, upper = (jnp.asarray(angle, expiry.dtype) for angle in jax.lax.stop_gradient(model.decay_cone()))
-        tilts = jnp.clip(jnp.asarray([_TILT, -_TILT], expiry.dtype), lower + _MARGIN, upper - _MARGIN)
+        tilts = tilts_inside(jax.lax.stop_gradient(model), _TILT, expiry.dtype)
         # in a loop, which XLA does not fuse: it would compute these two numbers anew for every weight
         cosines, sines = jax.lax.map(lambda tilt: (jnp.cos(tilt), jnp.sin(tilt)), tilts)
         turn = jax.lax.complex(cosines, sines)[None, :, None]
@@ -94,19 +93,24 @@ class Laguerre(AbstractPricer):
         total_vol = jax.lax.stop_gradient(total_vol_of(model, expiry))
         nodes = self.sized().num_nodes or 32
 
-        def by_node(num_nodes: int) -> tuple[Array, Array]:
+        def by_node(num_nodes: int) -> tuple[Array, Array, Array]:
             grid = Laguerre(num_nodes).grid(model, expiry, log_strike[:, None], total_vol)
             sides = grid.factored_cf(model)
+            z, log_terms = (jnp.where(grid.side == 0, x[:, 0], x[:, 1]) for x in (grid.nodes, grid.log_terms(model)))
             terms = grid.weights[:, 0] * jnp.where(grid.side == 0, sides[:, 0], sides[:, 1])
             real, imaginary = jnp.split(terms, 2, axis=-1)
-            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), jnp.max(jnp.abs(real + imaginary)[:, -3:], axis=-1)
+            log_terms += log_strike[:, None].astype(z.dtype) * (1.0 - 1j * z)
+            missed = stepped_over(model, z, expiry, log_terms)
+            missed += beyond_last(model, z[:, -1], log_strike, expiry)
+            tail = jnp.max(jnp.abs(real + imaginary)[:, -3:], axis=-1)
+            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), tail, missed
 
         # One coarser rule can agree by chance. Two, and what the last nodes still contribute, did not in 2,000 random
         # models.
-        value, tail = by_node(nodes)
+        value, tail, unseen = by_node(nodes)
         others = [by_node(max(1, part * nodes // 4))[0] for part in (2, 3)]
         missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))
-        return value, missed + 30.0 * tail
+        return value, missed + 30.0 * tail + unseen
 
 
 @lru_cache

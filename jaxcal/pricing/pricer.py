@@ -54,3 +54,14 @@ def total_vol_of(model: AbstractFourierModel, expiry: Float[Array, " e"]) -> Flo
     """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, near at the money otherwise."""
     z = jax.lax.complex(jnp.zeros_like(expiry), jnp.full_like(expiry, -0.5))
     return jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(z, expiry)), jnp.finfo(expiry.dtype).tiny))
+
+
+def tilts_inside(model: AbstractFourierModel, tilt: float, dtype: jnp.dtype) -> Float[Array, " 2"]:
+    """Angles `tilt` up and down, in radians, moved into the model's cone of decay.
+
+    A contour keeps a tenth of a radian from the edge of the cone. In a narrow cone it keeps half of what there is, for
+    one tilted to the other side, or beyond the edge, would meet an integrand that grows.
+    """
+    lower, upper = (jnp.asarray(angle, dtype) for angle in model.decay_cone())
+    up, down = (jnp.clip(jnp.maximum(edge - 0.1, 0.5 * edge), 0.0, tilt) for edge in (upper, -lower))
+    return jnp.stack([up, -down])

@@ -20,6 +20,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.revival import stepped_over
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
 _TILT = 0.4  # radians: of five tilts up to it, up and down, one is taken; a Gaussian allows less than pi/4
@@ -104,7 +105,8 @@ class Saddle(AbstractPricer):
         eps = float(jnp.finfo(value.dtype).eps)
         rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
         # what is left of a value far below its terms is rounding, of either sign
-        return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding
+        unseen = stepped_over(model, grid.nodes[:, 0], expiry, grid.log_terms(model)[:, 0])
+        return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
 
 
 def saddle_grid(
@@ -127,7 +129,11 @@ def saddle_grid(
     position = jnp.arange(num_nodes, dtype=t.dtype)[None, :]
     z, dz = contour.at(step[:, None] * position)
     measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step[:, None] / jnp.pi)
-    log_factor = _complex(k)[:, None] * (1.0 - 1j * z) + log(dz) - log(z * (z + 1j)) + _complex(measure)
+    # a contour that crosses beyond a pole starts where z (z + i) < 0, at the cut of the logarithm: its phase would jump
+    flip = jax.lax.complex(jnp.where(contour.outer, -1.0, 1.0).astype(t.dtype), jnp.zeros_like(t))[:, None]
+    turn = jax.lax.complex(jnp.zeros_like(t), jnp.where(contour.outer, np.pi, 0.0).astype(t.dtype))[:, None]
+    log_pole = log(flip * (z * (z + 1j))) + turn
+    log_factor = _complex(k)[:, None] * (1.0 - 1j * z) + log(dz) - log_pole + _complex(measure)
     row = (k.size, 1)
     weights = jnp.broadcast_to(
         jnp.where(jnp.arange(2 * num_nodes) < num_nodes, -1.0, 0.0).astype(t.dtype), (*row, 2 * num_nodes)
@@ -183,13 +189,14 @@ def _place(
     before, after = jax.vmap(slope)(either)
     b = jnp.minimum(jnp.sqrt(2.0 * small / (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny)), nearest)
 
-    def size(tilt: Array, at: Array) -> Array:
-        """Logarithm of the integrand on the contours of some tilt."""
+    def size(tilt: Array, at: Array) -> tuple[Array, Array]:
+        """Logarithm of the integrand on the contours of some tilt, and of what it may rise to again."""
         z, dz = Contour(q, b, tilt, q, outer).at(at)
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
-        return log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        here = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        return here, here + model.revival(z, t[:, None])
 
-    first = size(jnp.zeros_like(q), jnp.zeros((1, 1), t.dtype))  # where all of them cross the axis
+    first = size(jnp.zeros_like(q), jnp.zeros((1, 1), t.dtype))[0]  # where all of them cross the axis
     floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
     points, spacing = jnp.asarray(_SCAN, t.dtype), jnp.asarray(np.diff(_SCAN, prepend=0.0), t.dtype)
 
@@ -197,8 +204,8 @@ def _place(
         """The last point at which the integrand is above rounding, and by how many nats it rises above its value at
         the saddle point.
         """
-        found = size(jnp.full_like(q, tilt), points[None, :])
-        last = jnp.max(jnp.where(found >= floor, points + spacing, 1.0), axis=-1)
+        found, levelled = size(jnp.full_like(q, tilt), points[None, :])
+        last = jnp.max(jnp.where(levelled >= floor, points + spacing, 1.0), axis=-1)
         hill = jnp.max(jnp.where(jnp.isnan(found), -jnp.inf, found) - first, axis=-1)
         return jnp.minimum(last, points[-1]), jnp.maximum(hill, 0.0)
 
@@ -214,7 +221,7 @@ def _place(
     best = jnp.argmin(_log_errors(tilts, ends, hills, beyond, num_nodes), axis=0)
     tilt, end = tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0]
     again = end[:, None] + jnp.asarray(_AROUND, t.dtype)[None, :]
-    end = jnp.max(jnp.where(size(tilt, again) >= floor, again, 1.0), axis=-1)
+    end = jnp.max(jnp.where(size(tilt, again)[1] >= floor, again, 1.0), axis=-1)
     return Contour(q, b, tilt, jnp.maximum(end + _CLOSER, 1.0), outer)
 
 

@@ -16,10 +16,10 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import log
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
+from jaxcal.pricing.revival import stepped_over
 
 _TILT = 0.4  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
-_MARGIN = 0.1  # radians kept from the edge of the model's cone of decay
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
 _MANY, _NARROW = 48, 0.3  # with so many nodes and more the contour is narrower: it then sees rare large jumps too
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
@@ -65,8 +65,7 @@ class Sinh(AbstractPricer):
     ) -> FourierGrid:
         num_nodes = self.sized().num_nodes or 36
         model = jax.lax.stop_gradient(model)
-        lower, upper = (jnp.asarray(angle, expiry.dtype) for angle in model.decay_cone())
-        tilts = jnp.clip(jnp.asarray([_TILT, -_TILT], expiry.dtype), lower + _MARGIN, upper - _MARGIN)
+        tilts = tilts_inside(model, _TILT, expiry.dtype)
         # in a loop, which XLA does not fuse: it would compute these few numbers anew for every weight
         cosines, sines = jax.lax.map(lambda tilt: (jnp.cos(tilt), jnp.sin(tilt)), tilts)
         cosines, sines = cosines[None, :, None], sines[None, :, None]
@@ -85,7 +84,8 @@ class Sinh(AbstractPricer):
         scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
         log_phi = model.log_cf(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
-        size = jnp.real(log_phi + shift * (1.0 - 1j * z)) + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        revival = model.revival(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
+        size = jnp.real(log_phi + shift * (1.0 - 1j * z)) + revival + jnp.log(jnp.abs(dz / (z * (z + 1j))))
         alive = size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
@@ -114,15 +114,19 @@ class Sinh(AbstractPricer):
         total_vol = jax.lax.stop_gradient(total_vol_of(model, expiry))
         nodes = self.sized().num_nodes or 36
 
-        def by_node(num_nodes: int) -> tuple[Array, Array]:
+        def by_node(num_nodes: int) -> tuple[Array, Array, Array]:
             grid = Sinh(num_nodes).grid(model, expiry, log_strike[:, None], total_vol)
             sides = grid.factored_cf(model)
+            z, log_terms = (jnp.where(grid.side == 0, x[:, 0], x[:, 1]) for x in (grid.nodes, grid.log_terms(model)))
             terms = grid.weights[:, 0] * jnp.where(grid.side == 0, sides[:, 0], sides[:, 1])
             real, imaginary = jnp.split(terms, 2, axis=-1)
-            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), jnp.max(jnp.abs(real + imaginary)[:, -2:], axis=-1)
+            log_terms += (log_strike - model.drift(expiry))[:, None].astype(z.dtype) * (1.0 - 1j * z)
+            missed = stepped_over(model, z, expiry, log_terms)
+            tail = jnp.max(jnp.abs(real + imaginary)[:, -2:], axis=-1)
+            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), tail, missed
 
         # coarser rules can agree by chance: two of them, and what the last nodes still contribute
-        value, tail = by_node(nodes)
+        value, tail, unseen = by_node(nodes)
         others = [by_node(max(4, part * nodes // 4))[0] for part in (2, 3)]
         missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))
-        return value, missed + 30.0 * tail
+        return value, missed + 30.0 * tail + unseen

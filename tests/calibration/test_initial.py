@@ -1,5 +1,6 @@
 """Starting points read off a surface."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 import jaxcal as jc
 from jaxcal.calibration.initial import starts_from
+from jaxcal.models.sabr import NormalSABR
 
 
 def start(model, surface):
@@ -63,3 +65,20 @@ def test_start_is_finite_and_within_bounds(dax, data):
     )  # fmt: skip
     model = start(jc.Heston, surface)
     assert within(model)
+
+
+def test_normal_sabr_starts_from_the_surface():
+    """In the units of the forward, near enough to find the truth."""
+    expiry, forward = jnp.asarray([0.1, 0.5, 2.0]), jnp.asarray([2000.0, 2010.0, 2050.0])
+    truth = NormalSABR(jnp.asarray([400.0, 380.0, 350.0]), jnp.asarray([-0.5, -0.3, 0.2]), jnp.asarray([2.0, 1.0, 0.5]))
+    strike = forward[:, None] * jnp.exp(jnp.linspace(-1.0, 1.0, 11)[None, :] * 0.3 * jnp.sqrt(expiry)[:, None])
+    each = [jax.tree.map(lambda leaf, i=i: leaf[i], truth) for i in range(3)]
+    vol = [model.vol(k, t, f) for model, k, t, f in zip(each, strike, expiry, forward, strict=True)]
+    surface = jc.Surface.from_vols(expiry, strike, vol, forward=forward)
+    begin = start(NormalSABR, surface)
+    np.testing.assert_allclose(np.asarray(begin.alpha), np.asarray(truth.alpha), rtol=0.2)
+    fit = jc.calibrate(NormalSABR, surface)
+    assert fit.converged
+    assert float(jnp.nanmax(jnp.abs(fit.residuals))) < 1e-6
+    assert int(fit.num_steps) < 30
+    np.testing.assert_allclose(np.asarray(fit.model.nu), np.asarray(truth.nu), rtol=1e-4)

@@ -51,3 +51,7 @@ def test_not_a_number():
     bad = jnp.asarray([np.nan, np.inf])
     assert np.isnan(np.stack(sine_cosine(bad))).all()
     assert np.isnan(arctangent(bad[:1], jnp.ones(1))).all()
+
+
+def test_huge_arguments_stay_bounded():
+    assert (np.abs(np.stack(sine_cosine(jnp.asarray([1e9, -1e20, 1e300])))) <= 1.5).all()

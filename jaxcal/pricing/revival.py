@@ -1,0 +1,51 @@
+"""What a grid may have missed because |phi| dies and revives: with jumps of nearly one size it does so again and again,
+in peaks about 2 pi / size apart, and nodes may end before a peak or step over it.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Complex, Float
+
+from jaxcal.models.base import AbstractFourierModel
+
+_STRIDE = 0.7  # change from node to node of the root of the revival: about a standard deviation of a peak
+_TURN = 4.0  # radians from node to node: near 2 pi a rule and its half agree on what is not there
+_AWAKE = 0.5  # nats below which nothing revives that the ordinary bounds do not see
+_BEYOND = 1.5 ** np.arange(14)  # where the integrand is looked at from the last node on, in units of that node
+
+
+def stepped_over(
+    model: AbstractFourierModel, z: Complex[Array, "q n"], t: Float[Array, " q"], log_terms: Complex[Array, "q n"]
+) -> Float[Array, " q"]:
+    """What peaks between the nodes `z` may add to the sum of the exponentials of `log_terms`.
+
+    Where neither the root of `model.revival` nor the phase changes much from node to node, a peak is resolved, and adds
+    nothing. Zero for a model that does not revive.
+    """
+    model, z, log_terms = jax.lax.stop_gradient((model, z, log_terms))
+    revival = jnp.maximum(model.revival(z, t[:, None]), 0.0)
+    turn = jnp.abs(jnp.diff(jnp.imag(log_terms), axis=-1))
+    far = (jnp.abs(jnp.diff(jnp.sqrt(revival), axis=-1)) > _STRIDE) | (turn > _TURN)
+    edge = jnp.zeros_like(far[:, :1])
+    either = jnp.concatenate([far, edge], axis=-1) | jnp.concatenate([edge, far], axis=-1)
+    total = jnp.sum(jnp.where(either, jnp.exp(jnp.real(log_terms) + revival), 0.0), axis=-1)
+    return jnp.where(jnp.max(revival, axis=-1) > _AWAKE, total, 0.0)
+
+
+def beyond_last(
+    model: AbstractFourierModel, last: Complex[Array, " q"], log_strike: Float[Array, " q"], t: Float[Array, " q"]
+) -> Float[Array, " q"]:
+    """The integral of |exp(k (1 - iz)) phi(z) / (z (z + i))| / pi, peaks levelled, along the ray from -i/2 through
+    `last` and beyond it; zero for a model that does not revive there.
+    """
+    model, last, k = jax.lax.stop_gradient((model, last, log_strike))
+    reach = (last + 0.5j)[:, None] * jnp.asarray(_BEYOND, t.dtype).astype(last.dtype)[None, :]
+    z = reach - 0.5j
+    revival = model.revival(z, t[:, None])
+    log_size = jnp.real(model.log_cf(z, t[:, None])) + revival + k[:, None] * (1.0 + jnp.imag(z))
+    # measured on a logarithmic scale: |dz| = |z + i/2| d ln
+    mass = jnp.exp(log_size + jnp.log(jnp.abs(reach / (z * (z + 1j))))) * float(np.log(1.5) / np.pi)
+    # NaN is where phi has overflowed: that is known to nobody
+    awake = jnp.max(jnp.where(jnp.isnan(revival), jnp.inf, revival), axis=-1) > _AWAKE
+    return jnp.where(awake, jnp.sum(mass, axis=-1), 0.0)

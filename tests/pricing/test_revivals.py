@@ -1,0 +1,101 @@
+"""Jumps of nearly one size, frequent: phi dies and revives, and every pricer is right or says that it is not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcal as jc
+from jaxcal.pricing.sinh import Sinh
+
+PRICERS = [jc.Saddle(128), Sinh(36), jc.Laguerre(32), jc.Cos(512)]
+NUM_MODELS, STEP, BLOCK, BLOCKS = 120, 0.01, 1 << 14, 8
+
+
+def test_a_wrong_number_once():
+    """Thirty-four jumps a year of -0.4, give or take 0.009; the value is that of a direct integral."""
+    model = jc.Bates(0.176442, 0.20454, 0.308578, 3.35967, -0.506076, 34.1054, -0.398147, 0.00905399)
+    for pricer in (jc.Laguerre(), *PRICERS):
+        found = jc.price(model, np.exp(-0.0840449), 1.56911, forward=1.0, is_call=False, pricer=pricer)
+        assert np.isnan(found) or abs(float(found) - 0.745399930357) < 1e-9
+
+
+def draws(name):
+    """Models, expiries and log-strikes from a fixed seed."""
+    rng = np.random.default_rng(5)
+
+    def log_uniform(low, high):
+        return np.exp(rng.uniform(np.log(low), np.log(high), NUM_MODELS))
+
+    mean = rng.choice([-1.0, 1.0], NUM_MODELS) * log_uniform(0.02, 1.0)
+    std, intensity, expiry = np.abs(mean) * log_uniform(0.003, 0.15), log_uniform(5, 60), log_uniform(0.1, 3)
+    heston = [log_uniform(*bounds) for bounds in ((0.002, 0.5), (0.1, 10.0), (0.002, 0.4), (0.05, 5.0))]
+    heston.append(rng.uniform(-0.98, 0.98, NUM_MODELS))
+    jumps = [intensity, mean, std]
+    models = {
+        "Merton": lambda: jc.Merton(*map(jnp.asarray, [log_uniform(0.01, 0.5), *jumps])),
+        "Bates": lambda: jc.Bates(*map(jnp.asarray, [*heston, *jumps])),
+        "SVCJ": lambda: jc.SVCJ(
+            *map(jnp.asarray, [*heston, *jumps, log_uniform(0.001, 0.2), rng.uniform(-0.5, 0.5, NUM_MODELS)])
+        ),
+    }[name]()
+    spread = np.sqrt(intensity * expiry) * np.abs(mean)
+    log_strike = np.clip(rng.normal(size=NUM_MODELS), -2.5, 2.5) * np.minimum(spread, 3.0)
+    return models, jnp.asarray(expiry), jnp.asarray(log_strike)
+
+
+@jax.jit
+def direct(models, expiry, log_strike):
+    """The Lewis integral by the trapezoidal rule on the line -i/2, in steps too small to step over anything; and what
+    is left of the integrand at its end.
+    """
+
+    def one(row):
+        model, t, k = row
+
+        def block(i, carry):
+            u = STEP * (i.astype(jnp.float64) * float(BLOCK) + jnp.arange(BLOCK, dtype=jnp.float64))
+            z = jax.lax.complex(u, jnp.full_like(u, -0.5))
+            f = jnp.exp(model.log_cf(z, t) + k.astype(z.dtype) * (1.0 - 1j * z)) / (z * (z + 1j))
+            return carry[0] + jnp.sum(jnp.where(u == 0, 0.5, 1.0) * jnp.real(f)), jnp.max(jnp.abs(f))
+
+        total, last = jax.lax.fori_loop(0, BLOCKS, block, (jnp.zeros(()), jnp.zeros(())))
+        return jnp.minimum(1.0, jnp.exp(k)) - total * STEP / jnp.pi, last
+
+    return jax.lax.map(one, (models, expiry, log_strike))
+
+
+@jax.jit
+def by_row(pricer, models, expiry, log_strike):
+    def one(row):
+        model, t, k = row
+        return tuple(x[0] for x in pricer.value(model, t[None], k[None]))
+
+    return jax.lax.map(one, (models, expiry, log_strike))
+
+
+@pytest.mark.parametrize("name", ["Merton", "Bates", "SVCJ"])
+def test_right_or_not_a_number(name):
+    models, expiry, log_strike = draws(name)
+    exact, last = (np.asarray(x) for x in direct(models, expiry, log_strike))
+    known = last < 1e-15
+    assert known.sum() > 0.8 * NUM_MODELS
+    for pricer in PRICERS:
+        found, bound = (np.asarray(x) for x in by_row(pricer, models, expiry, log_strike))
+        tolerance = pricer.tolerance(np.dtype(np.float64))
+        kept = known & (bound <= tolerance)
+        assert kept.sum() >= 5, pricer
+        assert np.abs(found - exact)[kept].max() <= tolerance, pricer
+
+
+def test_narrow_cones():
+    """|rho| near 1: a contour that keeps its distance from the edge of the cone must not leave it on the other side."""
+    for rho in (-0.999, 0.999):
+        model = jc.Heston(0.04, 1.5, 0.06, 0.7, rho)
+        log_strike = jnp.asarray([-1.0, -0.3, 0.0, 0.3, 1.0])
+        expected = jc.price(model, jnp.exp(log_strike), 1.0, forward=1.0)
+        for pricer in (Sinh(96), jc.Laguerre(80)):
+            k, t = log_strike[None, :], jnp.asarray([1.0])
+            grid = pricer.grid(model, t, k, jnp.asarray([0.22]))
+            gain = jnp.maximum(0.0, 1.0 - jnp.exp(log_strike))
+            np.testing.assert_allclose(np.asarray(grid.value(model)[0] + gain), np.asarray(expected), atol=1e-4)
