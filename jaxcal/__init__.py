@@ -5,10 +5,12 @@ from importlib.metadata import version as _version
 from jaxcal._status import Outcome as Outcome
 from jaxcal._status import Status as Status
 from jaxcal.calibration.calibrate import calibrate as calibrate
+from jaxcal.calibration.calibrate_many import calibrate_many as calibrate_many
 from jaxcal.calibration.compare import compare as compare
 from jaxcal.calibration.comparison import Comparison as Comparison
 from jaxcal.calibration.fit import CalibrationError as CalibrationError
 from jaxcal.calibration.fit import Fit as Fit
+from jaxcal.calibration.fits import Fits as Fits
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Smoothness as Smoothness
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual

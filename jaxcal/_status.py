@@ -18,6 +18,7 @@ class Outcome(IntEnum):
     NOT_FINITE = 3
     TOO_FEW_QUOTES = 4
     UNRESOLVED = 5
+    INVALID = 6
 
     @property
     def sentence(self) -> str:
@@ -32,6 +33,7 @@ _SENTENCES = {
     Outcome.NOT_FINITE: "Not fitted: the model has no finite price at the starting point; start elsewhere.",
     Outcome.TOO_FEW_QUOTES: "Not fitted: there are fewer quotes than free parameters.",
     Outcome.UNRESOLVED: "Not converged: the finest pricing grid does not resolve the prices at the solution.",
+    Outcome.INVALID: "Not fitted: the surface, its weights or its start break a rule.",
 }
 
 

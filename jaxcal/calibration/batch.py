@@ -1,11 +1,12 @@
-"""Rounds of many surfaces of one padded shape: cut into pieces of a few sizes, spread over cores or devices."""
+"""Work on many surfaces of one padded shape: cut into pieces of a few sizes, spread over cores or devices."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, Literal, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,16 +14,38 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.round import Method, Round, Target, solve_many
+from jaxcal.calibration.initial import starting_models
+from jaxcal.calibration.round import Method, Round, solve_many
+from jaxcal.calibration.smile_shape import SmileShape
+from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 
 Model = TypeVar("Model", bound=AbstractModel)
 Precision = Literal["float64", "float32", "mixed"]
+Devices = Sequence[jax.Device] | None
 
 _PIECES = (8, 64, 512)  # surfaces in one call, on a processor: a handful of programs serve batches of any size
-_LANES = 16  # that step together on one core: as many as its cache holds the grids of
+_LANES = 16  # that step together on one core: as many as its cache holds
 _ACCELERATOR_PIECES = (1024, 16384, 131072)
 _ACCELERATOR_LANES = 16384
+
+
+def starts_of_many(model: type[Model], batch: Target, simpler: AbstractModel | None) -> list[Model]:
+    """`starts_from` for every surface of a batch on the host, of a model without vectors."""
+
+    def of_piece(inputs: Any, count: int) -> tuple[Model, ...]:
+        return _starts(model, *inputs)
+
+    return list(_in_pieces(of_piece, (batch, simpler), len(batch.expiry), 64, 1))
+
+
+@partial(jax.jit, static_argnums=0)
+def _starts(model: type[Model], batch: Target, simpler: AbstractModel | None) -> tuple[Model, ...]:
+    def one(row: tuple[Target, AbstractModel | None]) -> tuple[Model, ...]:
+        target, simpler = row
+        return starting_models(model, SmileShape.of(target), target.vol.dtype, simpler)
+
+    return jax.lax.map(one, (batch, simpler))
 
 
 def rounds(
@@ -31,44 +54,29 @@ def rounds(
     target: Target,
     start: Model,
     precision: Precision = "float64",
-    devices: Sequence[jax.Device] | None = None,
+    devices: Devices = None,
 ) -> Round[Model]:
     """A `Round` of each surface, on the host; every field of `target` and `start`, numpy arrays, has a leading axis.
 
     In mixed precision each fit runs in float32 first and continues in float64 from where that ended.
     """
-    if precision == "mixed" and target.vol.dtype == np.float64:
-        rough = _spread(names, _cast(method._replace(check=None), np.float32), *_cast((target, start), np.float32), devices)
-        usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
-        start = jax.tree.map(
-            lambda new, old: np.where(usable.reshape(-1, *(1,) * (old.ndim - 1)), new.astype(old.dtype), old),
-            rough.model,
-            start,
-        )
-        found = _spread(names, method, target, start, devices)
-        return jax.tree.map(lambda x: x, found, is_leaf=None) if rough is None else _with_steps(found, rough)
-    return _spread(names, method, target, start, devices)
-
-
-def _with_steps(found: Round[Model], rough: Round[Model]) -> Round[Model]:
-    import equinox as eqx
-
+    if precision != "mixed" or target.vol.dtype == np.float32:
+        return _spread(names, method, target, start, devices)
+    rough = _spread(names, single(method._replace(check=None)), *single((target, start)), devices)
+    usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
+    start = jax.tree.map(lambda new, old: np.where(usable, new.astype(old.dtype), old), rough.model, start)
+    found = _spread(names, method, target, start, devices)
     return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + rough.num_steps)
 
 
-def _cast(tree: Any, dtype: Any) -> Any:
-    """Every array of floating point numbers in another precision."""
+def single(tree: Any) -> Any:
+    """Every array of floating point numbers in single precision."""
     return jax.tree.map(
-        lambda leaf: np.asarray(leaf, dtype)
-        if isinstance(leaf, np.ndarray | jax.Array) and jnp.issubdtype(leaf.dtype, jnp.floating)
-        else leaf,
-        tree,
+        lambda x: np.asarray(x, np.float32) if eqx.is_array_like(x) and jnp.result_type(x) == np.float64 else x, tree
     )
 
 
-def _spread(
-    names: tuple[str, ...], method: Method, target: Target, start: Model, devices: Sequence[jax.Device] | None
-) -> Round[Model]:
+def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model, devices: Devices) -> Round[Model]:
     size = len(target.expiry)
     devices = tuple(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
@@ -76,27 +84,35 @@ def _spread(
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
     # the largest piece that still gives every worker one
     piece = next((s for s in reversed(sizes) if s * workers <= size), next((s for s in sizes if s >= size), sizes[0]))
-    lanes = _LANES if on_cpu else _ACCELERATOR_LANES
-    lanes, refill = min(lanes, piece), 1 if on_cpu else max(1, min(lanes, piece) // 8)
-    stride = piece * (len(devices) if len(devices) > 1 else 1)
+    lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
+    refill = 1 if on_cpu else max(1, lanes // 8)
 
-    def one(first: int) -> Round[Model]:
-        count = min(stride, size - first)
-        chosen = np.minimum(np.arange(first, first + stride), size - 1)
-        inputs = jax.tree.map(lambda leaf: leaf[chosen], (target, start))
-        if len(devices) > 1:
-            counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
-            found = _sharded(names, lanes, refill, devices)(method, *inputs, counts)
-        else:
-            found = solve_many(names, lanes, refill, method, *inputs, np.int32(count))
+    def solve(inputs: Any, count: int) -> Round[Model]:
+        if len(devices) == 1:
+            with jax.default_device(devices[0]):
+                return solve_many(names, lanes, refill, method, *inputs, np.int32(count))
+        counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
+        return _sharded(names, lanes, refill, devices)(method, *inputs, counts)
+
+    several = len(devices) > 1
+    return _in_pieces(solve, (target, start), size, piece * (len(devices) if several else 1), 1 if several else workers)
+
+
+def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:
+    """`fn` of every `piece` of the leading axis, with how many of it count; the last one is filled up."""
+
+    def one(first: int) -> Any:
+        count = min(piece, size - first)
+        chosen = np.minimum(np.arange(first, first + piece), size - 1)
+        found = fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), count)
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
-    starts = range(0, size, stride)
-    if len(devices) > 1 or workers == 1 or len(starts) == 1:
-        found = [one(first) for first in starts]
+    firsts = range(0, size, piece)
+    if workers == 1 or len(firsts) == 1:
+        found = [one(first) for first in firsts]
     else:
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(one, starts))
+            found = list(pool.map(one, firsts))
     return found[0] if len(found) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 

@@ -7,7 +7,8 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcal.calibration.round import Round, Target
+from jaxcal.calibration.round import Round
+from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 
 Model = TypeVar("Model", bound=AbstractModel)

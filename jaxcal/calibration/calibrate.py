@@ -18,7 +18,8 @@ from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Round, Target, solve_round, solve_slices
+from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
+from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
@@ -180,11 +181,16 @@ def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
     return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)
 
 
+def outcome_of(result: Round) -> Int[Array, "*b"]:
+    """The outcome of the last round of a fit: converged on prices that moved is unresolved."""
+    unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
+    return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
+
+
 def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
-    unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
-    outcome = jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
+    outcome = outcome_of(result)
     model, rmse = result.model, result.rmse_vol
     if slices:
         counts = jnp.sum(surface.weight > 0, axis=-1).astype(rmse.dtype)

@@ -1,42 +1,62 @@
 """calibrate_many: one model to many surfaces."""
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
-from typing import Any, TypeVar
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
-from jaxcal.calibration.batch import Precision, rounds
-from jaxcal.calibration.calibrate import PERFECT, ladder_of
+from jaxcal.calibration.batch import Precision, rounds, single, starts_of_many
+from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
-from jaxcal.calibration.initial import simpler_model, starts_of_many
+from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Round, Target, slices_of
+from jaxcal.calibration.round import Method, Round
 from jaxcal.calibration.shapes import few_shapes, stacked
+from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import batch_size, search_bounds
+from jaxcal.models.parameters import as_batch, batch_size, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractModel)
-Solve = Callable[[NDArray[np.int64], Any, AbstractPricer, AbstractPricer], Round]
 
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
+class _Settings(NamedTuple):
+    """What all surfaces share."""
+
+    names: tuple[str, ...]
+    limits: Mapping[str, Interval]
+    residual: AbstractResidual
+    prior: AbstractPrior | None
+    solver: AbstractLeastSquaresSolver
+    pricer: AbstractPricer | None
+    precision: Precision
+    devices: Sequence[jax.Device] | None
+
+
 def calibrate_many(
-    model: type[Model] | Model | Sequence[Model] | Mapping[Hashable, Model],
-    surfaces: Sequence[Surface] | Mapping[Hashable, Surface] | Surface,
+    model: type[Model] | Model | Sequence[Model] | Mapping[Any, Model],
+    surfaces: Sequence[Surface] | Mapping[Any, Surface] | Surface,
     *,
     residual: AbstractResidual = _RESIDUAL,
-    weights: Sequence[ArrayLike | None] | Mapping[Hashable, ArrayLike] | None = None,
+    weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
@@ -73,27 +93,222 @@ def calibrate_many(
 
     Example:
         >>> import jaxcal as jc
-        >>> surfaces = {name: jc.synthetic_surface(jc.BlackScholes(vol)) for name, vol in (("A", 0.2), ("B", 0.3))}
-        >>> fits = jc.calibrate_many(jc.BlackScholes, surfaces)
-        >>> print(f"{fits['B'].model.sigma:.4f}", fits.summary())
-        0.3000 2 surfaces: 2 CONVERGED; RMSE ... vol points in the median
+        >>> def flat(vol):
+        ...     return jc.Surface.from_vols([0.5, 1.0], [90.0, 100.0, 110.0], [[vol] * 3] * 2, forward=100.0)
+        >>> fits = jc.calibrate_many(jc.BlackScholes, {"A": flat(0.2), "B": flat(0.3)})
+        >>> print(f"{fits['B'].model.sigma:.4f}", fits.outcome)
+        0.3000 [0 0]
     """
     keys, given = _in_order(surfaces)
-    template, starts = _starts_given(model, keys)
+    template, begin = _starts_given(model, keys)
     names, limits = free_names(template, free), intervals(template, bounds)
     reasons: dict[int, str] = {}
-    weighted = _weighted(given, _by_position(weights, keys, "weights"), reasons)
-    if starts is not None:
-        starts = _checked_starts(starts, given, reasons)
+    targets = _targets(given, _by_position(weights, keys, "weights"), reasons)
+    begin = _checked_starts(begin, given, reasons)
+    settings = _Settings(names, limits, residual, prior, solver, pricer, precision, devices)
+    fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
+    refused = [_refused(i, template, names, given[i]) for i in reasons]
+    if template.vectors:
+        # as long as the surface has expiries, or as the model has intervals: each its own program
+        common = {"residual": residual, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds}
 
-    settings = (names, limits, residual, prior, solver, precision, devices)
-    parts: list[Part] = []
-    for place, shape in few_shapes(weighted):
-        batch = stacked([weighted[i] for i in place], shape)
+        def alone(i: int) -> Part:
+            weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
+            fit = calibrate(template if begin is None else begin[i], weighed, prior=prior, **common)
+            return Part.of(np.asarray([i]), targets[i].weight[None], jax.tree.map(lambda x: np.asarray(x)[None], fit))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())))
+    parts = []
+    for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
+        place = fitted[group]
+        batch = stacked([targets[i] for i in place], shape)
+        start = None if begin is None else _stack([begin[i] for i in place], batch)
         if precision == "float32":
-            batch = jax.tree.map(lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, batch)
-        begin = None if starts is None else [starts[i] for i in place]
-        for rows, result in _fitted(template, batch, begin, free is not None, pricer, *settings):
-            unfit = np.asarray([place[row] in reasons for row in rows])
-            parts.append(Part(place[rows], batch.weight[rows], _refused(result, unfit)))
-    return Fits(keys, tuple(given), reasons, names, tuple(parts))
+            batch, start = single((batch, start))
+        result = _fit_batch(template, batch, start, settings, several=free is None)
+        parts.append(Part.of(place, batch.weight, result))
+    return Fits(keys, given, reasons, names, (*refused, *parts))
+
+
+def _fit_batch(
+    template: type[AbstractModel], batch: Target, begin: Any, settings: _Settings, *, several: bool
+) -> Round:
+    """`calibrate` of a batch, step by step; the steps of all rounds are added up."""
+    names, limits, residual, prior, solver, pricer, precision, devices = settings
+    if begin is not None:
+        starts = [begin]
+    elif (simpler := simpler_model(template)) is not None:
+        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, prior=None)
+        starts = starts_of_many(template, batch, _fit_batch(simpler, batch, None, plain, several=True).model)
+    else:
+        starts = starts_of_many(template, batch, None)
+    starts = starts if several else starts[:1]
+
+    slices = getattr(template, "per_expiry", False)
+    shape = batch.expiry.shape
+    if slices:
+        batch, starts = Target(*(_merged(x) for x in batch.slices())), jax.tree.map(_merged, starts)
+    one = jax.tree.map(lambda leaf: leaf[0], starts[0])
+    box = search_bounds(one, limits, names, batch.vol.dtype)
+
+    def resolved(rows: NDArray[np.int64], start: Any) -> Round:
+        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on."""
+        found: Any = None
+        left, first = np.arange(len(rows)), True
+        for method, check in ladder_of(template, pricer):
+            if not first:
+                left = np.flatnonzero(found.moved)
+                start = jax.tree.map(lambda leaf: leaf[left], found.model)  # noqa: B023
+            if not left.size:
+                break
+            quotes = Target(*(field[rows[left]] for field in batch))
+            result = rounds(
+                names, Method(residual, prior, solver, box, method, check), quotes, start, precision, devices
+            )
+            found, first = (result if first else _updated(found, left, result)), False
+        return found
+
+    everything = np.arange(len(batch.expiry))
+    best = resolved(everything, starts[0])
+    for start in starts[1:]:
+        rows = np.flatnonzero(~(best.rmse_vol <= PERFECT))
+        if not rows.size:
+            break
+        other = resolved(rows, jax.tree.map(lambda leaf: leaf[rows], start))  # noqa: B023
+        steps = best.num_steps.copy()
+        steps[rows] += other.num_steps
+        better = np.isfinite(other.cost) & ~(best.cost[rows] <= other.cost)
+        taken = jax.tree.map(lambda leaf: leaf[better], other)  # noqa: B023
+        best = _replaced(best, rows[better], taken)
+        best = eqx.tree_at(lambda r: r.num_steps, best, steps)
+    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), best) if slices else best
+
+
+def _updated(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
+    """`found` with the results of a later round in some rows, whose steps are added."""
+    return _replaced(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
+
+
+def _replaced(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
+    def put(old: NDArray, new: NDArray) -> NDArray:
+        whole = old.copy()
+        whole[rows] = new
+        return whole
+
+    return jax.tree.map(put, found, result)
+
+
+def _merged(leaf: NDArray) -> NDArray:
+    """The first two axes as one."""
+    return leaf.reshape(-1, *leaf.shape[2:])
+
+
+def _in_order(surfaces: Any) -> tuple[tuple, tuple[Surface, ...]]:
+    if isinstance(surfaces, Surface):
+        if surfaces.vol.ndim != 3:
+            raise ValueError("calibrate_many takes several surfaces: a sequence, a dict, or one Surface of shape [B]")
+        fields = jax.tree.map(np.asarray, surfaces)
+        given = tuple(jax.tree.map(lambda x, i=i: x[i], fields) for i in range(len(fields.vol)))
+        return tuple(range(len(given))), given
+    if isinstance(surfaces, Mapping):
+        keys, given = tuple(surfaces), tuple(surfaces.values())
+    else:
+        given = tuple(surfaces)
+        keys = tuple(range(len(given)))
+    if not given:
+        raise ValueError("there are no surfaces to fit")
+    return keys, given
+
+
+def _by_position(values: Any, keys: tuple, what: str) -> list | None:
+    """What a caller gave for each surface, in their order."""
+    if values is None:
+        return None
+    if isinstance(values, Mapping):
+        if unknown := [key for key in values if key not in set(keys)]:
+            raise ValueError(f"{what} are given for {unknown[0]!r}, which is not one of the surfaces")
+        return [values.get(key) for key in keys]
+    values = list(values)
+    if len(values) != len(keys):
+        raise ValueError(f"there are {len(keys)} surfaces, but {what} for {len(values)}")
+    return values
+
+
+def _starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | None]:
+    if isinstance(model, type):
+        return model, None
+    if isinstance(model, AbstractModel):
+        size = None if model.vectors else batch_size(model)
+        if getattr(model, "per_expiry", False) or size is None:
+            return type(model), [model] * len(keys)
+        if size != len(keys):
+            raise ValueError(f"there are {len(keys)} surfaces, but {size} starts")
+        wide = as_batch(model, size)
+        return type(model), [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], wide) for i in range(size)]
+    starts = _by_position(model, keys, "starts") or []
+    kinds = {type(start) for start in starts}
+    if len(kinds) != 1 or not issubclass(next(iter(kinds)), AbstractModel):
+        raise ValueError(f"starts must be models of one class, not {sorted(kind.__name__ for kind in kinds)}")
+    return kinds.pop(), starts
+
+
+def _targets(given: tuple[Any, ...], weights: list | None, reasons: dict[int, str]) -> dict[int, Target]:
+    """The surfaces in terms of a fit, on the host; what cannot be fitted gets a reason instead."""
+    found = {}
+    for i, surface in enumerate(given):
+        if not isinstance(surface, Surface):
+            reasons[i] = f"Not fitted: a Surface is needed, not {type(surface).__name__}."
+            continue
+        target = Target(*(np.asarray(field) for field in Target.of(surface)))
+        try:
+            if weights is not None and weights[i] is not None:
+                more = np.asarray(checked_weights(weights[i], surface))
+                target = target._replace(weight=target.weight * more)
+        except ValueError as error:
+            reasons[i] = f"Not fitted: {error}."
+            continue
+        found[i] = target
+    return found
+
+
+def _checked_starts(begin: list | None, given: tuple[Surface, ...], reasons: dict[int, str]) -> list | None:
+    if begin is None:
+        return None
+    found = list(begin)
+    for i, (start, surface) in enumerate(zip(begin, given, strict=True)):
+        try:
+            if i not in reasons:
+                found[i] = start_of(start, surface)
+        except ValueError as error:
+            reasons[i] = f"Not fitted: {error}."
+    return found
+
+
+def _stack(starts: list, batch: Target) -> Any:
+    """Starts with a leading axis; those of models with parameters of each expiry padded to the batch's expiries."""
+
+    def column(*leaves: Any) -> NDArray:
+        arrays = [np.asarray(leaf, batch.vol.dtype) for leaf in leaves]
+        if not arrays[0].ndim:
+            return np.stack(arrays)
+        size = batch.expiry.shape[1]
+        return np.stack([np.concatenate([x, np.full(size - len(x), x[-1])]) for x in arrays])
+
+    return jax.tree.map(column, *starts)
+
+
+def _refused(i: int, template: type[AbstractModel], names: tuple[str, ...], surface: Any) -> Part:
+    """A result for a surface that was not fitted."""
+    e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
+    slices = (e,) if getattr(template, "per_expiry", False) else ()
+    lead, nan = (1, *slices), np.nan
+    model = template(**{field.name: np.full(lead, nan) for field in dataclasses.fields(template)})
+    result = Round(
+        model=model, residuals=np.full((1, e, k), nan), model_vol=np.full((1, e, k), nan),
+        information=np.full((*lead, len(names), len(names)), nan), cost=np.full(lead, nan), rmse_vol=np.full(lead, nan),
+        gradient=np.full(lead, nan), num_steps=np.zeros(lead, np.int32),
+        outcome=np.full(lead, int(Outcome.INVALID), np.int32), at_bound=np.zeros((*lead, len(names)), bool),
+        moved=np.zeros(lead, bool),
+    )  # type: ignore[arg-type] # fmt: skip
+    return Part.of(np.asarray([i]), np.zeros((1, e, k)), result)

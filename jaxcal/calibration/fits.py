@@ -1,7 +1,9 @@
 """Fits: the results of `calibrate_many`, in the caller's order."""
 
-from collections.abc import Hashable, Iterator, Mapping
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -9,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal._status import Outcome
+from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.round import Round
 from jaxcal.calibration.standard_errors import standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -19,12 +23,26 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=AbstractModel)
 
+_OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound", "moved")
+
 
 class Part(NamedTuple):
-    """Fits of one padded shape: a `Fit` whose leaves, on the host, have a leading axis, and where each belongs."""
+    """Fits of one padded shape: the fields of a `Round`, on the host, with a leading axis; where each belongs among the
+    caller's surfaces; and the weights of its quotes.
+    """
 
     place: NDArray[np.int64]
-    fit: Fit
+    weight: NDArray[np.floating]
+    result: Round
+
+    @classmethod
+    def of(cls, place: NDArray[np.int64], weight: NDArray[np.floating], result: Round | Fit) -> "Part":
+        """From the last rounds of some fits; from fits."""
+        if isinstance(result, Fit):
+            names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
+            moved = np.zeros(np.shape(result.outcome), bool)
+            result = Round(**{name: getattr(result, name) for name in names}, moved=moved)  # type: ignore[arg-type]
+        return cls(place, weight, result)
 
 
 class Fits(eqx.Module, Generic[Model]):
@@ -69,91 +87,113 @@ class Fits(eqx.Module, Generic[Model]):
             return self._at(range(len(self))[int(key)])
         raise KeyError(key)
 
-    @property
+    @cached_property
     def _position(self) -> dict[Hashable, int]:
         return {key: i for i, key in enumerate(self.keys)}
 
-    def _at(self, i: int) -> Fit[Model]:
-        part, row = next((part, row) for part in self.parts for row in np.flatnonzero(part.place == i))
-        surface = self.surfaces[i]
-        e, k = surface.vol.shape
-        one = jax.tree.map(lambda leaf: leaf[row], part.fit)
-        per_expiry = np.ndim(one.outcome) > 0
-        cut = {name: getattr(one, name)[:e, :k] for name in ("residuals", "model_vol")}
-        cut |= {name: getattr(one, name)[:e] for name in ("information", "outcome", "at_bound") if per_expiry}
-        model = jax.tree.map(lambda leaf: leaf[:e], one.model) if per_expiry else one.model
-        weighed = eqx.tree_at(lambda s: s.weight, surface, one.surface.weight[:e, :k])
-        kept = {name: getattr(one, name) for name in ("cost", "rmse_vol", "gradient", "num_steps")}
-        rest = {name: getattr(one, name) for name in ("information", "outcome", "at_bound")}
-        return Fit(model=model, surface=weighed, free=self.free, **(kept | rest | cut))
+    @cached_property
+    def _row(self) -> NDArray[np.int64]:
+        """`[B, 2]`: the part and the row in it where each surface is."""
+        rows = np.zeros((len(self), 2), np.int64)
+        for number, part in enumerate(self.parts):
+            rows[part.place] = np.stack([np.full(len(part.place), number), np.arange(len(part.place))], axis=1)
+        return rows
 
-    def _gathered(self, name: str, filler: float = np.nan) -> np.ndarray:
+    def _at(self, i: int) -> Fit[Model]:
+        number, row = self._row[i]
+        part = self.parts[number]
+        result = jax.tree.map(lambda leaf: leaf[row], part.result)
+        surface = self.surfaces[i]
+        if not isinstance(surface, Surface):
+            raise KeyError(f"{self.keys[i]!r}: {self.reasons[i]}")
+        e, k = surface.vol.shape
+        cut = {name: getattr(result, name)[..., :e, :k] for name in ("residuals", "model_vol")}
+        if np.ndim(result.outcome):
+            cut |= {name: getattr(result, name)[:e] for name in _OF_SLICES}
+            cut |= {"model": jax.tree.map(lambda leaf: leaf[:e], result.model)}
+            cut |= {name: cut[name].reshape(e, k) for name in ("residuals", "model_vol")}
+        result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
+        weighed = eqx.tree_at(lambda s: s.weight, surface, part.weight[row, :e, :k])
+        return fit_of(result, result.num_steps, self.free, weighed)
+
+    def _whole(self, values: list[NDArray], filler: float = np.nan) -> NDArray:
         """One field of all parts, in the caller's order, padded to the largest."""
-        found = [(part.place, np.asarray(getattr(part.fit, name))) for part in self.parts]
-        shape = tuple(np.max([values.shape[1:] for _, values in found], axis=0))
-        whole = np.full((len(self), *shape), filler, found[0][1].dtype)
-        for place, values in found:
-            whole[(place, *(slice(size) for size in values.shape[1:]))] = values
+        shape = tuple(np.max([array.shape[1:] for array in values], axis=0)) if values[0].ndim > 1 else ()
+        whole = np.full((len(self), *shape), filler, values[0].dtype)
+        for part, array in zip(self.parts, values, strict=True):
+            whole[(part.place, *(slice(size) for size in array.shape[1:]))] = array
         return whole
+
+    def _gathered(self, name: str, over_slices: Callable | None = None, filler: float = np.nan) -> NDArray:
+        def of(part: Part) -> NDArray:
+            values = np.asarray(getattr(part.result, name))
+            return values if over_slices is None or values.ndim == 1 else over_slices(values, axis=1)
+
+        return self._whole([of(part) for part in self.parts], filler)
 
     @property
     def model(self) -> Model:
-        """A model whose leaves are `[B]`; `[B, E]` of one with parameters of each expiry, NaN where it has none."""
-        return self._model([part.fit.model for part in self.parts])
+        """A model whose leaves are `[B]`; `[B, n]` of one with vectors or with parameters of each expiry, NaN where it
+        has none.
+        """
+        return self._model([part.result.model for part in self.parts])
 
     def _model(self, models: list) -> Model:
-        leaves = [jax.tree.leaves(model) for model in models]
-        gathered = []
-        for column in zip(*leaves, strict=True):
-            shape = tuple(np.max([np.shape(leaf)[1:] for leaf in column], axis=0)) if np.ndim(column[0]) > 1 else ()
-            whole = np.full((len(self), *shape), np.nan, np.asarray(column[0]).dtype)
-            for part, leaf in zip(self.parts, column, strict=True):
-                whole[(part.place, *(slice(size) for size in np.shape(leaf)[1:]))] = leaf
-            gathered.append(whole)
+        columns = zip(*(jax.tree.leaves(model) for model in models), strict=True)
+        gathered = [self._whole([np.asarray(leaf) for leaf in column]) for column in columns]
         return jax.tree.unflatten(jax.tree.structure(models[0]), gathered)
 
     @property
-    def residuals(self) -> np.ndarray:
+    def residuals(self) -> NDArray:
         """`[B, E, K]` model minus market, NaN at padding."""
-        return self._gathered("residuals")
+        return self._gathered_quotes("residuals")
 
     @property
-    def model_vol(self) -> np.ndarray:
+    def model_vol(self) -> NDArray:
         """`[B, E, K]` volatilities of the fitted models, NaN at padding."""
-        return self._gathered("model_vol")
+        return self._gathered_quotes("model_vol")
+
+    def _gathered_quotes(self, name: str) -> NDArray:
+        return self._whole([np.reshape(getattr(part.result, name), part.weight.shape) for part in self.parts])
 
     @property
-    def cost(self) -> np.ndarray:
+    def cost(self) -> NDArray:
         """`[B]` half the weighted sums of squared residuals."""
-        return self._gathered("cost")
+        return self._gathered("cost", np.sum)
 
     @property
-    def rmse_vol(self) -> np.ndarray:
+    def rmse_vol(self) -> NDArray:
         """`[B]` root mean square of model minus market volatility, decimal."""
-        return self._gathered("rmse_vol")
 
-    @property
-    def gradient(self) -> np.ndarray:
-        """`[B]` largest cosine between the residuals and a free column of their Jacobian."""
-        return self._gathered("gradient")
-
-    @property
-    def num_steps(self) -> np.ndarray:
-        """`[B]` evaluations of the residuals and their Jacobian."""
-        return self._gathered("num_steps", 0)
-
-    @property
-    def outcome(self) -> np.ndarray:
-        """`[B]` an `Outcome` each, as a number; the worst of its expiries where those were fitted by themselves."""
-        worst = np.zeros(len(self), np.int32)
-        for part in self.parts:
-            values = np.asarray(part.fit.outcome)
+        def of(part: Part) -> NDArray:
+            values, quotes = np.asarray(part.result.rmse_vol), np.sum(part.weight > 0, axis=-1)
             if values.ndim == 1:
-                worst[part.place] = values
-                continue
-            for i in part.place:
-                worst[i] = self._at(int(i)).status.outcome
-        return worst
+                return values
+            return np.sqrt(np.sum(values**2 * quotes, axis=1) / np.maximum(np.sum(quotes, axis=1), 1))
+
+        return self._whole([of(part) for part in self.parts])
+
+    @property
+    def gradient(self) -> NDArray:
+        """`[B]` largest cosine between the residuals and a free column of their Jacobian."""
+        return self._gathered("gradient", np.max)
+
+    @property
+    def num_steps(self) -> NDArray:
+        """`[B]` evaluations of the residuals and their Jacobian."""
+        return self._gathered("num_steps", np.max, 0)
+
+    @property
+    def outcome(self) -> NDArray:
+        """`[B]` an `Outcome` each, as a number; the worst of its expiries where those were fitted by themselves."""
+
+        def of(part: Part) -> NDArray:
+            result = part.result
+            if np.ndim(result.outcome) == 1:
+                return np.asarray(outcome_of(result), np.int32)
+            return np.asarray([self._at(int(i)).status.outcome for i in part.place], np.int32)
+
+        return self._whole([of(part) for part in self.parts], 0)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -165,15 +205,13 @@ class Fits(eqx.Module, Generic[Model]):
         """A model whose leaves are the standard errors, as `Fit.standard_errors`, `[B]`."""
         found = []
         for part in self.parts:
-            fit = part.fit
-            squares = np.asarray(fit.surface.weight) * np.asarray(fit.residuals, np.float64) ** 2
-            used = np.asarray(fit.surface.weight) > 0
-            shape = np.shape(fit.outcome)  # [b], or [b, E]
+            result, shape = part.result, np.shape(part.result.outcome)  # [b], or [b, E]
+            squares = part.weight * np.reshape(result.residuals, part.weight.shape).astype(np.float64) ** 2
             axes = tuple(range(len(shape), 3))
             errors = standard_errors(
-                _flat(fit.model, len(shape)), self.free, _flat(np.asarray(fit.information), len(shape)),
-                _flat(np.asarray(fit.at_bound), len(shape)), np.nansum(squares, axis=axes).ravel(),
-                used.sum(axis=axes).ravel(),
+                _flat(result.model, len(shape)), self.free, _flat(result.information, len(shape)),
+                _flat(result.at_bound, len(shape)), np.nansum(squares, axis=axes).ravel(),
+                np.sum(part.weight > 0, axis=axes).ravel(),
             )  # fmt: skip
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
         return self._model(found)
@@ -185,14 +223,15 @@ class Fits(eqx.Module, Generic[Model]):
         """
         import pandas as pd
 
-        statuses = [self.reasons.get(i) or str(fit.status) for i, fit in enumerate(self)]
+        statuses = [self.reasons[i] if i in self.reasons else str(self._at(i).status) for i in range(len(self))]
+        quotes = self._whole([np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
         columns = {
             "outcome": [Outcome(int(number)).name for number in self.outcome],
             "status": statuses,
             "converged": self.converged,
             "rmse_vol": self.rmse_vol,
             "cost": self.cost,
-            "num_quotes": [surface.num_quotes for surface in self.surfaces],
+            "num_quotes": quotes,
             "num_steps": self.num_steps,
         }
         for model, suffix in ((self.model, ""), (self.standard_errors, "_error")):
@@ -218,6 +257,6 @@ class Fits(eqx.Module, Generic[Model]):
         return f"{len(self)} surfaces: {ended}{middle}"
 
 
-def _flat(tree: Model, axes: int) -> Model:
+def _flat(tree: Any, axes: int) -> Any:
     """The first `axes` axes of every leaf as one."""
     return jax.tree.map(lambda leaf: np.reshape(leaf, (-1, *np.shape(leaf)[axes:])), tree)

@@ -49,7 +49,7 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     """
     if model in (PiecewiseHeston, PiecewiseBates):
         return [model.of(simpler, _knots(surface))]  # type: ignore[attr-defined]
-    found = list(_compiled_starts(model, surface, simpler))
+    found = list(_of_one(model, surface, simpler))
     if model in (SSVI, SSVIHeston):
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
         found = [jax.tree.map(lambda leaf: leaf[quoted] if leaf.ndim else leaf, start) for start in found]
@@ -61,15 +61,20 @@ def simpler_model(model: type[AbstractModel]) -> type[AbstractModel] | None:
     return _SIMPLER.get(model)
 
 
-@partial(jax.jit, static_argnums=0)
-def _compiled_starts(model: type[Model], surface: Surface, simpler: AbstractModel | None) -> tuple[Model, ...]:
+def starting_models(
+    model: type[Model], shape: SmileShape, dtype: Any, simpler: AbstractModel | None = None
+) -> tuple[Model, ...]:
+    """The same inside `jit`, of a model whose parameters do not depend on which expiries are quoted."""
     rule = _RULES.get(model)
-    dtype = surface.vol.dtype
     if rule is None:
         return (_within(model, {name: interval.middle for name, interval in model.bounds.items()}, dtype),)
-    shape = SmileShape.of(surface)
     candidates = rule(shape) if simpler is None else _BEYOND[model](shape, simpler)
     return tuple(_within(model, values, dtype) for values in candidates)
+
+
+@partial(jax.jit, static_argnums=0)
+def _of_one(model: type[Model], surface: Surface, simpler: AbstractModel | None) -> tuple[Model, ...]:
+    return starting_models(model, SmileShape.of(surface), surface.vol.dtype, simpler)
 
 
 def _within(model: type[Model], values: Values, dtype: Any) -> Model:

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcal.calibration.target import Target
 from jaxcal.market.black import black_otm, black_vega
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.surface import Surface
@@ -46,7 +47,7 @@ class MarketValues(eqx.Module):
         return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
 
     @classmethod
-    def of_surface(cls, surface: Surface) -> "MarketValues":
+    def of_surface(cls, surface: Surface | Target) -> "MarketValues":
         """From a surface."""
         return cls.of(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight)
 

@@ -13,7 +13,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.problem import CalibrationProblem, grid_of, problem_of
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
-from jaxcal.market.surface import Surface
+from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import to_vector
 from jaxcal.pricing.pricer import AbstractPricer
@@ -26,21 +26,6 @@ Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
 _MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
-
-
-class Target(NamedTuple):
-    """What a fit is to reproduce: the fields of a surface that it needs."""
-
-    expiry: Float[Array, "*b e"]
-    forward: Float[Array, "*b e"]
-    strike: Float[Array, "*b e k"]
-    vol: Float[Array, "*b e k"]
-    weight: Float[Array, "*b e k"]
-
-    @classmethod
-    def of(cls, surface: Surface) -> "Target":
-        """Of a surface."""
-        return cls(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight)
 
 
 class Round(eqx.Module, Generic[Model]):
@@ -95,7 +80,8 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
         off_market = jnp.where(used, ImpliedVolResidual()(finer, market), 0.0)
         shift = jnp.where(used, (finer - problem.values(solution.y)) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
     rmse = jnp.sqrt(jnp.sum(off_market**2) / jnp.maximum(count, 1.0))
-    tolerance = jnp.maximum(_VOL_TOLERANCE, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
+    resolved = max(_VOL_TOLERANCE, 1000.0 * float(jnp.finfo(vol.dtype).eps))  # single precision shows no more
+    tolerance = jnp.maximum(resolved, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
     return Round(
         model=model,
         residuals=jnp.where(used, residuals, jnp.nan),
@@ -130,12 +116,7 @@ solve_round = partial(jax.jit, static_argnums=0)(_solve)
 @partial(jax.jit, static_argnums=0)
 def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
     """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
-    return jax.vmap(partial(_solve, names, method))(slices_of(target), start)
-
-
-def slices_of(target: Target) -> Target:
-    """Each expiry of a target as a target of its own, on the axis of expiries."""
-    return Target(*(jnp.expand_dims(field, target.expiry.ndim) for field in target))
+    return jax.vmap(partial(_solve, names, method))(target.slices(), start)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))

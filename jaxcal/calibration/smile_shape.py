@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxcal.calibration.residuals import MarketValues
+from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 
 
@@ -21,7 +22,7 @@ class SmileShape(NamedTuple):
     forward: Float[Array, " e"]
 
     @classmethod
-    def of(cls, surface: Surface) -> "SmileShape":
+    def of(cls, surface: Surface | Target) -> "SmileShape":
         """Of every expiry of a surface; `skew` is d vol / d ln K."""
         market = MarketValues.of_surface(surface)
         deviations = market.log_strike / (market.vol * jnp.sqrt(market.expiry))

@@ -109,6 +109,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         ftol, atol = jnp.maximum(self.ftol, 4.0 * eps), jnp.maximum(self.atol, 4.0 * eps)
         num_residuals = state.residual.shape[0]
         noise = num_residuals * (1000.0 * atol) ** 2
+        hidden = (1e3 if eps < 1e-12 else 1e4) * eps  # a relative change of the cost that rounding hides
         basis = jnp.eye(state.y.shape[0], dtype=dtype)
 
         def linearise(y: Array) -> tuple[Array, Array]:
@@ -180,7 +181,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         perfect = 2.0 * cost <= num_residuals * atol**2
         converged = accept & ((small_step & small_gain & ~first) | (new_angle <= gtol) | perfect)
         # at the rounding floor no step is accepted although nothing is left to gain
-        lost = (jnp.abs(predicted) <= 1000.0 * eps * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
+        lost = (jnp.abs(predicted) <= hidden * state.cost) & (state.angle <= max(1e-3, 30.0 * eps**0.5))
         lost &= state.damping <= 1.0  # a step cut short by damping promises little anywhere
         nothing_left = (small_gain & (state.angle <= 1e-5)) | lost
         rounding = 2.0 * state.cost <= noise
