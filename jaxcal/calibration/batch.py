@@ -22,7 +22,7 @@ from jaxcal.models.base import AbstractModel
 
 Model = TypeVar("Model", bound=AbstractModel)
 Precision = Literal["float64", "float32", "mixed"]
-Devices = Sequence[jax.Device] | None
+Devices = Sequence[Any] | None  # of jax.Device
 
 _PIECES = (8, 64, 512)  # surfaces in one call, on a processor: a handful of programs serve batches of any size
 _LANES = 16  # that step together on one core: as many as its cache holds
@@ -62,7 +62,8 @@ def rounds(
     """
     if precision != "mixed" or target.vol.dtype == np.float32:
         return _spread(names, method, target, start, devices)
-    rough = _spread(names, single(method._replace(check=None)), *single((target, start)), devices)
+    quotes, begin = single((target, start))
+    rough = _spread(names, single(method._replace(check=None)), quotes, begin, devices)
     usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
     start = jax.tree.map(lambda new, old: np.where(usable, new.astype(old.dtype), old), rough.model, start)
     found = _spread(names, method, target, start, devices)
@@ -82,8 +83,7 @@ def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model
     on_cpu = devices[0].platform == "cpu"
     workers = (os.cpu_count() or 1) if on_cpu and len(devices) == 1 else len(devices)
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
-    # the largest piece that still gives every worker one
-    piece = next((s for s in reversed(sizes) if s * workers <= size), next((s for s in sizes if s >= size), sizes[0]))
+    piece = next((s for s in sizes if s * workers >= size), sizes[-1])
     lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
     refill = 1 if on_cpu else max(1, lanes // 8)
 
@@ -99,25 +99,27 @@ def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model
 
 
 def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:
-    """`fn` of every `piece` of the leading axis, with how many of it count; the last one is filled up."""
+    """`fn` of parts of the leading axis, filled up to `piece`, each with how many of it count: as many for each worker."""
+    number = -(-size // piece)
+    number = min(size, -(-number // workers) * workers)
+    edges = np.linspace(0, size, number + 1).astype(int)
 
-    def one(first: int) -> Any:
-        count = min(piece, size - first)
+    def one(i: int) -> Any:
+        first, count = edges[i], edges[i + 1] - edges[i]
         chosen = np.minimum(np.arange(first, first + piece), size - 1)
-        found = fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), count)
+        found = fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), int(count))
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
-    firsts = range(0, size, piece)
-    if workers == 1 or len(firsts) == 1:
-        found = [one(first) for first in firsts]
+    if workers == 1 or number == 1:
+        found = [one(i) for i in range(number)]
     else:
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(one, firsts))
-    return found[0] if len(found) == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+            found = list(pool.map(one, range(number)))
+    return found[0] if number == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 
 @lru_cache
-def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple[jax.Device, ...]) -> Any:
+def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) -> Any:
     """`solve_many` on every device at once, each with its own part of the surfaces and its own loop: under `jit` of
     sharded inputs the loop would go on everywhere until the slowest surface of all has ended.
     """

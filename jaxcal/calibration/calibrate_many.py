@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
-from jaxcal.calibration.batch import Precision, rounds, single, starts_of_many
+from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_of_many
 from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
 from jaxcal.calibration.initial import simpler_model
@@ -48,7 +48,7 @@ class _Settings(NamedTuple):
     solver: AbstractLeastSquaresSolver
     pricer: AbstractPricer | None
     precision: Precision
-    devices: Sequence[jax.Device] | None
+    devices: Devices
 
 
 def calibrate_many(
@@ -63,7 +63,7 @@ def calibrate_many(
     bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
     prior: AbstractPrior | None = None,
     precision: Precision = "float64",
-    devices: Sequence[jax.Device] | None = None,
+    devices: Devices = None,
 ) -> Fits[Model]:
     """Fit a model to each of many surfaces, as `calibrate` does one, in compiled batches on all cores or devices.
 

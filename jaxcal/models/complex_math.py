@@ -37,6 +37,10 @@ class Cartesian(eqx.Module):
         """As a complex array."""
         return jax.lax.complex(self.re, self.im)
 
+    def flat_rows(self) -> "Cartesian":
+        """All axes but the first as one."""
+        return Cartesian(self.re.reshape(self.re.shape[0], -1), self.im.reshape(self.im.shape[0], -1))
+
     def __add__(self, other: Operand) -> "Cartesian":
         """The sum."""
         if isinstance(other, Cartesian):

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
 from jaxcal.pricing.revival import beyond_last
@@ -71,7 +72,7 @@ class Cos(AbstractPricer):
         offset = jnp.where(log_strike >= 0, 1.0 - jnp.exp(log_strike), 0.0)
         weights = jnp.concatenate([payoff, jnp.zeros_like(payoff)], axis=-1)
         side = jnp.zeros(log_strike.shape, jnp.int32)
-        return FourierGrid(expiry, nodes, jax.lax.complex(jnp.zeros_like(u), -u * a), weights, side, offset)
+        return FourierGrid(expiry, Cartesian.of(nodes), Cartesian(jnp.zeros_like(u), -u * a), weights, side, offset)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]

@@ -17,7 +17,7 @@ class FourierGrid(eqx.Module):
 
     Attributes:
         expiry: `[e]` years.
-        nodes: `[e, s, n]` where phi is evaluated.
+        z: `[e, s, n]` the nodes, where phi is evaluated.
         log_factor: `[e, s, n]` logarithm of what all strikes multiply phi by, added to ln phi: no product overflows.
         weights: `[e, k, m]`, m = 2n: Re W and -Im W side by side, so that a price is one real product.
         side: `[e, k]` which set of nodes a strike uses.
@@ -25,11 +25,16 @@ class FourierGrid(eqx.Module):
     """
 
     expiry: Float[Array, " e"]
-    nodes: Complex[Array, "e s n"]
-    log_factor: Complex[Array, "e s n"]
+    z: Cartesian
+    log_factor: Cartesian
     weights: Float[Array, "e k m"]
     side: Int[Array, "e k"]
     offset: Float[Array, "e k"]
+
+    @property
+    def nodes(self) -> Complex[Array, "e s n"]:
+        """Where phi is evaluated, as a complex array."""
+        return self.z.to_complex()
 
     def value(self, model: AbstractFourierModel) -> Float[Array, "e k"]:
         """Undiscounted out-of-the-money values (call where K >= F, put below), in units of the forward."""
@@ -41,24 +46,23 @@ class FourierGrid(eqx.Module):
         Evaluated on flat rows: with a set axis in between, XLA fuses the whole of phi into each part of the result and
         computes it several times over.
         """
-        rows, sets, nodes = self.nodes.shape
+        rows, sets, nodes = self.z.re.shape
         phi = exp(self._log_terms(model))
         parts = jnp.concatenate([phi.re, phi.im], axis=-1).reshape(rows, 2, sets, nodes)
         return jnp.swapaxes(parts, 1, 2).reshape(rows, sets, 2 * nodes)
 
     def log_terms(self, model: AbstractFourierModel) -> Complex[Array, "e s n"]:
         """ln(c phi) at the nodes."""
-        return self._log_terms(model).to_complex().reshape(self.nodes.shape)
+        return self._log_terms(model).to_complex().reshape(self.z.re.shape)
 
     def _log_terms(self, model: AbstractFourierModel) -> Cartesian:
-        rows = self.nodes.shape[0]
-        log_cf = model.log_cf(self.nodes.reshape(rows, -1), self.expiry[:, None])
-        return Cartesian.of(log_cf) + Cartesian.of(self.log_factor.reshape(rows, -1))
+        z, log_factor = self.z.flat_rows(), self.log_factor.flat_rows()
+        return Cartesian.of(model.log_cf(z.to_complex(), self.expiry[:, None])) + log_factor
 
     def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:
         """The linear functional."""
         by_side = jnp.einsum("ekm,esm->eks", self.weights, factored_cf)
-        if self.nodes.shape[1] == 1:
+        if self.z.re.shape[1] == 1:
             return self.offset + by_side[:, :, 0]
         return self.offset + jnp.where(self.side == 0, by_side[:, :, 0], by_side[:, :, 1])
 
@@ -67,8 +71,7 @@ class FourierGrid(eqx.Module):
         is integrated: an offset for a grid whose contour crosses at -i/2.
         """
         black = black_otm(total_vol[:, None], jnp.exp(log_strike), 1.0, forward=1.0)
-        z = self.nodes
-        log_control = -0.5 * (total_vol**2)[:, None, None].astype(z.dtype) * (z * z + 1j * z)
-        control = jnp.exp(log_control + self.log_factor)
-        offset = black - self.apply(jnp.concatenate([jnp.real(control), jnp.imag(control)], axis=-1))
+        variance = (total_vol**2)[:, None, None]
+        control = exp(self.log_factor - (0.5 * variance) * (self.z * self.z + 1j * self.z))
+        offset = black - self.apply(jnp.concatenate([control.re, control.im], axis=-1))
         return eqx.tree_at(lambda grid: grid.offset, self, offset)

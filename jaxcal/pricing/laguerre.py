@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import log, reciprocal
+from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
@@ -85,7 +85,9 @@ class Laguerre(AbstractPricer):
         weights = -jnp.exp(0.5 * k + k * across * both) * sine(k * along * both + quarter)
 
         nothing = jnp.zeros_like(log_strike)
-        return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
+        return FourierGrid(expiry, Cartesian.of(z), Cartesian.of(log_factor), weights, side, nothing).controlled(
+            log_strike, total_vol
+        )
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]

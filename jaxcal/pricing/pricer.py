@@ -59,9 +59,9 @@ def total_vol_of(model: AbstractFourierModel, expiry: Float[Array, " e"]) -> Flo
 def tilts_inside(model: AbstractFourierModel, tilt: float, dtype: jnp.dtype) -> Float[Array, " 2"]:
     """Angles `tilt` up and down, in radians, moved into the model's cone of decay.
 
-    A contour keeps a tenth of a radian from the edge of the cone. In a narrow cone it keeps half of what there is, for
-    one tilted to the other side, or beyond the edge, would meet an integrand that grows.
+    It keeps half of the cone on its side: near the edge phi hardly decays, and a contour tilted to the other side, or
+    beyond the edge, would meet an integrand that grows.
     """
     lower, upper = (jnp.asarray(angle, dtype) for angle in model.decay_cone())
-    up, down = (jnp.clip(jnp.maximum(edge - 0.1, 0.5 * edge), 0.0, tilt) for edge in (upper, -lower))
+    up, down = (jnp.clip(0.5 * edge, 0.0, tilt) for edge in (upper, -lower))
     return jnp.stack([up, -down])

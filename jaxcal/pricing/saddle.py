@@ -17,7 +17,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import log
+from jaxcal.models.complex_math import Cartesian, log
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.revival import stepped_over
@@ -139,7 +139,14 @@ def saddle_grid(
         jnp.where(jnp.arange(2 * num_nodes) < num_nodes, -1.0, 0.0).astype(t.dtype), (*row, 2 * num_nodes)
     )
     offset = jnp.where(contour.outer, 0.0, jnp.where(k >= 0, 1.0, jnp.exp(k)))[:, None]
-    return FourierGrid(expiry, z[:, None, :], log_factor[:, None, :], weights, jnp.zeros(row, jnp.int32), offset)
+    return FourierGrid(
+        expiry,
+        Cartesian.of(z[:, None, :]),
+        Cartesian.of(log_factor[:, None, :]),
+        weights,
+        jnp.zeros(row, jnp.int32),
+        offset,
+    )
 
 
 def _complex(x: Array) -> Array:

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import log
+from jaxcal.models.complex_math import Cartesian, log
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
 from jaxcal.pricing.revival import stepped_over
 
-_TILT = 0.4  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
+_TILT = 0.3  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
 _MANY, _NARROW = 48, 0.3  # with so many nodes and more the contour is narrower: it then sees rare large jumps too
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
@@ -106,7 +106,9 @@ class Sinh(AbstractPricer):
         weights = -jnp.exp(k * (1.0 + across)) * sine(k * along + quarter)
 
         nothing = jnp.zeros_like(log_strike)
-        return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
+        return FourierGrid(expiry, Cartesian.of(z), Cartesian.of(log_factor), weights, side, nothing).controlled(
+            log_strike, total_vol
+        )
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
