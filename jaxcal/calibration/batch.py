@@ -25,7 +25,7 @@ Precision = Literal["float64", "float32", "mixed"]
 Devices = Sequence[Any] | None  # of jax.Device
 
 _PIECES = (8, 64, 512)  # surfaces in one call, on a processor: a handful of programs serve batches of any size
-_LANES = 16  # that step together on one core: as many as its cache holds
+_LANES, _REFILL = 8, 2  # fits that step together on one core, as many as its cache holds, and that are replaced at once
 _ACCELERATOR_PIECES = (1024, 16384, 131072)
 _ACCELERATOR_LANES = 16384
 
@@ -85,7 +85,7 @@ def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
     piece = next((s for s in sizes if s * workers >= size), sizes[-1])
     lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
-    refill = 1 if on_cpu else max(1, lanes // 8)
+    refill = _REFILL if on_cpu else max(1, lanes // 8)
 
     def solve(inputs: Any, count: int) -> Round[Model]:
         if len(devices) == 1:
@@ -99,7 +99,7 @@ def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model
 
 
 def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:
-    """`fn` of parts of the leading axis, filled up to `piece`, each with how many of it count: as many for each worker."""
+    """`fn` of parts of the leading axis, filled up to `piece`, each with how many of it count."""
     number = -(-size // piece)
     number = min(size, -(-number // workers) * workers)
     edges = np.linspace(0, size, number + 1).astype(int)

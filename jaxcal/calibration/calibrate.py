@@ -57,7 +57,7 @@ def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPrice
     first = pricer.sized()
     pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
     if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
-        pairs.append((Sinh(64), Sinh(96)))
+        pairs += [(Sinh(64), Sinh(96)), (Sinh(128), Sinh(192))]
     return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import Cartesian, log
+from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
@@ -72,43 +72,44 @@ class Sinh(AbstractPricer):
         width = 1.0 if num_nodes < _MANY else _NARROW
         b = (width / total_vol)[:, None, None]
         drift = model.drift(expiry)
-        shift = jax.lax.complex(drift, jnp.zeros_like(drift))[:, None, None]
+        shift = drift[:, None, None]
 
-        def contour(t: Float[Array, "#e #s n"]) -> tuple[Complex[Array, "e s n"], Complex[Array, "e s n"]]:
-            along, across = b * jnp.sinh(t), b * jnp.cosh(t)
-            z = jax.lax.complex(along * cosines, (across - b) * sines - 0.5)
-            return z, jax.lax.complex(across * cosines, along * sines)
+        def contour(t: Float[Array, "#e #s n"]) -> tuple[Cartesian, Cartesian]:
+            grown = jnp.exp(t)
+            along, across = 0.5 * b * (grown - 1.0 / grown), 0.5 * b * (grown + 1.0 / grown)
+            z = Cartesian(along * cosines, (across - b) * sines - 0.5)
+            return z, Cartesian(across * cosines, along * sines)
+
+        def rows(z: Cartesian) -> Complex[Array, "e m"]:
+            return z.flat_rows().to_complex()
 
         # to where what is cut off is as small as what the trapezoidal rule misses with so many nodes; the last such
         # place, since with jumps of nearly one size phi revives
         scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
-        log_phi = model.log_cf(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
-        revival = model.revival(z.reshape(expiry.size, -1), expiry[:, None]).reshape(z.shape)
-        size = jnp.real(log_phi + shift * (1.0 - 1j * z)) + revival + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        log_phi = jnp.real(model.log_cf(rows(z), expiry[:, None])) + model.revival(rows(z), expiry[:, None])
+        poles = (z * (z + 1j)).square_modulus()
+        size = log_phi.reshape(z.re.shape) + shift * (1.0 + z.im) + 0.5 * jnp.log(dz.square_modulus() / poles)
         alive = size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
         position = jnp.arange(num_nodes, dtype=expiry.dtype)[None, None, :]
         z, dz = contour(step * position)
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
-        log_factor = log(dz) - log(z * (z + 1j)) + measure.astype(z.dtype) + shift * (1.0 - 1j * z)
+        log_factor = log(dz * reciprocal(z * (z + 1j))) + measure + shift * (1.0 - 1j * z)
 
         # exp((k - drift) (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one
         # loop over both halves of the weights: a concatenation would not vectorise.
         beyond = log_strike - drift[:, None]
         side = (beyond > 0).astype(jnp.int32)
         k, above = beyond[:, :, None], (side > 0)[:, :, None]
-        both = jnp.concatenate([z, z], axis=-1)[:, :, None, :]
-        along = jnp.where(above, jnp.real(both)[:, 1], jnp.real(both)[:, 0])
-        across = jnp.where(above, jnp.imag(both)[:, 1], jnp.imag(both)[:, 0])
+        re, im = (jnp.concatenate([part, part], axis=-1)[:, :, None, :] for part in (z.re, z.im))
+        along, across = jnp.where(above, re[:, 1], re[:, 0]), jnp.where(above, im[:, 1], im[:, 0])
         quarter = jnp.where(jnp.arange(2 * num_nodes) < num_nodes, 0.5 * jnp.pi, 0.0).astype(k.dtype)[None, None, :]
         weights = -jnp.exp(k * (1.0 + across)) * sine(k * along + quarter)
 
         nothing = jnp.zeros_like(log_strike)
-        return FourierGrid(expiry, Cartesian.of(z), Cartesian.of(log_factor), weights, side, nothing).controlled(
-            log_strike, total_vol
-        )
+        return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
 
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
