@@ -115,7 +115,7 @@ def calibrate_many(
         def alone(i: int) -> Part:
             weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
             fit = calibrate(template if begin is None else begin[i], weighed, prior=prior, **common)
-            return Part.of(np.asarray([i]), targets[i].weight[None], jax.tree.map(lambda x: np.asarray(x)[None], fit))
+            return Part.of_fit(i, fit)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())))
@@ -127,7 +127,7 @@ def calibrate_many(
         if precision == "float32":
             batch, start = single((batch, start))
         result = _fit_batch(template, batch, start, settings, several=free is None)
-        parts.append(Part.of(place, batch.weight, result))
+        parts.append(Part(place, batch.weight, result))
     return Fits(keys, given, reasons, names, (*refused, *parts))
 
 
@@ -204,7 +204,7 @@ def _merged(leaf: NDArray) -> NDArray:
     return leaf.reshape(-1, *leaf.shape[2:])
 
 
-def _in_order(surfaces: Any) -> tuple[tuple, tuple[Surface, ...]]:
+def _in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
     if isinstance(surfaces, Surface):
         if surfaces.vol.ndim != 3:
             raise ValueError("calibrate_many takes several surfaces: a sequence, a dict, or one Surface of shape [B]")
@@ -272,7 +272,7 @@ def _targets(given: tuple[Any, ...], weights: list | None, reasons: dict[int, st
     return found
 
 
-def _checked_starts(begin: list | None, given: tuple[Surface, ...], reasons: dict[int, str]) -> list | None:
+def _checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int, str]) -> list | None:
     if begin is None:
         return None
     found = list(begin)
@@ -301,14 +301,16 @@ def _stack(starts: list, batch: Target) -> Any:
 def _refused(i: int, template: type[AbstractModel], names: tuple[str, ...], surface: Any) -> Part:
     """A result for a surface that was not fitted."""
     e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
-    slices = (e,) if getattr(template, "per_expiry", False) else ()
-    lead, nan = (1, *slices), np.nan
-    model = template(**{field.name: np.full(lead, nan) for field in dataclasses.fields(template)})
+    slices, p = (e,) if getattr(template, "per_expiry", False) else (), len(names)
+
+    def nan(*shape: int) -> jax.Array:
+        return jnp.full((1, *shape), jnp.nan)
+
     result = Round(
-        model=model, residuals=np.full((1, e, k), nan), model_vol=np.full((1, e, k), nan),
-        information=np.full((*lead, len(names), len(names)), nan), cost=np.full(lead, nan), rmse_vol=np.full(lead, nan),
-        gradient=np.full(lead, nan), num_steps=np.zeros(lead, np.int32),
-        outcome=np.full(lead, int(Outcome.INVALID), np.int32), at_bound=np.zeros((*lead, len(names)), bool),
-        moved=np.zeros(lead, bool),
-    )  # type: ignore[arg-type] # fmt: skip
-    return Part.of(np.asarray([i]), np.zeros((1, e, k)), result)
+        model=template(**{field.name: nan(*slices) for field in dataclasses.fields(template)}),
+        residuals=nan(e, k), model_vol=nan(e, k), information=nan(*slices, p, p), cost=nan(*slices),
+        rmse_vol=nan(*slices), gradient=nan(*slices), num_steps=jnp.zeros((1, *slices), jnp.int32),
+        outcome=jnp.full((1, *slices), int(Outcome.INVALID), jnp.int32),
+        at_bound=jnp.zeros((1, *slices, p), bool), moved=jnp.zeros((1, *slices), bool),
+    )  # fmt: skip
+    return Part(np.asarray([i]), np.zeros((1, e, k)), jax.tree.map(np.asarray, result))

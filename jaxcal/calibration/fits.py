@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal._status import Outcome
+from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.round import Round
@@ -36,13 +37,12 @@ class Part(NamedTuple):
     result: Round
 
     @classmethod
-    def of(cls, place: NDArray[np.int64], weight: NDArray[np.floating], result: Round | Fit) -> "Part":
-        """From the last rounds of some fits; from fits."""
-        if isinstance(result, Fit):
-            names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
-            moved = np.zeros(np.shape(result.outcome), bool)
-            result = Round(**{name: getattr(result, name) for name in names}, moved=moved)  # type: ignore[arg-type]
-        return cls(place, weight, result)
+    def of_fit(cls, place: int, fit: Fit) -> "Part":
+        """One fit by itself."""
+        names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
+        result = Round(**{name: getattr(fit, name) for name in names}, moved=jnp.zeros(jnp.shape(fit.outcome), bool))
+        result = jax.tree.map(lambda leaf: np.asarray(leaf)[None], result)
+        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result)
 
 
 class Fits(eqx.Module, Generic[Model]):
@@ -113,10 +113,21 @@ class Fits(eqx.Module, Generic[Model]):
             cut |= {"model": jax.tree.map(lambda leaf: leaf[:e], result.model)}
             cut |= {name: cut[name].reshape(e, k) for name in ("residuals", "model_vol")}
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
-        weighed = eqx.tree_at(lambda s: s.weight, surface, part.weight[row, :e, :k])
+        result = jax.tree.map(jnp.asarray, result)
+        weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         return fit_of(result, result.num_steps, self.free, weighed)
 
-    def _whole(self, values: list[NDArray], filler: float = np.nan) -> NDArray:
+    def _status(self, i: int) -> str:
+        number, row = self._row[i]
+        result = self.parts[number].result
+        if i in self.reasons:
+            return self.reasons[i]
+        if np.ndim(result.outcome) > 1 or np.shape(result.at_bound)[1] != len(self.free):
+            return str(self._at(i).status)
+        pinned = tuple(name for name, at in zip(self.free, result.at_bound[row], strict=True) if at)
+        return str(Status(Outcome(int(self.outcome[i])), pinned))
+
+    def _whole(self, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
         """One field of all parts, in the caller's order, padded to the largest."""
         shape = tuple(np.max([array.shape[1:] for array in values], axis=0)) if values[0].ndim > 1 else ()
         whole = np.full((len(self), *shape), filler, values[0].dtype)
@@ -124,7 +135,7 @@ class Fits(eqx.Module, Generic[Model]):
             whole[(part.place, *(slice(size) for size in array.shape[1:]))] = array
         return whole
 
-    def _gathered(self, name: str, over_slices: Callable | None = None, filler: float = np.nan) -> NDArray:
+    def _gathered(self, name: str, over_slices: Callable | None = None, filler: float | int = np.nan) -> NDArray:
         def of(part: Part) -> NDArray:
             values = np.asarray(getattr(part.result, name))
             return values if over_slices is None or values.ndim == 1 else over_slices(values, axis=1)
@@ -154,7 +165,9 @@ class Fits(eqx.Module, Generic[Model]):
         return self._gathered_quotes("model_vol")
 
     def _gathered_quotes(self, name: str) -> NDArray:
-        return self._whole([np.reshape(getattr(part.result, name), part.weight.shape) for part in self.parts])
+        whole = self._whole([np.reshape(getattr(part.result, name), part.weight.shape) for part in self.parts])
+        e, k = np.max([s.vol.shape for s in self.surfaces if isinstance(s, Surface)], axis=0)
+        return whole[:, :e, :k]
 
     @property
     def cost(self) -> NDArray:
@@ -183,7 +196,7 @@ class Fits(eqx.Module, Generic[Model]):
         """`[B]` evaluations of the residuals and their Jacobian."""
         return self._gathered("num_steps", np.max, 0)
 
-    @property
+    @cached_property
     def outcome(self) -> NDArray:
         """`[B]` an `Outcome` each, as a number; the worst of its expiries where those were fitted by themselves."""
 
@@ -223,7 +236,7 @@ class Fits(eqx.Module, Generic[Model]):
         """
         import pandas as pd
 
-        statuses = [self.reasons[i] if i in self.reasons else str(self._at(i).status) for i in range(len(self))]
+        statuses = [self._status(i) for i in range(len(self))]
         quotes = self._whole([np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
         columns = {
             "outcome": [Outcome(int(number)).name for number in self.outcome],

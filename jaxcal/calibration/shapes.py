@@ -15,12 +15,15 @@ _MOST = 6  # shapes: each costs a compilation
 def few_shapes(shapes: Sequence[tuple[int, int]], most: int = _MOST) -> list[tuple[NDArray[np.int64], tuple[int, int]]]:
     """Groups of positions with the shape (expiries, strikes) that each group is padded to, at most `most` of them.
 
-    Powers of two at first; then the pair whose union adds the least work is merged, until few enough are left.
+    One shape stays as it is. Of several, each is rounded up to powers of two; then the pair whose union adds the least
+    work is merged, until few enough are left.
 
     Example:
         >>> [(place.tolist(), shape) for place, shape in few_shapes([(3, 8), (4, 8), (8, 64)])]
         [([0, 1], (4, 8)), ([2], (8, 64))]
     """
+    if len(set(shapes)) == 1:
+        return [(np.arange(len(shapes)), shapes[0])]
     groups: dict[tuple[int, int], list[int]] = {}
     for i, (e, k) in enumerate(shapes):
         groups.setdefault((_power(e), _power(k)), []).append(i)
