@@ -107,11 +107,12 @@ class Fits(eqx.Module, Generic[Model]):
         if not isinstance(surface, Surface):
             raise KeyError(f"{self.keys[i]!r}: {self.reasons[i]}")
         e, k = surface.vol.shape
-        cut = {name: getattr(result, name)[..., :e, :k] for name in ("residuals", "model_vol")}
-        if np.ndim(result.outcome):
+        slices = np.ndim(result.outcome) > 0
+        wide = (getattr(result, name).reshape(part.weight.shape[1:]) for name in ("residuals", "model_vol"))
+        cut = dict(zip(("residuals", "model_vol"), (values[:e, :k] for values in wide), strict=True))
+        if slices:
             cut |= {name: getattr(result, name)[:e] for name in _OF_SLICES}
             cut |= {"model": jax.tree.map(lambda leaf: leaf[:e], result.model)}
-            cut |= {name: cut[name].reshape(e, k) for name in ("residuals", "model_vol")}
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
