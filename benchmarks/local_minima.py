@@ -63,6 +63,7 @@ def main() -> None:
     for name, surface in chains:
         if not name.startswith(tuple(options.chains.split(","))):
             continue
+        jax.clear_caches()  # a process may run out of memory mappings, of which every compiled program takes many
         for model in (getattr(jc, text) for text in options.models.split(",")):
             old = [row for row in rows if (row["chain"], row["model"]) == (name, model.__name__)]
             keep = bool(old) and old[0]["starts"] >= options.starts and not options.again

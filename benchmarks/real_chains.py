@@ -35,6 +35,7 @@ def main() -> None:
     for chain, surface in itertools.chain(dax(), single_chains(), snapshots(SNAPSHOT_WEEKS), us_chains()):
         if not chain.startswith(tuple(options.chains.split(","))):
             continue
+        jax.clear_caches()  # a process may run out of memory mappings, of which every compiled program takes many
         for name in options.models.split(","):
             if any((row["chain"], row["model"]) == (chain, name) for row in rows) and not options.again:
                 continue
