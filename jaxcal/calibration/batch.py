@@ -1,5 +1,6 @@
 """Work on many surfaces of one padded shape: cut into pieces of a few sizes, spread over cores or devices."""
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from jaxcal.calibration.round import Method, Round, solve_many
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractModel)
 Precision = Literal["float64", "float32", "mixed"]
@@ -63,7 +65,11 @@ def rounds(
     if precision != "mixed" or target.vol.dtype == np.float32:
         return _spread(names, method, target, start, devices)
     quotes, begin = single((target, start))
-    rough = _spread(names, single(method._replace(check=None)), quotes, begin, devices)
+    solver = method.solver
+    if isinstance(solver, LevenbergMarquardt):
+        # only near: what single precision takes to converge, double precision does in two steps
+        solver = dataclasses.replace(solver, xtol=0.03, ftol=1e-3, gtol=1e-3, atol=1e-4)
+    rough = _spread(names, single(method._replace(check=None, solver=solver)), quotes, begin, devices)
     usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
     start = jax.tree.map(lambda new, old: np.where(usable, new.astype(old.dtype), old), rough.model, start)
     found = _spread(names, method, target, start, devices)
