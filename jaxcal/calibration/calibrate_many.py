@@ -15,7 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
+from jaxcal.calibration.arguments import free_names, intervals
+from jaxcal.calibration.arguments_of_many import (
+    by_position,
+    checked_starts,
+    in_order,
+    stacked_starts,
+    starts_given,
+    targets_of,
+)
 from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_of_many
 from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
@@ -28,7 +36,7 @@ from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import as_batch, batch_size, search_bounds
+from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -99,12 +107,12 @@ def calibrate_many(
         >>> print(f"{fits['B'].model.sigma:.4f}", fits.outcome)
         0.3000 [0 0]
     """
-    keys, given = _in_order(surfaces)
-    template, begin = _starts_given(model, keys)
+    keys, given = in_order(surfaces)
+    template, begin = starts_given(model, keys)
     names, limits = free_names(template, free), intervals(template, bounds)
     reasons: dict[int, str] = {}
-    targets = _targets(given, _by_position(weights, keys, "weights"), reasons)
-    begin = _checked_starts(begin, given, reasons)
+    targets = targets_of(given, by_position(weights, keys, "weights"), reasons)
+    begin = checked_starts(begin, given, reasons)
     settings = _Settings(names, limits, residual, prior, solver, pricer, precision, devices)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
     refused = [_refused(i, template, names, given[i]) for i in reasons]
@@ -123,7 +131,7 @@ def calibrate_many(
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         place = fitted[group]
         batch = stacked([targets[i] for i in place], shape)
-        start = None if begin is None else _stack([begin[i] for i in place], batch)
+        start = None if begin is None else stacked_starts([begin[i] for i in place], batch)
         if precision == "float32":
             batch, start = single((batch, start))
         result = _fit_batch(template, batch, start, settings, several=free is None)
@@ -202,100 +210,6 @@ def _replaced(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
 def _merged(leaf: NDArray) -> NDArray:
     """The first two axes as one."""
     return leaf.reshape(-1, *leaf.shape[2:])
-
-
-def _in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
-    if isinstance(surfaces, Surface):
-        if surfaces.vol.ndim != 3:
-            raise ValueError("calibrate_many takes several surfaces: a sequence, a dict, or one Surface of shape [B]")
-        fields = jax.tree.map(np.asarray, surfaces)
-        given = tuple(jax.tree.map(lambda x, i=i: x[i], fields) for i in range(len(fields.vol)))
-        return tuple(range(len(given))), given
-    if isinstance(surfaces, Mapping):
-        keys, given = tuple(surfaces), tuple(surfaces.values())
-    else:
-        given = tuple(surfaces)
-        keys = tuple(range(len(given)))
-    if not given:
-        raise ValueError("there are no surfaces to fit")
-    return keys, given
-
-
-def _by_position(values: Any, keys: tuple, what: str) -> list | None:
-    """What a caller gave for each surface, in their order."""
-    if values is None:
-        return None
-    if isinstance(values, Mapping):
-        if unknown := [key for key in values if key not in set(keys)]:
-            raise ValueError(f"{what} are given for {unknown[0]!r}, which is not one of the surfaces")
-        return [values.get(key) for key in keys]
-    values = list(values)
-    if len(values) != len(keys):
-        raise ValueError(f"there are {len(keys)} surfaces, but {what} for {len(values)}")
-    return values
-
-
-def _starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | None]:
-    if isinstance(model, type):
-        return model, None
-    if isinstance(model, AbstractModel):
-        size = None if model.vectors else batch_size(model)
-        if getattr(model, "per_expiry", False) or size is None:
-            return type(model), [model] * len(keys)
-        if size != len(keys):
-            raise ValueError(f"there are {len(keys)} surfaces, but {size} starts")
-        wide = as_batch(model, size)
-        return type(model), [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], wide) for i in range(size)]
-    starts = _by_position(model, keys, "starts") or []
-    kinds = {type(start) for start in starts}
-    if len(kinds) != 1 or not issubclass(next(iter(kinds)), AbstractModel):
-        raise ValueError(f"starts must be models of one class, not {sorted(kind.__name__ for kind in kinds)}")
-    return kinds.pop(), starts
-
-
-def _targets(given: tuple[Any, ...], weights: list | None, reasons: dict[int, str]) -> dict[int, Target]:
-    """The surfaces in terms of a fit, on the host; what cannot be fitted gets a reason instead."""
-    found = {}
-    for i, surface in enumerate(given):
-        if not isinstance(surface, Surface):
-            reasons[i] = f"Not fitted: a Surface is needed, not {type(surface).__name__}."
-            continue
-        target = Target(*(np.asarray(field) for field in Target.of(surface)))
-        try:
-            if weights is not None and weights[i] is not None:
-                more = np.asarray(checked_weights(weights[i], surface))
-                target = target._replace(weight=target.weight * more)
-        except ValueError as error:
-            reasons[i] = f"Not fitted: {error}."
-            continue
-        found[i] = target
-    return found
-
-
-def _checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int, str]) -> list | None:
-    if begin is None:
-        return None
-    found = list(begin)
-    for i, (start, surface) in enumerate(zip(begin, given, strict=True)):
-        try:
-            if i not in reasons:
-                found[i] = start_of(start, surface)
-        except ValueError as error:
-            reasons[i] = f"Not fitted: {error}."
-    return found
-
-
-def _stack(starts: list, batch: Target) -> Any:
-    """Starts with a leading axis; those of models with parameters of each expiry padded to the batch's expiries."""
-
-    def column(*leaves: Any) -> NDArray:
-        arrays = [np.asarray(leaf, batch.vol.dtype) for leaf in leaves]
-        if not arrays[0].ndim:
-            return np.stack(arrays)
-        size = batch.expiry.shape[1]
-        return np.stack([np.concatenate([x, np.full(size - len(x), x[-1])]) for x in arrays])
-
-    return jax.tree.map(column, *starts)
 
 
 def _refused(i: int, template: type[AbstractModel], names: tuple[str, ...], surface: Any) -> Part:

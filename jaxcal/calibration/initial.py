@@ -32,6 +32,7 @@ from jaxcal.models.variance_gamma import VarianceGamma
 
 Model = TypeVar("Model", bound=AbstractModel)
 Values = dict[str, Any]
+Kind = type[AbstractModel]
 
 _KAPPAS = np.geomspace(0.2, 40.0, 12)  # speeds of mean reversion tried
 # Jumps that a fit with jumps starts from: intensity, and mean (towards the side of the skew) and standard deviation in
@@ -42,10 +43,8 @@ _RATES = {"mean_reversion": 0.05, "rate_vol": 0.01}
 
 
 def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
-    """Starting models for `surface`, within the model's bounds, the most promising first.
-
-    `simpler` is the fit of `simpler_model(model)`, where there is one. A model without a rule of its own starts in the
-    middle of its bounds, on the search scale.
+    """Starting models for `surface`, within the bounds, the most promising first; `simpler` is the fit of
+    `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
     if model in (PiecewiseHeston, PiecewiseBates):
         return [model.of(simpler, _knots(surface))]  # type: ignore[attr-defined]
@@ -56,7 +55,7 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     return found
 
 
-def simpler_model(model: type[AbstractModel]) -> type[AbstractModel] | None:
+def simpler_model(model: Kind) -> Kind | None:
     """The model from whose fit a fit of `model` starts, or None where parameters are read off the surface."""
     return _SIMPLER.get(model)
 
@@ -67,7 +66,7 @@ def starting_models(
     """The same inside `jit`, of a model whose parameters do not depend on which expiries are quoted."""
     rule = _RULES.get(model)
     if rule is None:
-        return (_within(model, {name: interval.middle for name, interval in model.bounds.items()}, dtype),)
+        return (_within(model, {name: bound.middle for name, bound in model.bounds.items()}, dtype),)
     candidates = rule(shape) if simpler is None else _BEYOND[model](shape, simpler)
     return tuple(_within(model, values, dtype) for values in candidates)
 
@@ -289,15 +288,13 @@ def _fields(model: AbstractModel) -> Values:
     return {name: getattr(model, name) for name in model.bounds}
 
 
-_RULES: Mapping[type[AbstractModel], Callable[[SmileShape], list[Values]]] = {
+_RULES: Mapping[Kind, Callable[[SmileShape], list[Values]]] = {
     BlackScholes: _black_scholes, BlackScholesHullWhite: _black_scholes_hull_white, Heston: _heston,
     HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, DoubleHeston: _double_heston, Merton: _merton,
     Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, NormalSABR: _normal_sabr,
     SVI: _svi, SSVI: _ssvi, SSVIHeston: _ssvi_heston,
 }  # fmt: skip
-_SIMPLER: Mapping[type[AbstractModel], type[AbstractModel]] = {
+_SIMPLER: Mapping[Kind, Kind] = {
     Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates
 }  # fmt: skip
-_BEYOND: Mapping[type[AbstractModel], Callable[[SmileShape, Any], list[Values]]] = {
-    Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond
-}  # fmt: skip
+_BEYOND: Mapping[Kind, Callable] = {Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond}

@@ -1,0 +1,115 @@
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+"""What a caller of `calibrate_many` may give for each surface, put in order on the host. A rule that one surface breaks
+becomes its reason; one that all break is a ValueError.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal.calibration.arguments import checked_weights, start_of
+from jaxcal.calibration.target import Target
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import as_batch, batch_size
+
+
+def in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
+    """Keys and surfaces; a ValueError where there are none."""
+    if isinstance(surfaces, Surface):
+        if surfaces.vol.ndim != 3:
+            raise ValueError("calibrate_many takes several surfaces: a sequence, a dict, or one Surface of shape [B]")
+        fields = jax.tree.map(np.asarray, surfaces)
+        given = tuple(jax.tree.map(lambda x, i=i: x[i], fields) for i in range(len(fields.vol)))
+        return tuple(range(len(given))), given
+    if isinstance(surfaces, Mapping):
+        keys, given = tuple(surfaces), tuple(surfaces.values())
+    else:
+        given = tuple(surfaces)
+        keys = tuple(range(len(given)))
+    if not given:
+        raise ValueError("there are no surfaces to fit")
+    return keys, given
+
+
+def by_position(values: Any, keys: tuple, what: str) -> list | None:
+    """What a caller gave for each surface, in their order."""
+    if values is None:
+        return None
+    if isinstance(values, Mapping):
+        if unknown := [key for key in values if key not in set(keys)]:
+            raise ValueError(f"{what} are given for {unknown[0]!r}, which is not one of the surfaces")
+        return [values.get(key) for key in keys]
+    values = list(values)
+    if len(values) != len(keys):
+        raise ValueError(f"there are {len(keys)} surfaces, but {what} for {len(values)}")
+    return values
+
+
+def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | None]:
+    """The class to fit, and a start for each surface unless they start from their data."""
+    if isinstance(model, type):
+        return model, None
+    if isinstance(model, AbstractModel):
+        size = None if model.vectors else batch_size(model)
+        if getattr(model, "per_expiry", False) or size is None:
+            return type(model), [model] * len(keys)
+        if size != len(keys):
+            raise ValueError(f"there are {len(keys)} surfaces, but {size} starts")
+        wide = as_batch(model, size)
+        return type(model), [jax.tree.map(lambda leaf, i=i: np.asarray(leaf)[i], wide) for i in range(size)]
+    starts = by_position(model, keys, "starts") or []
+    kinds = {type(start) for start in starts}
+    if len(kinds) != 1 or not issubclass(next(iter(kinds)), AbstractModel):
+        raise ValueError(f"starts must be models of one class, not {sorted(kind.__name__ for kind in kinds)}")
+    return kinds.pop(), starts
+
+
+def targets_of(given: tuple[Any, ...], weights: list | None, reasons: dict[int, str]) -> dict[int, Target]:
+    """The surfaces in terms of a fit, on the host; what cannot be fitted gets a reason instead."""
+    found = {}
+    for i, surface in enumerate(given):
+        if not isinstance(surface, Surface):
+            reasons[i] = f"Not fitted: a Surface is needed, not {type(surface).__name__}."
+            continue
+        target = Target(*(np.asarray(field) for field in Target.of(surface)))
+        try:
+            if weights is not None and weights[i] is not None:
+                more = np.asarray(checked_weights(weights[i], surface))
+                target = target._replace(weight=target.weight * more)
+        except ValueError as error:
+            reasons[i] = f"Not fitted: {error}."
+            continue
+        found[i] = target
+    return found
+
+
+def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int, str]) -> list | None:
+    """The starts in the dtype of the surfaces."""
+    if begin is None:
+        return None
+    found = list(begin)
+    for i, (start, surface) in enumerate(zip(begin, given, strict=True)):
+        try:
+            if i not in reasons:
+                found[i] = start_of(start, surface)
+        except ValueError as error:
+            reasons[i] = f"Not fitted: {error}."
+    return found
+
+
+def stacked_starts(starts: list, batch: Target) -> Any:
+    """Starts with a leading axis; those of models with parameters of each expiry padded to the batch's expiries."""
+
+    def column(*leaves: Any) -> NDArray:
+        arrays = [np.asarray(leaf, batch.vol.dtype) for leaf in leaves]
+        if not arrays[0].ndim:
+            return np.stack(arrays)
+        size = batch.expiry.shape[1]
+        return np.stack([np.concatenate([x, np.full(size - len(x), x[-1])]) for x in arrays])
+
+    return jax.tree.map(column, *starts)
