@@ -52,7 +52,7 @@ class Window:
 
 
 def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
-    """Read the input in order, in windows that depend on the files alone: about `PIECE` rows, at most `FILES` files.
+    r"""Read the input in order, in windows that depend on the files alone: about `PIECE` rows, at most `FILES` files.
 
     Args:
         source: the input.
@@ -63,13 +63,13 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
         >>> from jaxcal.bulk.block import read_windows
         >>> from jaxcal.bulk.source import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("underlying,expiry,strike,iv\\nB,0.5,100,0.2\\nA,0.5,100,0.2\\n")
+        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
         >>> [block.keys for window in read_windows(find_source(path)) for block in window.blocks]
         [(('B', None, 'chain.csv'), ('A', None, 'chain.csv'))]
     """
     window, pieces = Window(), []
     polls: dict[str, pd.DataFrame] = {}
-    rows = 0
+    rows = before = 0
     for file in source.files:
         for found in read_file(file):
             if isinstance(found, Problem):
@@ -80,10 +80,12 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
             else:
                 pieces.append(found)
                 rows += len(found.table)
+                window.bytes_read = before + found.bytes_read
             if rows >= PIECE:
                 yield _finish(window, pieces, source, venue, polls)
                 window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
-        window.bytes_read += file.size
+        before += file.size
+        window.bytes_read = before
         if len({piece.file.name for piece in pieces}) >= FILES:
             yield _finish(window, pieces, source, venue, polls)
             window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
@@ -123,7 +125,7 @@ def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
     """How the times of a table are written: what is written differently must not be read as one column."""
     kinds = []
     for name in ("expiry", "quote_time", "snapshot_ts", "session_date"):
-        column = table[name] if name in table else None
+        column = table.get(name)
         if not isinstance(column, pd.Series):
             continue
         if isinstance(column.dtype, pd.DatetimeTZDtype):
@@ -135,9 +137,7 @@ def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _block(
-    pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
-) -> Block | Problem:
+def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> Block | Problem:
     first = pieces[0]
     sizes = [len(piece.table) for piece in pieces]
     table = first.table if len(pieces) == 1 else pd.concat([piece.table for piece in pieces], ignore_index=True)
@@ -172,7 +172,7 @@ def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
 def _polled(
     layout: Layout, table: pd.DataFrame, file: NDArray[np.int64], first: Piece, polls: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """A table of a venue whose instruments are polled one after another: a poll ends with its file, not with a piece."""
+    """A table of a venue that is polled instrument by instrument: a poll ends with its file, not with a piece."""
     if not first.whole:
         before = polls.get(first.file.name)
         whole = table if before is None or not first.start else pd.concat([before, table], ignore_index=True)
@@ -188,9 +188,10 @@ def _polled(
         return tidy.iloc[len(whole) - len(table) :].reset_index(drop=True)
     if file[-1] == 0:
         return layout.to_tidy(table)
-    names = table["underlying"] if "underlying" in table else None
-    marked = file.astype(str) if names is None else pd.Series(file.astype(str)) + " " + names.astype(str)
-    tidy = layout.to_tidy(table.assign(underlying=np.asarray(marked, object)))
+    names = table.get("underlying")
+    words = [""] * len(table) if names is None else names.astype(str)
+    marked = [f"{place} {word}" for place, word in zip(file.tolist(), words, strict=True)]
+    tidy = layout.to_tidy(table.assign(underlying=marked))
     return tidy.drop(columns="underlying") if names is None else tidy.assign(underlying=names)
 
 
@@ -225,8 +226,9 @@ def _keys(
     key = np.full(size, -1, np.int64)
     key[known] = number
     timed = "quote_time" in tidy
+    labels: list[str | None] = names.tolist()
     return key, tuple(
-        (names[name], int(when) if timed else None, files[place].name if place >= 0 else None)
+        (labels[name], int(when) if timed else None, files[place].name if place >= 0 else None)
         for name, when, place in unique
     )
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import jax
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from jaxcal.bulk.block import read_windows
 from jaxcal.bulk.pack import Pack, pack_part
@@ -73,8 +72,8 @@ def run_job(
 
     Args:
         source: a table of quotes (CSV or parquet), or a folder of them; see `find_source`.
-        out: folder of the result: a parquet dataset with one row a surface, and `_quotes`, one with a row a quote, where
-            `settings.quotes` asks for it.
+        out: folder of the result: a parquet dataset with one row a surface, and in `_quotes` one with a row a quote
+            where `settings.quotes` asks for it.
         settings: all that decides the numbers.
         restart: throw away what is in `out`.
         engine: `"local"`, this machine; or `"ray"`, the Ray cluster that this machine belongs to.
@@ -189,7 +188,7 @@ class Tally:
 
 def converged_rows(table: pa.Table) -> int:
     """Number of surfaces of a table whose fit converged."""
-    return pc.sum(table["converged"]).as_py() or 0
+    return sum(table["converged"].to_pylist())
 
 
 def parts_of(source: Source, settings: Settings) -> Iterator[Part]:

@@ -56,7 +56,7 @@ class Pack:
 
 
 def pack_part(part: Part, rules: CleaningRules) -> Pack:
-    """Clean the rows of a part and lay them out as surfaces.
+    r"""Clean the rows of a part and lay them out as surfaces.
 
     Args:
         part: of the input.
@@ -74,7 +74,7 @@ def pack_part(part: Part, rules: CleaningRules) -> Pack:
         >>> from jaxcal.bulk.source import find_source
         >>> from jaxcal.market.cleaning import CleaningRules
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("expiry,strike,iv,forward\\n0.5,100,0.2,101\\n0.5,-1,0.2,101\\n")
+        >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
         >>> pack = pack_part(next(cut_parts(read_windows(find_source(path)), 8)), CleaningRules())
         >>> pack.surfaces[0].num_quotes, pack.accounts[0].left_out
         (1, {'strike not positive': 1})
@@ -100,9 +100,7 @@ def pack_part(part: Part, rules: CleaningRules) -> Pack:
     )
 
 
-def _of_one_currency(
-    table: pd.DataFrame, of_row: NDArray[np.int64], accounts: Sequence[Account]
-) -> NDArray[np.bool_]:
+def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: Sequence[Account]) -> NDArray[np.bool_]:
     """Rows of surfaces whose prices are in one currency; the others are accounted for."""
     fine = np.ones(len(table), bool)
     if "currency_of_price" not in table:

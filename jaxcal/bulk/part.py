@@ -49,7 +49,7 @@ class Cut:
         number: position of the part, from 0.
         size: surfaces in it.
         digest: a hash of keys, numbers of rows and files: equal if the part was cut from the same rows.
-        bytes_read: how much of the input had been read when the part was cut.
+        bytes_read: about how much of the input this part and those before it are.
         problems: met while reading since the part before was cut.
     """
 
@@ -67,7 +67,7 @@ class Part:
     Attributes:
         number: position of the part, from 0.
         surfaces: in the order of their first rows, window by window.
-        bytes_read: how much of the input had been read when the part was cut.
+        bytes_read: about how much of the input this part and those before it are.
         problems: met while reading since the part before was cut.
     """
 
@@ -104,7 +104,9 @@ class Part:
         tables = []
         for blocks in forms.values():
             pieces = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
-            sizes = [(p, len(rows)) for _, taken, places in blocks.values() for p, rows in zip(places, taken, strict=True)]
+            sizes = [
+                (p, len(rows)) for _, taken, places in blocks.values() for p, rows in zip(places, taken, strict=True)
+            ]
             of_row = np.repeat([p for p, _ in sizes], [size for _, size in sizes])
             tables.append((pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True), of_row))
         return tables + mixed
@@ -131,7 +133,9 @@ class _Seen:
         self._new: set[int] = set()
 
     def _code(self, key: SurfaceKey) -> int:
-        return int.from_bytes(hashlib.blake2b(repr(key).encode(errors="surrogateescape"), digest_size=8).digest(), "big")
+        return int.from_bytes(
+            hashlib.blake2b(repr(key).encode(errors="surrogateescape"), digest_size=8).digest(), "big"
+        )
 
     def __contains__(self, key: SurfaceKey) -> bool:
         code = self._code(key)
@@ -155,11 +159,16 @@ class _Cutter:
     seen: _Seen = field(default_factory=_Seen)
     scattered: int = 0
     complete: int = 0
+    bytes_read: int = 0
+    rows_read: int = 0
+    rows_cut: int = 0
 
     def add(self, window: Window, number: int) -> list[Problem]:
         """Take in a window; surfaces without a row in it are complete."""
         problems = []
+        self.bytes_read = window.bytes_read
         for block in window.blocks:
+            self.rows_read += len(block.key)
             order = np.argsort(block.key, kind="stable")
             bounds = np.searchsorted(block.key[order], np.arange(len(block.keys) + 1))
             for place, key in enumerate(block.keys):
@@ -185,10 +194,12 @@ class _Cutter:
             self.seen.add(key)
             self.complete += 1
 
-    def cut(self, number: int, bytes_read: int, problems: list[Problem]) -> Part:
+    def cut(self, number: int, problems: list[Problem]) -> Part:
         """The next part of what is complete."""
         chosen, self.ready = self.ready[: self.size], self.ready[self.size :]
-        return Part(number, tuple(chosen), bytes_read, tuple(problems))
+        self.rows_cut += sum(surface.num_rows for surface in chosen)
+        done = self.bytes_read * self.rows_cut // max(self.rows_read, 1)
+        return Part(number, tuple(chosen), done, tuple(problems))
 
     def _scattered(self, key: SurfaceKey, block: Block, rows: NDArray[np.int64]) -> Problem:
         self.scattered += 1
@@ -207,7 +218,7 @@ class _Cutter:
 
 
 def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
-    """Cut the input into parts of `size` surfaces, in an order and at places that depend on the input alone.
+    r"""Cut the input into parts of `size` surfaces, in an order and at places that depend on the input alone.
 
     A surface is complete when a whole window goes by without a row of it. Rows of it that come later are left out,
     with a problem.
@@ -228,23 +239,22 @@ def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
         >>> from jaxcal.bulk.part import cut_parts
         >>> from jaxcal.bulk.source import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("underlying,expiry,strike,iv\\nB,0.5,100,0.2\\nA,0.5,100,0.2\\nB,0.5,110,0.2\\n")
+        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
         >>> for part in cut_parts(read_windows(find_source(path)), size=1):
         ...     print(part.number, [(surface.key[0], surface.num_rows) for surface in part.surfaces])
         0 [('B', 2)]
         1 [('A', 1)]
     """
     cutter = _Cutter(size)
-    number, read, problems = 0, 0, []
+    number, problems = 0, []
     for position, window in enumerate(windows):
         problems += [*window.problems, *cutter.add(window, position)]
-        read = window.bytes_read
         while len(cutter.ready) >= size:
-            yield cutter.cut(number, read, problems)
+            yield cutter.cut(number, problems)
             number, problems = number + 1, []
     cutter.close(1 << 62)
     while cutter.ready or problems or not number:
-        yield cutter.cut(number, read, problems)
+        yield cutter.cut(number, problems)
         number, problems = number + 1, []
 
 

@@ -89,7 +89,9 @@ def summarize(
     found = list(problems)
     for table in tables:
         outcomes.update(table["outcome"].to_pylist())
-        for row in table.select(["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "sources"]).to_pylist():
+        for row in table.select(
+            ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "sources"]
+        ).to_pylist():
             quotes += row["num_quotes"]
             left_out.update(dict(row["left_out"]))
             found += _problems(row)

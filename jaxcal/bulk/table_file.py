@@ -3,7 +3,7 @@
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
@@ -26,16 +26,18 @@ class Piece:
         start: position of the first row in the file, from 0.
         table: the rows.
         whole: whether these are all rows of the file.
+        bytes_read: of the file, up to the last row.
     """
 
     file: SourceFile
     start: int
     table: pd.DataFrame
     whole: bool
+    bytes_read: int
 
 
 def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
-    """Read a file: whole if it is small, else in pieces of about `PIECE` rows (of parquet, whole row groups).
+    r"""Read a file: whole if it is small, else in pieces of about `PIECE` rows (of parquet, whole row groups).
 
     What cannot be read is a problem instead of an exception, and reading goes on behind it where that is possible:
     after a damaged row group of a parquet file, after a row of a CSV file with too many cells.
@@ -45,7 +47,7 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         >>> from jaxcal.bulk.source import find_source
         >>> from jaxcal.bulk.table_file import read_file
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("expiry,strike,iv\\n0.5,100,0.2\\n0.5,110,0.2,what\\n")
+        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n0.5,110,0.2,what\n")
         >>> for part in read_file(find_source(path).files[0]):
         ...     print(part if isinstance(part, Problem) else len(part.table))
         chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
@@ -56,7 +58,7 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         for piece in pieces:
             if isinstance(piece, Piece) and file.columns:
                 given = {name: value for name, value in file.columns if name not in piece.table.columns}
-                piece = Piece(file, piece.start, piece.table.assign(**given), piece.whole)
+                piece = replace(piece, table=piece.table.assign(**given))
             yield piece
     except _READ_ERRORS as error:
         yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
@@ -65,7 +67,7 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
 def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
     if file.size < LARGE:
         table = pq.read_table(file.path, partitioning=None).to_pandas()
-        yield Piece(file, 0, table.reset_index(drop=True), True)
+        yield Piece(file, 0, table.reset_index(drop=True), True, file.size)
         return
     with pq.ParquetFile(file.path) as reader:
         groups = [reader.metadata.row_group(i).num_rows for i in range(reader.num_row_groups)]
@@ -77,7 +79,8 @@ def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
             size = sum(groups[j] for j in chosen)
             try:
                 table = reader.read_row_groups(chosen).to_pandas().reset_index(drop=True)
-                yield Piece(file, start, table, len(chosen) == len(groups))
+                read = int(file.size * (start + size) / max(sum(groups), 1))
+                yield Piece(file, start, table, len(chosen) == len(groups), read)
             except _READ_ERRORS as error:
                 yield Problem(
                     file.name, "rows", f"rows {start} to {start + size - 1} cannot be read: {_sentence(error)}"
@@ -87,33 +90,38 @@ def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
 
 def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
     """Pieces of a CSV table; `start` counts the rows that can be read."""
-    bad: list[list[str]] = []
+    packed = "gzip" if file.name.lower().endswith(".gz") else None
+    large = file.size >= (LARGE // 4 if packed else LARGE)
     start = 0
     try:
-        if file.size < LARGE:
-            yield Piece(file, 0, pd.read_csv(file.path, low_memory=False), True)
-            return
-        with pd.read_csv(file.path, low_memory=False, chunksize=PIECE) as reader:
-            for table in reader:
-                yield Piece(file, start, table.reset_index(drop=True), False)
-                start += len(table)
+        with file.path.open("rb") as raw:
+            if not large:
+                yield Piece(file, 0, pd.read_csv(raw, low_memory=False, compression=packed), True, file.size)
+                return
+            with pd.read_csv(raw, low_memory=False, compression=packed, chunksize=PIECE) as reader:
+                for table in reader:
+                    yield Piece(file, start, table.reset_index(drop=True), False, raw.tell())
+                    start += len(table)
     except pd.errors.EmptyDataError:
         yield Problem(file.name, "file", "the file is empty: it has neither columns nor rows")
-    except pd.errors.ParserError:
-        # A row with too many cells: again with the slow reader, which can pass over it.
-        rest = pd.read_csv(file.path, engine="python", on_bad_lines=bad.append)
-        if not len(rest):
-            yield Problem(file.name, "file", "no row of the file has the cells that its header names")
-            return
-        for begin in range(start, len(rest), PIECE):
-            table = rest.iloc[begin : begin + PIECE].reset_index(drop=True)
-            yield Piece(file, begin, table, begin == 0 and len(rest) <= PIECE)
-        if bad:
-            count = "1 row has" if len(bad) == 1 else f"{len(bad)} rows have"
-            first = ",".join(map(str, bad[0]))[:120]
-            yield Problem(
-                file.name, "rows", f"{count} more cells than the header, the first of them: {first}"
-            )
+    except pd.errors.ParserError as error:
+        yield from _csv_rows(file, start, error)
+
+
+def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece | Problem]:
+    """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
+    bad: list[list[str]] = []
+    rest = pd.read_csv(file.path, engine="python", on_bad_lines=bad.append)
+    if not len(rest) or not bad:
+        yield Problem(file.name, "file", f"the file is not a CSV table: {_sentence(error)}")
+        return
+    for begin in range(start, len(rest), PIECE):
+        table = rest.iloc[begin : begin + PIECE].reset_index(drop=True)
+        read = int(file.size * (begin + len(table)) / len(rest))
+        yield Piece(file, begin, table, begin == 0 and len(rest) <= PIECE, read)
+    count = "1 row has" if len(bad) == 1 else f"{len(bad)} rows have"
+    first = ",".join(map(str, bad[0]))[:120]
+    yield Problem(file.name, "rows", f"{count} more cells than the header, the first of them: {first}")
 
 
 def _sentence(error: BaseException) -> str:
