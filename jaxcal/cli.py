@@ -1,9 +1,10 @@
 """The command line: `jaxcal demo`, `jaxcal calibrate`, `jaxcal compare` and `jaxcal bulk`."""
 
+import functools
 import time as clock
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -69,15 +70,11 @@ def _print_version(wanted: bool) -> bool:
 
 @app.callback()
 def _main(
-    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    context.obj = _prepare_jax
-
-
-app.command()(bulk)
+    pass
 
 
 @app.command()
@@ -203,6 +200,13 @@ def compare(
         refuse(f"the files cannot be written to {folder}: {error}")
     _list(paths)
     raise typer.Exit(0 if comparison.converged else 1)
+
+
+@app.command(name="bulk")
+@functools.wraps(bulk)
+def _bulk(**options: Any) -> None:
+    _prepare_jax()
+    bulk(**options)
 
 
 def _prepare_jax() -> None:

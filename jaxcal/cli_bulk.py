@@ -38,7 +38,6 @@ class EngineName(StrEnum):
 
 
 def bulk(
-    context: typer.Context,
     source: Annotated[
         Path,
         typer.Argument(
@@ -72,7 +71,7 @@ def bulk(
     ] = 0.5 / 365.0,
     max_relative_spread: Annotated[
         float,
-        typer.Option(metavar="RATIO", help="Quotes whose spread is more than this share of the mid are left out."),
+        typer.Option(metavar="RATIO", help="Quotes with a larger spread, as a share of the mid, are left out."),
     ] = 1.0,
     part_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
@@ -93,7 +92,6 @@ def bulk(
     start, or could not go on; 3 part of the input could not be read and was left out (OUT/_problems.csv has a line for
     each); 130 interrupted.
     """
-    context.obj()  # JAX is set up before anything of it is used
     from jaxcal.bulk.job import run_job
     from jaxcal.bulk.problem import BulkError
     from jaxcal.bulk.settings import Settings

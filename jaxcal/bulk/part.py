@@ -104,10 +104,8 @@ class Part:
         tables = []
         for blocks in forms.values():
             pieces = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
-            sizes = [
-                (p, len(rows)) for _, taken, places in blocks.values() for p, rows in zip(places, taken, strict=True)
-            ]
-            of_row = np.repeat([p for p, _ in sizes], [size for _, size in sizes])
+            places = [place for _, _, found in blocks.values() for place in found]
+            of_row = np.repeat(places, [len(rows) for _, taken, _ in blocks.values() for rows in taken])
             tables.append((pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True), of_row))
         return tables + mixed
 

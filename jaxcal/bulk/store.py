@@ -1,4 +1,4 @@
-"""Store: the folder of a bulk job's result, with a lock, a record of the settings, and parts that are whole or absent."""
+"""Store: the folder of a bulk job's result, a lock, a record of the settings, and parts, whole or absent."""
 
 import contextlib
 import csv
@@ -102,7 +102,7 @@ class Store:
     def tables(self) -> Iterator[pa.Table]:
         """The rows of all surfaces, part by part."""
         for number in sorted(self.done):
-            yield pq.read_table(self.path / part_name(number), partitioning=None)
+            yield _read(self.path / part_name(number))
 
     def finish(self, summary: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Write the summary and the problems; parts beyond those of the input do not exist."""
@@ -115,7 +115,7 @@ class Store:
 
     def _begin(self, record: dict[str, Any], restart: bool) -> None:
         known = self._known_files()
-        strange = [name for name in sorted(os.listdir(self.path)) if name not in known]
+        strange = [name for name in sorted(_names(self.path)) if name not in known]
         if strange and not (self.path / RECORD).exists():
             raise BulkError(f"{self.path} holds other things ({strange[0]}): name a new or an empty folder")
         if restart:
@@ -134,7 +134,7 @@ class Store:
         (self.path / PROBLEMS).unlink(missing_ok=True)
 
     def _known_files(self) -> set[str]:
-        parts = {name for name in os.listdir(self.path) if _PART.fullmatch(name)}
+        parts = {name for name in _names(self.path) if _PART.fullmatch(name)}
         return parts | {RECORD, SUMMARY, PROBLEMS, QUOTES, _LOCK, _UNFINISHED}
 
     def _compare(self, record: dict[str, Any]) -> None:
@@ -145,12 +145,12 @@ class Store:
             raise BulkError(f"{self.path / RECORD} cannot be read ({error}): give --restart to begin again") from None
         if changes:
             raise BulkError(
-                f"{self.path} holds a job with other settings or another input ({'; '.join(changes)}): give them as they "
-                "were to go on with it, --restart to replace it, or another folder"
+                f"{self.path} holds a job with other settings or another input ({'; '.join(changes)}): "
+                "give them as they were to go on with it, --restart to replace it, or another folder"
             )
 
     def _find_parts(self, quotes: bool) -> None:
-        for name in sorted(os.listdir(self.path)):
+        for name in sorted(_names(self.path)):
             if not (match := _PART.fullmatch(name)):
                 continue
             number = int(match[1])
@@ -202,10 +202,19 @@ def _whole(folder: Path, name: str) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
+def _read(path: Path) -> pa.Table:
+    with pq.ParquetFile(path) as file:  # not read_table, which takes folders named a=b above it for columns
+        return file.read()
+
+
 def _read_digest(path: Path) -> str:
     """The digest of a part, if the part can be read to its end."""
-    table = pq.read_table(path, partitioning=None)
+    table = _read(path)
     return (table.schema.metadata or {})[_DIGEST].decode()
+
+
+def _names(path: Path) -> list[str]:
+    return [entry.name for entry in path.iterdir()]
 
 
 def _remove(path: Path) -> None:

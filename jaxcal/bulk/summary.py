@@ -12,6 +12,7 @@ from jaxcal.bulk.pack import MIXED_CURRENCIES, UNREADABLE
 from jaxcal.bulk.problem import Problem
 from jaxcal.market.verdict import Verdict
 
+_COLUMNS = ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "sources"]
 _DAMAGED = (Verdict.NOT_A_NUMBER, Verdict.MISSING, Verdict.UNREADABLE)  # verdicts on rows that cannot be read
 
 
@@ -89,9 +90,7 @@ def summarize(
     found = list(problems)
     for table in tables:
         outcomes.update(table["outcome"].to_pylist())
-        for row in table.select(
-            ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "sources"]
-        ).to_pylist():
+        for row in table.select(_COLUMNS).to_pylist():
             quotes += row["num_quotes"]
             left_out.update(dict(row["left_out"]))
             found += _problems(row)

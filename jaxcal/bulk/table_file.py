@@ -50,8 +50,8 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n0.5,110,0.2,what\n")
         >>> for part in read_file(find_source(path).files[0]):
         ...     print(part if isinstance(part, Problem) else len(part.table))
-        chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
         1
+        chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
     """
     try:
         pieces = _parquet(file) if file.is_parquet else _csv(file)
@@ -66,13 +66,14 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
 
 def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
     if file.size < LARGE:
-        table = pq.read_table(file.path, partitioning=None).to_pandas()
+        with pq.ParquetFile(file.path) as reader:
+            table = reader.read().to_pandas()
         yield Piece(file, 0, table.reset_index(drop=True), True, file.size)
         return
     with pq.ParquetFile(file.path) as reader:
         groups = [reader.metadata.row_group(i).num_rows for i in range(reader.num_row_groups)]
         start, chosen = 0, []
-        for i, rows in enumerate(groups):
+        for i in range(len(groups)):
             chosen.append(i)
             if i + 1 < len(groups) and sum(groups[j] for j in chosen) + groups[i + 1] <= PIECE:
                 continue

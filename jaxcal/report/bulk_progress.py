@@ -21,7 +21,7 @@ class BulkProgress:
         >>> from jaxcal.report.bulk_progress import BulkProgress
         >>> file = io.StringIO()
         >>> with BulkProgress(Console(file=file)) as observe:
-        ...     observe(Progress(surfaces=2048, fresh=1024, failed=3, parts=2, share=0.5, seconds=2.0, seconds_left=4.0))
+        ...     observe(Progress(surfaces=2048, fresh=1024, failed=3, share=0.5, seconds=2.0, seconds_left=4.0))
         >>> print(file.getvalue().strip())
         50 %: 2,048 surfaces, 512 a second, 3 failed, 0:00:04 left
     """

@@ -19,9 +19,11 @@ def refuse(reason: str) -> NoReturn:
     """End with exit code 2 and one sentence on standard error.
 
     Example:
-        >>> refuse("there is no such file")
-        Traceback (most recent call last):
-        click.exceptions.Exit: 2
+        >>> try:
+        ...     refuse("there is no such file")
+        ... except typer.Exit as end:
+        ...     print(end.exit_code)
+        2
     """
     sentence = " ".join(reason.split())  # messages of other libraries have several lines
     complain("jaxcal: " + "".join(letter if letter.isprintable() else "?" for letter in sentence))
