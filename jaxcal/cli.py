@@ -1,14 +1,17 @@
-"""The command line: `jaxcal demo`, `jaxcal calibrate` and `jaxcal compare`."""
+"""The command line: `jaxcal demo`, `jaxcal calibrate`, `jaxcal compare` and `jaxcal bulk`."""
 
+import functools
 import time as clock
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
+from jaxcal.cli_bulk import bulk
 from jaxcal.model_names import ModelName, model_names
+from jaxcal.report.terminal import complain, refuse, say
 
 # The library is imported inside the commands, so that asking for help does not wait for it.
 if TYPE_CHECKING:
@@ -102,16 +105,16 @@ def demo(
     for name, title, make_quotes, truth in chains:
         quotes = make_quotes()
         report = inspect_quotes(quotes)
-        _say(f"{title}: {report.summary()}")
+        say(f"{title}: {report.summary()}")
         fit, first = _timed_fit(Heston, surface := Surface.from_quotes(report))
         _, again = _timed_fit(Heston, surface)
         _show(fit, f"Heston, {title}", truth)
-        _say(f"Fitted in {first:.2f} s, compiling or loading the programs included; once more in {1e3 * again:.1f} ms.")
+        say(f"Fitted in {first:.2f} s, compiling or loading the programs included; once more in {1e3 * again:.1f} ms.")
         _write(fit, out / name, report, f"jaxcal demo: {title}", title)
         quotes.to_csv(out / name / "quotes.csv", index=False)
-        _say("")
+        say("")
         converged = converged and fit.converged
-    _say(f"To fit one of these tables yourself: jaxcal calibrate {out / 'btc' / 'quotes.csv'}")
+    say(f"To fit one of these tables yourself: jaxcal calibrate {out / 'btc' / 'quotes.csv'}")
     raise typer.Exit(0 if converged else 1)
 
 
@@ -144,10 +147,10 @@ def calibrate(
     try:
         fit, seconds = _timed_fit(chosen, surface)
     except ValueError as error:
-        _refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
+        refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
     title = f"{chosen.__name__}, {name or quotes.name}"
     _show(fit, title, None)
-    _say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
+    say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
     _write(fit, _folder(quotes, "fit") if out is None else out, report, str(quotes), None)
     raise typer.Exit(0 if fit.converged else 1)
 
@@ -181,7 +184,7 @@ def compare(
     try:
         names = model_names(models)
     except ValueError as error:
-        _refuse(f"--models: {error}")
+        refuse(f"--models: {error}")
     _prepare_jax()
     from jaxcal.calibration.compare import compare as compare_models
     from jaxcal.report.console import comparison_table
@@ -194,9 +197,16 @@ def compare(
     try:
         paths = write_comparison(comparison, folder, report=report, source=str(quotes))
     except OSError as error:
-        _refuse(f"the files cannot be written to {folder}: {error}")
+        refuse(f"the files cannot be written to {folder}: {error}")
     _list(paths)
     raise typer.Exit(0 if comparison.converged else 1)
+
+
+@app.command(name="bulk")
+@functools.wraps(bulk)
+def _bulk(**options: Any) -> None:
+    _prepare_jax()
+    bulk(**options)
 
 
 def _prepare_jax() -> None:
@@ -210,7 +220,7 @@ def _prepare_jax() -> None:
         warnings.simplefilter("always")
         enable_compilation_cache()
     for warning in caught:
-        _complain(f"jaxcal: {warning.message}")
+        complain(f"jaxcal: {warning.message}")
 
 
 def _read(
@@ -222,13 +232,13 @@ def _read(
     from jaxcal.surface_choice import choose_surface, key_text
 
     if not quotes.is_file():
-        _refuse(f"{quotes}: there is no such file")
+        refuse(f"{quotes}: there is no such file")
     try:
         report, surface = choose_surface(inspect_quotes(read_quotes(quotes, venue)), underlying, time)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
-        _refuse(f"{quotes}: {error}")
+        refuse(f"{quotes}: {error}")
     name = key_text(report.keys[0])
-    _say(f"{name}: {report.summary()}" if name else report.summary())
+    say(f"{name}: {report.summary()}" if name else report.summary())
     return report, surface, name
 
 
@@ -259,25 +269,10 @@ def _write(fit: "Fit", folder: Path, report: "QuoteReport", source: str, title: 
     try:
         paths = write_fit(fit, folder, report=report, source=source, title=title)
     except OSError as error:
-        _refuse(f"the files cannot be written to {folder}: {error}")
+        refuse(f"the files cannot be written to {folder}: {error}")
     _list(paths)
 
 
 def _list(paths: dict[str, Path]) -> None:
     for path in paths.values():
-        _say(f"  {path}")
-
-
-def _say(text: str) -> None:
-    typer.echo(text)
-
-
-def _complain(text: str) -> None:
-    typer.echo(text, err=True)
-
-
-def _refuse(reason: str) -> NoReturn:
-    """End with one sentence on standard error."""
-    sentence = " ".join(reason.split())  # messages of other libraries have several lines
-    _complain("jaxcal: " + "".join(letter if letter.isprintable() else "?" for letter in sentence))
-    raise typer.Exit(2)
+        say(f"  {path}")

@@ -1,0 +1,255 @@
+"""Block: rows of the input in the tidy layout, with the surface to which each belongs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.bulk.problem import Problem
+from jaxcal.bulk.source import Source, SourceFile
+from jaxcal.bulk.table_file import PIECE, Piece, read_file
+from jaxcal.market.clock import read_instants
+from jaxcal.market.layouts import LAYOUTS, Layout, recognise
+
+FILES = 64  # small files that are read as one table
+
+# Underlying; microseconds since 1970 in UTC; and the file, for surfaces that cannot go on in another one.
+SurfaceKey = tuple[str | None, int | None, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive rows of the input that are read together.
+
+    Attributes:
+        table: `[n]` rows, tidy.
+        key: `[n]` position in `keys`; -1 where the row does not say to which surface it belongs.
+        keys: surfaces in the order of their first rows.
+        file: `[n]` position in `files`.
+        row: `[n]` position of the row in its file.
+        files: names.
+        form: what must be equal for the tables of two blocks to be laid together.
+    """
+
+    table: pd.DataFrame
+    key: NDArray[np.int64]
+    keys: tuple[SurfaceKey, ...]
+    file: NDArray[np.int64]
+    row: NDArray[np.int64]
+    files: tuple[str, ...]
+    form: tuple[str, ...]
+
+
+@dataclass
+class Window:
+    """What is read in one go: blocks, problems, and the bytes of the input read so far."""
+
+    blocks: list[Block] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    bytes_read: int = 0
+
+
+def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
+    r"""Read the input in order, in windows that depend on the files alone: about `PIECE` rows, at most `FILES` files.
+
+    Args:
+        source: the input.
+        venue: layout of every table; recognised by the columns if None.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.bulk.block import read_windows
+        >>> from jaxcal.bulk.source import find_source
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
+        >>> [block.keys for window in read_windows(find_source(path)) for block in window.blocks]
+        [(('B', None, 'chain.csv'), ('A', None, 'chain.csv'))]
+    """
+    window, pieces = Window(), []
+    polls: dict[str, pd.DataFrame] = {}
+    rows = before = 0
+    for file in source.files:
+        for found in read_file(file):
+            if isinstance(found, Problem):
+                window.problems.append(found)
+            elif not len(found.table):
+                if found.whole:
+                    window.problems.append(Problem(file.name, "empty", "it has no rows"))
+            else:
+                pieces.append(found)
+                rows += len(found.table)
+                window.bytes_read = before + found.bytes_read
+            if rows >= PIECE:
+                yield _finish(window, pieces, source, venue, polls)
+                window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
+        before += file.size
+        window.bytes_read = before
+        if len({piece.file.name for piece in pieces}) >= FILES:
+            yield _finish(window, pieces, source, venue, polls)
+            window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
+    yield _finish(window, pieces, source, venue, polls)
+
+
+def _finish(
+    window: Window, pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
+) -> Window:
+    """The pieces as blocks: whole files with the same columns, one after the other, are laid together."""
+    start = 0
+    for stop in range(1, len(pieces) + 1):
+        if stop < len(pieces) and _alike(pieces[start], pieces[stop]):
+            continue
+        group, start = pieces[start:stop], stop
+        found = _block(group, source, venue, polls)
+        if isinstance(found, Problem) and len(group) > 1:  # one bad file must not take the others with it
+            alone = [_block([piece], source, venue, polls) for piece in group]
+        else:
+            alone = [found]
+        for one in alone:
+            if isinstance(one, Problem):
+                window.problems.append(one)
+                continue
+            window.blocks.append(one)
+            window.problems += _without_key(one)
+    return window
+
+
+def _alike(a: Piece, b: Piece) -> bool:
+    if not (a.whole and b.whole and a.table.columns.equals(b.table.columns)):
+        return False
+    return _kinds(a.table) == _kinds(b.table)
+
+
+def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
+    """How the times of a table are written: what is written differently must not be read as one column."""
+    kinds = []
+    for name in ("expiry", "quote_time", "snapshot_ts", "session_date"):
+        column = table.get(name)
+        if not isinstance(column, pd.Series):
+            continue
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            kinds.append("zoned time")
+        elif pd.api.types.is_datetime64_any_dtype(column):
+            kinds.append("time")
+        else:
+            kinds.append("number" if pd.api.types.is_numeric_dtype(column) else "text")
+    return tuple(kinds)
+
+
+def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> Block | Problem:
+    first = pieces[0]
+    sizes = [len(piece.table) for piece in pieces]
+    table = first.table if len(pieces) == 1 else pd.concat([piece.table for piece in pieces], ignore_index=True)
+    file = np.repeat(np.arange(len(pieces)), sizes)
+    row = np.concatenate([piece.start + np.arange(size) for piece, size in zip(pieces, sizes, strict=True)])
+    layout = _layout(table, venue)
+    if isinstance(layout, str):
+        return Problem(first.file.name, "file", layout)
+    try:
+        tidy = _polled(layout, table, file, first, polls) if layout.name == "deribit" else layout.to_tidy(table)
+        names = tuple(piece.file.name for piece in pieces)
+        key, keys = _keys(tidy, file, [piece.file for piece in pieces], source)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        return Problem(first.file.name, "file", f"it is not a table of the {layout.name} layout: {error}")
+    return Block(tidy, key, keys, file, row, names, (*map(str, tidy.columns), *_kinds(tidy)))
+
+
+def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
+    columns = ", ".join(map(str, table.columns))
+    if table.columns.has_duplicates:
+        return f"column {table.columns[table.columns.duplicated()][0]} occurs twice"
+    if {"side", "level"} <= set(table.columns):
+        return f"it holds order-book levels, which are not a quote table; columns found: {columns}"
+    layout = recognise(table.columns) if venue is None else LAYOUTS[venue]
+    if layout is None:
+        return f"the layout of the table is not known; columns found: {columns}"
+    if missing := layout.missing(table.columns):
+        return f"the {layout.name} layout needs the columns {', '.join(missing)}; columns found: {columns}"
+    return layout
+
+
+def _polled(
+    layout: Layout, table: pd.DataFrame, file: NDArray[np.int64], first: Piece, polls: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """A table of a venue that is polled instrument by instrument: a poll ends with its file, not with a piece."""
+    if not first.whole:
+        before = polls.get(first.file.name)
+        whole = table if before is None or not first.start else pd.concat([before, table], ignore_index=True)
+        tidy = layout.to_tidy(whole)
+        named = ["underlying", "snapshot_ts"] if "underlying" in whole else ["snapshot_ts"]
+        last = tidy["quote_time"]
+        if "underlying" in whole:
+            last = last.groupby(whole["underlying"].astype(str)).transform("max")
+        else:
+            last = pd.Series(last.max(), last.index)
+        polls.clear()
+        polls[first.file.name] = whole[tidy["quote_time"].eq(last)].drop_duplicates(named)
+        return tidy.iloc[len(whole) - len(table) :].reset_index(drop=True)
+    if file[-1] == 0:
+        return layout.to_tidy(table)
+    names = table.get("underlying")
+    words = [""] * len(table) if names is None else names.astype(str)
+    marked = [f"{place} {word}" for place, word in zip(file.tolist(), words, strict=True)]
+    tidy = layout.to_tidy(table.assign(underlying=marked))
+    return tidy.drop(columns="underlying") if names is None else tidy.assign(underlying=names)
+
+
+def _keys(
+    tidy: pd.DataFrame, file: NDArray[np.int64], files: list[SourceFile], source: Source
+) -> tuple[NDArray[np.int64], tuple[SurfaceKey, ...]]:
+    """The surface of every row, numbered by first appearance."""
+    size = len(tidy)
+    code, names = np.zeros(size, np.int64), np.array([None], object)
+    known = np.ones(size, bool)
+    own = np.zeros(size, bool)  # surfaces that end with their file
+    if "underlying" in tidy:
+        code, found = pd.factorize(tidy["underlying"].astype(object))
+        names = np.array([*(str(name).strip() for name in found), ""], object)
+        blank = np.isin(names, ["", "nan", "NaN", "None"])[code]
+        known &= ~blank
+        if blank.all():
+            code, names, known = np.zeros(size, np.int64), np.array([None], object), np.ones(size, bool)
+    if names[0] is None:
+        own[:] = True
+        if source.is_folder:
+            code, names = file, np.array([_stem(one.name) for one in files], object)
+    time = np.zeros(size, np.int64)
+    if "quote_time" in tidy:
+        instants, _ = read_instants(tidy["quote_time"])
+        time = instants.astype(np.int64)
+        known &= ~np.isnat(instants)
+    else:
+        own[:] = True
+    combined = pd.MultiIndex.from_arrays([code[known], time[known], np.where(own, file, -1)[known]])
+    number, unique = pd.factorize(combined)
+    key = np.full(size, -1, np.int64)
+    key[known] = number
+    timed = "quote_time" in tidy
+    labels: list[str | None] = names.tolist()
+    return key, tuple(
+        (labels[name], int(when) if timed else None, files[place].name if place >= 0 else None)
+        for name, when, place in unique
+    )
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").rpartition(".")[0] or name
+
+
+def _without_key(block: Block) -> list[Problem]:
+    """A problem for every file with rows that do not say to which surface they belong."""
+    lost = np.flatnonzero(block.key < 0)
+    problems = []
+    for place in np.unique(block.file[lost]).tolist():
+        rows = lost[block.file[lost] == place]
+        count = f"{len(rows):,} row{'s' if len(rows) > 1 else ''}"
+        first = int(block.row[rows[0]])
+        problems.append(
+            Problem(
+                block.files[place],
+                "rows",
+                f"{count} without a readable underlying or quote_time, the first of them row {first}",
+            )
+        )
+    return problems

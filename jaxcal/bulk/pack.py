@@ -1,0 +1,163 @@
+"""Pack: the surfaces of a part, cleaned, and an account of every one of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.bulk.part import Cut, Part
+from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.quote_report import QuoteReport, inspect_quotes
+from jaxcal.market.quotes import QuoteError
+from jaxcal.market.surface import Surface, surfaces_from_quotes
+from jaxcal.market.verdict import Verdict
+
+# Outcomes of surfaces that never reach the solver, beside those of `Outcome`.
+NO_QUOTES, UNREADABLE, MIXED_CURRENCIES = "NO_QUOTES", "UNREADABLE", "MIXED_CURRENCIES"
+
+
+@dataclass
+class Account:
+    """What became of the rows of a surface.
+
+    Attributes:
+        num_rows: rows in the input.
+        left_out: number of rows left out, by verdict.
+        outcome, status: why there is nothing to fit; None where there is.
+    """
+
+    num_rows: int
+    left_out: dict[str, int] = field(default_factory=dict)
+    outcome: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """A part, ready to be fitted.
+
+    Attributes:
+        cut: which part.
+        keys: underlying, and microseconds since 1970 in UTC, of every surface.
+        sources: files of every surface.
+        accounts: one for every surface of the part.
+        surfaces: what can be fitted, by position in the part.
+        origin: for each of them the files and the positions in them that its quotes come from, `row` by `row`.
+    """
+
+    cut: Cut
+    keys: tuple[tuple[str | None, int | None], ...]
+    sources: tuple[tuple[str, ...], ...]
+    accounts: tuple[Account, ...]
+    surfaces: dict[int, Surface]
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
+
+
+def pack_part(part: Part, rules: CleaningRules) -> Pack:
+    r"""Clean the rows of a part and lay them out as surfaces.
+
+    Args:
+        part: of the input.
+        rules: of the cleaning.
+
+    Returns:
+        The pack. No table of quotes makes this raise: what cannot be used is in the accounts.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.bulk.block import read_windows
+        >>> from jaxcal.bulk.pack import pack_part
+        >>> from jaxcal.bulk.part import cut_parts
+        >>> from jaxcal.bulk.source import find_source
+        >>> from jaxcal.market.cleaning import CleaningRules
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
+        >>> pack = pack_part(next(cut_parts(read_windows(find_source(path)), 8)), CleaningRules())
+        >>> pack.surfaces[0].num_quotes, pack.accounts[0].left_out
+        (1, {'strike not positive': 1})
+    """
+    accounts = [Account(surface.num_rows) for surface in part.surfaces]
+    surfaces: dict[int, Surface] = {}
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
+    for table, of_row in part.tables():
+        fine = _of_one_currency(table, of_row, accounts)
+        _clean(table[fine], of_row[fine], rules, accounts, surfaces, origin)
+    for account in accounts:
+        if account.outcome is None and sum(account.left_out.values()) == account.num_rows:
+            reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
+            counted = "; ".join(f"{count:,} {name}" for name, count in reasons)
+            account.outcome, account.status = NO_QUOTES, f"Not fitted: no quote can be used: {counted}."
+    return Pack(
+        cut=part.cut,
+        keys=tuple(surface.key[:2] for surface in part.surfaces),
+        sources=tuple(surface.sources for surface in part.surfaces),
+        accounts=tuple(accounts),
+        surfaces=dict(sorted(surfaces.items())),
+        origin=origin,
+    )
+
+
+def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: Sequence[Account]) -> NDArray[np.bool_]:
+    """Rows of surfaces whose prices are in one currency; the others are accounted for."""
+    fine = np.ones(len(table), bool)
+    if "currency_of_price" not in table:
+        return fine
+    words = table["currency_of_price"].astype(object).where(table["currency_of_price"].notna(), "quote")
+    code, names = pd.factorize(words.astype(str).str.strip().str.lower().replace({"": "quote", "nan": "quote"}))
+    if len(names) == 1:
+        return fine
+    pairs = np.unique(np.stack([of_row, code]), axis=1)
+    for place in np.flatnonzero(np.bincount(pairs[0]) > 1).tolist():
+        found = ", ".join(sorted(str(names[i]) for i in pairs[1][pairs[0] == place]))
+        account = accounts[place]
+        account.left_out = {"mixed currencies": account.num_rows}
+        account.outcome = MIXED_CURRENCIES
+        account.status = (
+            f"Not fitted: its prices are in several currencies ({found}): give each an underlying of its own."
+        )
+        fine &= of_row != place
+    return fine
+
+
+def _clean(
+    table: pd.DataFrame,
+    of_row: NDArray[np.int64],
+    rules: CleaningRules,
+    accounts: Sequence[Account],
+    surfaces: dict[int, Surface],
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
+) -> None:
+    if not len(table):
+        return
+    places, ordinal = np.unique(of_row, return_inverse=True)
+    # The name by which the cleaning tells surfaces apart: their order is that of the places.
+    names = np.char.zfill(np.arange(len(places)).astype(str), 9).astype(object)
+    table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
+    try:
+        report = inspect_quotes(table, rules=rules)
+    except QuoteError as error:
+        if len(places) > 1:  # one surface must not take the others with it
+            for place in places:
+                rows = of_row == place
+                _clean(table[rows], of_row[rows], rules, accounts, surfaces, origin)
+            return
+        account = accounts[int(places[0])]
+        account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
+        account.outcome, account.status = UNREADABLE, f"Not fitted: {error}."
+        return
+    _count(report, ordinal, [accounts[place] for place in places.tolist()])
+    source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
+    for key, surface in surfaces_from_quotes(report).items():
+        place = int(places[int(key[0] or 0)])
+        surfaces[place], origin[place] = surface, (source, row)
+
+
+def _count(report: QuoteReport, ordinal: NDArray[np.int64], accounts: Sequence[Account]) -> None:
+    code, names = pd.factorize(report.table["verdict"])
+    counts = np.bincount(ordinal * len(names) + code, minlength=len(accounts) * len(names)).reshape(-1, len(names))
+    for account, line in zip(accounts, counts.tolist(), strict=True):
+        found = {str(name): count for name, count in zip(names, line, strict=True) if count and name != Verdict.USED}
+        account.left_out = dict(sorted(found.items()))

@@ -1,0 +1,83 @@
+"""Settings: all that decides the numbers of a bulk job, with a hash."""
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from jaxcal.market.cleaning import CleaningRules
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.heston import Heston
+
+Precision = Literal["float64", "float32", "mixed"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a bulk job computes: with the same settings, input and version it gives the same dataset.
+
+    Attributes:
+        model: class of the model, or a model whose numbers are the start of every fit.
+        precision: of the arithmetic, see `calibrate_many`.
+        free: names of the parameters to fit; all of them if None.
+        rules: of the cleaning.
+        venue: layout of the tables; recognised file by file if None.
+        part_size: surfaces in a part of the result. A part is fitted in one batch and written in one go, so it is also
+            what a killed job loses.
+        quotes: whether to write a row for every quote that is used.
+
+    Raises:
+        ValueError: `part_size` is not positive, or the precision is unknown.
+
+    Example:
+        >>> from jaxcal.bulk.settings import Settings
+        >>> Settings().hash == Settings(part_size=512).hash
+        False
+    """
+
+    model: type[AbstractModel] | AbstractModel = Heston
+    precision: Precision = "float64"
+    free: tuple[str, ...] | None = None
+    rules: CleaningRules = field(default_factory=CleaningRules)
+    venue: str | None = None
+    part_size: int = 1024
+    quotes: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the settings."""
+        if self.part_size < 1:
+            raise ValueError(f"part_size {self.part_size} must be positive")
+        if self.precision not in ("float64", "float32", "mixed"):
+            raise ValueError(f"precision {self.precision!r} is none of float64, float32, mixed")
+
+    @property
+    def template(self) -> type[AbstractModel]:
+        """Class of the model."""
+        return self.model if isinstance(self.model, type) else type(self.model)
+
+    def record(self) -> dict[str, Any]:
+        """The settings as plain values, for a file and for comparison."""
+        start = None
+        if not isinstance(self.model, type):
+            fields = dataclasses.fields(self.model)
+            start = {f.name: np.asarray(getattr(self.model, f.name), np.float64).tolist() for f in fields}
+        return {
+            "model": self.template.__qualname__,
+            "start": start,
+            "precision": self.precision,
+            "free": None if self.free is None else list(self.free),
+            "min_expiry": self.rules.min_expiry,
+            "max_relative_spread": self.rules.max_relative_spread,
+            "venue": self.venue,
+            "part_size": self.part_size,
+            "quotes": self.quotes,
+        }
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits of the record's hash."""
+        text = json.dumps(self.record(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]

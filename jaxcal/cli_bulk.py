@@ -1,0 +1,163 @@
+"""The command `jaxcal bulk`: its options, what it says, and its exit codes."""
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from jaxcal.model_names import ModelName
+from jaxcal.report.terminal import complain, refuse, say
+
+if TYPE_CHECKING:
+    from jaxcal.bulk.summary import Summary
+
+_INTERRUPTED = 130  # what a shell makes of an interrupt
+_MOST_SAID = 10  # problems that are said; all of them are in a file
+
+
+class PrecisionName(StrEnum):
+    """Arithmetic of the fits."""
+
+    FLOAT64 = "float64"
+    FLOAT32 = "float32"
+    MIXED = "mixed"
+
+
+class EngineName(StrEnum):
+    """Where a job runs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
+def bulk(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="IN", help="Quotes: a .parquet, .csv or .csv.gz file, or a folder of them, partitioned or not."
+        ),
+    ],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for the result, a parquet dataset; it is made if need be.")
+    ],
+    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    residuals: Annotated[
+        bool, typer.Option("--residuals", help="Write every quote with its residual, to OUT/_quotes.")
+    ] = False,
+    venue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="Layout of the tables: tidy, deribit, us or published.",
+            show_default="recognised by their columns, file by file",
+        ),
+    ] = None,
+    free: Annotated[
+        str | None,
+        typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all that quotes determine"),
+    ] = None,
+    precision: Annotated[
+        PrecisionName, typer.Option(help="Arithmetic of the fits; mixed iterates in 32 bits and ends in 64.")
+    ] = PrecisionName.FLOAT64,
+    min_expiry: Annotated[
+        float, typer.Option(metavar="YEARS", help="Options closer to expiry are left out.", show_default="12 hours")
+    ] = 0.5 / 365.0,
+    max_relative_spread: Annotated[
+        float,
+        typer.Option(metavar="RATIO", help="Quotes with a larger spread, as a share of the mid, are left out."),
+    ] = 1.0,
+    part_size: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
+    ] = 1024,
+    engine: Annotated[
+        EngineName, typer.Option(help="This machine, or the Ray cluster that it belongs to (needs jaxcal[ray]).")
+    ] = EngineName.LOCAL,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
+    ] = False,
+) -> None:
+    """Fit a model to every surface of a file or folder of quotes: files in, a parquet dataset out.
+
+    A surface is all quotes of one underlying at one time. Every one of them has a row in the result: fitted, or with
+    the reason why not. A job that was stopped or killed goes on where it was if the same command is given again.
+
+    Exit codes: 0 all fits converged; 1 some did not, or had no usable quotes (their rows say why); 2 the job could not
+    start, or could not go on; 3 part of the input could not be read and was left out (OUT/_problems.csv has a line for
+    each); 130 interrupted.
+    """
+    from jaxcal.bulk.job import run_job
+    from jaxcal.bulk.problem import BulkError
+    from jaxcal.bulk.settings import Settings
+    from jaxcal.market.cleaning import CleaningRules
+    from jaxcal.report.bulk_progress import BulkProgress
+
+    names = None if free is None else tuple(name.strip() for name in free.split(",") if name.strip())
+    with _stopped_by_signals() as stop:
+        try:
+            settings = Settings(
+                model=model.model,
+                precision=precision.value,
+                free=names,
+                rules=CleaningRules(min_expiry, max_relative_spread),
+                venue=venue,
+                part_size=part_size,
+                quotes=residuals,
+            )
+            with BulkProgress(Console(stderr=True)) as observe:
+                summary = run_job(
+                    source, out, settings, restart=restart, engine=engine.value, observe=observe, stop=stop
+                )
+        except (BulkError, ValueError) as error:
+            refuse(str(error))
+    raise typer.Exit(_tell(summary, out))
+
+
+def _tell(summary: "Summary", out: Path) -> int:
+    """Say how the job ended; the exit code."""
+    say(str(summary))
+    if summary.resumed:
+        say(f"{summary.resumed:,} parts had been written before.")
+    if summary.damaged:
+        complain(f"{summary.damaged:,} parts of an earlier run were damaged, and made again.")
+    if summary.left_out:
+        counted = "; ".join(f"{count:,} {name}" for name, count in summary.left_out.items())
+        say(f"{summary.quotes:,} quotes used; left out: {counted}")
+    for problem in summary.problems[:_MOST_SAID]:
+        complain(str(problem))
+    if summary.interrupted:
+        complain("Interrupted. What is done is kept: the same command goes on with the rest.")
+        return _INTERRUPTED
+    if (more := len(summary.problems) - _MOST_SAID) > 0:
+        complain(f"and {more:,} more: see {out / '_problems.csv'}")
+    say(f'Written to {out}; in Python: pandas.read_parquet("{out}")')
+    if not summary.complete:
+        return 3
+    return 0 if summary.converged == summary.surfaces else 1
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """An event that the first interrupt sets; the second one ends the process at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+        complain("jaxcal: stopping when the part at work is written; once more stops at once")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
