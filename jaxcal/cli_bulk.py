@@ -30,13 +30,6 @@ class PrecisionName(StrEnum):
     MIXED = "mixed"
 
 
-class EngineName(StrEnum):
-    """Where a job runs."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
 def bulk(
     source: Annotated[
         Path,
@@ -76,9 +69,6 @@ def bulk(
     part_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
     ] = 1024,
-    engine: Annotated[
-        EngineName, typer.Option(help="This machine, or the Ray cluster that it belongs to (needs jaxcal[ray]).")
-    ] = EngineName.LOCAL,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
     ] = False,
@@ -111,9 +101,7 @@ def bulk(
                 quotes=residuals,
             )
             with BulkProgress(Console(stderr=True)) as observe:
-                summary = run_job(
-                    source, out, settings, restart=restart, engine=engine.value, observe=observe, stop=stop
-                )
+                summary = run_job(source, out, settings, restart=restart, observe=observe, stop=stop)
         except (BulkError, ValueError) as error:
             refuse(str(error))
     raise typer.Exit(_tell(summary, out))

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import pyarrow as pa
@@ -23,6 +23,7 @@ from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source, find_source
 from jaxcal.bulk.store import Store
 from jaxcal.bulk.summary import Summary, summarize
+from jaxcal.calibration.arguments import free_names
 from jaxcal.market.layouts import LAYOUTS
 
 _AHEAD = 2  # parts that are read and cleaned while another one is fitted
@@ -61,7 +62,6 @@ def run_job(
     settings: Settings = Settings(),
     *,
     restart: bool = False,
-    engine: Literal["local", "ray"] = "local",
     observe: Callable[[Progress], None] = lambda progress: None,
     stop: threading.Event | None = None,
 ) -> Summary:
@@ -76,7 +76,6 @@ def run_job(
             where `settings.quotes` asks for it.
         settings: all that decides the numbers.
         restart: throw away what is in `out`.
-        engine: `"local"`, this machine; or `"ray"`, the Ray cluster that this machine belongs to.
         observe: called after every part.
         stop: once it is set, the job ends after the part at work.
 
@@ -84,6 +83,7 @@ def run_job(
         What was done, counted by outcome, and the problems of the input.
 
     Raises:
+        ValueError: `settings.free` names what is not a parameter of the model.
         BulkError: the job cannot start, or cannot go on: `out` belongs to another job, there is nothing to read, the
             disk is full.
 
@@ -108,6 +108,7 @@ def run_job(
         raise BulkError(f"venue {settings.venue!r} is not known; known layouts: {', '.join(LAYOUTS)}")
     if settings.precision != "float32" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise BulkError(f'{settings.precision} needs jax.config.update("jax_enable_x64", True) at the start')
+    free_names(settings.template, settings.free)
     found = find_source(source)
     target = Path(out)
     _check_apart(found.root, target)
@@ -115,12 +116,7 @@ def run_job(
         tally = Tally(store, found.size, observe)
         stopped = stop or threading.Event()
         try:
-            if engine == "ray":
-                from jaxcal.bulk.engine_ray import run_on_ray
-
-                run_on_ray(found, settings, store, tally, stopped)
-            else:
-                _run_here(found, settings, store, tally, stopped)
+            _run_here(found, settings, store, tally, stopped)
             summary = summarize(
                 store.tables(),
                 tally.problems,

@@ -10,7 +10,8 @@ from jaxcal.bulk.pack import Pack
 from jaxcal.bulk.part import Cut
 from jaxcal.bulk.rows import quote_table, surface_table
 from jaxcal.bulk.settings import Settings
-from jaxcal.calibration.calibrate_many import Fits, calibrate_many
+from jaxcal.calibration.calibrate_many import calibrate_many
+from jaxcal.calibration.fits import Fits
 from jaxcal.market.surface import Surface
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ def surface_quotes(place: int, strikes: int = 4) -> pd.DataFrame:
 def make_quotes() -> Callable[..., pd.DataFrame]:
     """A tidy table of the surfaces with these numbers."""
 
-    def make(places: Sequence[int], **columns: object) -> pd.DataFrame:
+    def make(places: Sequence[int], **columns: Any) -> pd.DataFrame:
         return pd.concat([surface_quotes(place) for place in places], ignore_index=True).assign(**columns)
 
     return make
@@ -49,7 +50,7 @@ def make_quotes() -> Callable[..., pd.DataFrame]:
 def job(tmp_path: Path) -> Callable[..., Summary]:
     """Run a job with the smallest model in parts of four surfaces."""
 
-    def run(source: Path, out: Path | None = None, **options: object) -> Summary:
+    def run(source: Path, out: Path | None = None, **options: Any) -> Summary:
         chosen = {name: options.pop(name) for name in list(options) if name in Settings.__dataclass_fields__}
         settings = Settings(**{"model": BlackScholes, "part_size": 4, **chosen})
         return run_job(source, tmp_path / "out" if out is None else out, settings, **options)
@@ -85,4 +86,4 @@ class _Table:
     def __repr__(self) -> str:
         return f"{self.table.num_rows} rows of {self.table.column_names}"
 
-    __hash__ = None
+    __hash__ = None  # type: ignore[assignment]

@@ -4,6 +4,7 @@ import errno
 import gzip
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def folder(tmp_path: Path, make_quotes: Make) -> Path:
     return path
 
 
-def parquet_bytes(table: pd.DataFrame, **options: object) -> bytes:
+def parquet_bytes(table: pd.DataFrame, **options: Any) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pandas(table), sink, **options)
     return sink.getvalue().to_pybytes()
@@ -147,8 +148,8 @@ def test_mixed_currencies_are_said(folder: Path, job: Job, tmp_path: Path, make_
         ("bad.csv", "currencies"), ("euro.csv", "rows"),
     ]  # fmt: skip
     rows = pd.read_parquet(tmp_path / "out").set_index("outcome")
-    assert "in several currencies (coin, quote)" in rows.loc["MIXED_CURRENCIES", "status"]
-    assert "8 unreadable value" in rows.loc["NO_QUOTES", "status"]
+    assert "in several currencies (coin, quote)" in str(rows.loc["MIXED_CURRENCIES", "status"])
+    assert "8 unreadable value" in str(rows.loc["NO_QUOTES", "status"])
 
 
 def test_input_without_a_single_row_is_an_empty_dataset(job: Job, tmp_path: Path, make_quotes: Make) -> None:
@@ -192,8 +193,12 @@ def test_a_folder_that_cannot_be_made_or_written_is_a_sentence(
     with pytest.raises(BulkError, match="cannot be written to"):
         job(folder, tmp_path / "file" / "out")
 
-    def refuse(*_: object, **__: object) -> None:
-        raise OSError(errno.EROFS, "Read-only file system")
+    opened = Path.open
+
+    def refuse(path: Path, *options: Any, **more: Any) -> Any:
+        if path.is_relative_to(tmp_path / "out"):
+            raise OSError(errno.EROFS, "Read-only file system")
+        return opened(path, *options, **more)
 
     monkeypatch.setattr(store.Path, "open", refuse)
     with pytest.raises(BulkError, match="cannot be written to: Read-only file system"):

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -21,7 +22,7 @@ Contents = Callable[[Path], dict[str, object]]
 OPTIONS = ["--model", "black-scholes", "--part-size", "4", "--residuals"]
 
 
-def run(*arguments: object) -> Result:
+def run(*arguments: Any) -> Result:
     result = CliRunner().invoke(app, ["bulk", *map(str, arguments)], catch_exceptions=False)
     assert "Traceback" not in result.output
     return result
@@ -126,6 +127,8 @@ def test_an_interrupt_ends_with_the_part_at_work_and_130(tmp_path: Path, make_qu
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert "the same command goes on with the rest" in stderr
-    done = int(re.match(r"([\d,]+) surfaces", stdout)[1])
+    found = re.match(r"([\d,]+) surfaces", stdout)
+    assert found is not None
+    done = int(found[1])
     assert 4 <= done < 400
     assert len(pd.read_parquet(out)) == done

@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -40,7 +41,8 @@ def test_every_surface_has_a_row_with_its_fit(job: Job, source: Path, tmp_path: 
     assert len(rows) == summary.surfaces == 11
     assert summary.outcomes == {"CONVERGED": 10, "NO_QUOTES": 1}
     surfaces = jc.surfaces_from_quotes(make_quotes(range(11)))
-    for row in rows.drop(index=6).itertuples():
+    for values in rows.drop(index=6).itertuples():
+        row: Any = values
         fit = jc.calibrate(jc.BlackScholes, surfaces[(row.underlying, row.quote_time)])
         assert row.sigma == pytest.approx(float(fit.model.sigma), rel=1e-9)
         assert row.sigma_error == pytest.approx(float(fit.standard_errors.sigma), rel=1e-6)
@@ -163,7 +165,7 @@ def test_input_that_reads_otherwise_than_before_is_refused(
     """A file that could not be read the first time, on a disk that comes and goes, shifts all parts behind it."""
     read = job_module.read_windows
 
-    def without_the_first(*arguments: object):
+    def without_the_first(*arguments: Any):
         for window in read(*arguments):
             window.blocks[:1] = []
             yield window
@@ -200,7 +202,7 @@ def test_a_batch_that_fails_as_a_whole_is_fitted_one_by_one(
 
     whole = result.calibrate_many
 
-    def failing(model: object, surfaces: dict, **options: object):
+    def failing(model: Any, surfaces: dict, **options: Any):
         if len(surfaces) > 1 or 2 in surfaces:
             raise RuntimeError("the device is out\nof memory")
         return whole(model, surfaces, **options)

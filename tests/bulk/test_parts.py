@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +37,7 @@ def pieces_of_20_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(block, "PIECE", 20)
 
 
-def write(table: pd.DataFrame, path: Path, **options: object) -> Path:
+def write(table: pd.DataFrame, path: Path, **options: Any) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".parquet":
         table.to_parquet(path, index=False, **options)
