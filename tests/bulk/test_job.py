@@ -53,7 +53,7 @@ def test_every_surface_has_a_row_with_its_fit(job: Job, source: Path, tmp_path: 
         assert dict(row.left_out) == {"strike not positive": 1}
     bad = rows.loc[6]
     assert (bad["outcome"], bad["converged"], bad["num_quotes"]) == ("NO_QUOTES", False, 0)
-    assert bad["status"] == "Not fitted: no quote can be used: 7 no implied volatility; 1 strike not positive."
+    assert str(bad["status"]) == "Not fitted: no quote can be used: 7 no implied volatility; 1 strike not positive."
     assert np.isnan(bad["sigma"])
     assert rows["sources"].map(list).tolist()[4:7] == [["0.parquet"], ["0.parquet", "1.csv"], ["1.csv"]]
     assert set(rows["version"]) == {jc.__version__}
