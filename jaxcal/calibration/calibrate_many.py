@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar, get_args
 
 import equinox as eqx
 import jax
@@ -107,6 +107,8 @@ def calibrate_many(
         >>> print(f"{fits['B'].model.sigma:.4f}", fits.outcome)
         0.3000 [0 0]
     """
+    if precision not in get_args(Precision):
+        raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
     keys, given = in_order(surfaces)
     template, begin = starts_given(model, keys)
     names, limits = free_names(template, free), intervals(template, bounds)

@@ -174,6 +174,12 @@ def test_stacked_surface(surfaces, fits):
         jc.calibrate_many(jc.Heston, [])
 
 
+def test_unknown_precision(surfaces):
+    # jaxtyping's hook refuses it first in these tests; a caller without the hook gets the sentence
+    with pytest.raises(Exception, match="float16"):
+        jc.calibrate_many(jc.Heston, surfaces[:1], precision="float16")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("precision", ["mixed", "float32"])
 def test_precision(surfaces, fits, precision):
     found = jc.calibrate_many(jc.Heston, surfaces, precision=precision)
