@@ -45,12 +45,13 @@ class Part(NamedTuple):
         return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result)
 
 
-class Fits(eqx.Module, Generic[Model]):
+@dataclasses.dataclass(frozen=True, eq=False)
+class Fits(Generic[Model]):
     """The results of `calibrate_many`: what a `Fit` holds, with a leading axis of surfaces in the caller's order.
 
     `fits[i]`, or `fits[key]` where the surfaces came as a dict, is a `Fit`; `len(fits)`, iteration and
-    `fits.to_frame()` are as expected. Arrays are on the host. Where surfaces have different sizes, `residuals` and
-    `model_vol` are padded with NaN to the largest.
+    `fits.to_frame()` are as expected. Arrays are on the host, and a `Fits` stays there: it does not pass through `jit`.
+    Where surfaces have different sizes, `residuals` and `model_vol` are padded with NaN to the largest.
 
     Attributes:
         keys: of the dict that the surfaces came in, or 0, 1, 2, ...
@@ -65,10 +66,10 @@ class Fits(eqx.Module, Generic[Model]):
         ([0.2, 0.3], [True, True])
     """
 
-    keys: tuple[Hashable, ...] = eqx.field(static=True)
+    keys: tuple[Hashable, ...]
     surfaces: tuple[Surface, ...]
-    reasons: Mapping[int, str] = eqx.field(static=True)
-    free: tuple[str, ...] = eqx.field(static=True)
+    reasons: Mapping[int, str]
+    free: tuple[str, ...]
     parts: tuple[Part, ...]
 
     def __len__(self) -> int:
