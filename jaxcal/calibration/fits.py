@@ -45,7 +45,9 @@ class Part(NamedTuple):
         return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result)
 
 
-class Fits(eqx.Module, Generic[Model]):
+# no pytree: each call of a method of an equinox module goes through all its leaves, here those of all surfaces
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Fits(Generic[Model]):
     """The results of `calibrate_many`: what a `Fit` holds, with a leading axis of surfaces in the caller's order.
 
     `fits[i]`, or `fits[key]` where the surfaces came as a dict, is a `Fit`; `len(fits)`, iteration and
@@ -65,10 +67,10 @@ class Fits(eqx.Module, Generic[Model]):
         ([0.2, 0.3], [True, True])
     """
 
-    keys: tuple[Hashable, ...] = eqx.field(static=True)
+    keys: tuple[Hashable, ...]
     surfaces: tuple[Surface, ...]
-    reasons: Mapping[int, str] = eqx.field(static=True)
-    free: tuple[str, ...] = eqx.field(static=True)
+    reasons: Mapping[int, str]
+    free: tuple[str, ...]
     parts: tuple[Part, ...]
 
     def __len__(self) -> int:
