@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 RESULTS = Path(__file__).resolve().parent / "results"
+BEGIN, END = "<!-- bulk: begin -->", "<!-- bulk: end -->"
 PARTS = ("peers", "compaction", "size", "quotes", "noise", "memory", "devices")
 ABOUT = ("machine", "load of the machine before the run", "system", "versions", "commit", "date")
 HEADINGS = {
@@ -77,3 +78,22 @@ def page(table: pd.DataFrame) -> str:
             about = [f"- {key}: {part.iloc[0][key]}" for key in ABOUT]
             lines += ["", f"## {HEADINGS[name]}", "", *table_of(part, columns), "", *about]
     return "\n".join(lines) + "\n"
+
+
+def readme_rows(table: pd.DataFrame) -> list[str]:
+    """The lines of the README: jaxcal and its peers, and what they ran on."""
+    part = table[table["part"] == "peers"]
+    columns = ("surfaces/s", "CPU ms", "recovered", "QuantLib, Analytic CPU / CPU", "fourier-option-pricer CPU / CPU")
+    about = part.iloc[0]
+    lines = table_of(part, columns)
+    lines[0] = lines[0].replace("|  |", f"| {about['surfaces']:,.0f} Heston surfaces, cold starts |", 1)
+    return [*lines, "", f"{about['machine']}; commit {about['commit']}; {about['date']}."]
+
+
+def filled(text: str, table: pd.DataFrame) -> str:
+    """`docs/many_surfaces.md` with the tables of all parts between its markers."""
+    if text.count(BEGIN) != 1 or text.count(END) != 1:
+        raise SystemExit(f"the page must hold {BEGIN} and {END} once each")
+    tables = page(table).replace("# Many Heston surfaces", "## Figures", 1).replace("\n## ", "\n### ")
+    tables = tables.replace("### Figures", "## Figures", 1)
+    return f"{text.split(BEGIN)[0]}{BEGIN}\n{tables}{END}{text.split(END)[1]}"

@@ -1,13 +1,18 @@
 """The table of results in README.md, from the files of the last run: `python -m benchmarks.readme_table`.
 
 Replaces what stands between the markers `<!-- results -->` and `<!-- /results -->`. Every figure is copied from
-`results/one_surface.csv`, `results/one_surface.md` or `results/implied_vol.md`; nothing is computed or rounded here.
+`results/one_surface.csv`, `results/one_surface.md`, `results/implied_vol.md` or `results/bulk.csv`; nothing is computed
+here. The tables of docs/many_surfaces.md are filled in too.
 """
 
 import argparse
 import csv
 import re
 from pathlib import Path
+
+import pandas as pd
+
+from benchmarks.bulk_tables import filled, readme_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -69,18 +74,28 @@ def implied_vols(results: Path) -> list[str]:
     return markdown(["price to volatility", *columns], rows)
 
 
+def bulk(results: Path) -> list[str]:
+    """One row a runner of many surfaces; nothing before that was measured."""
+    path = results / "bulk.csv"
+    return ["", *readme_rows(pd.read_csv(path))] if path.exists() else []
+
+
 def main() -> None:
     """Rewrite the part of the README between the markers."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "many_surfaces.md")
     arguments = parser.parse_args()
     text = arguments.readme.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1:
         raise SystemExit(f"{arguments.readme.name} must hold {START} and {END} once each")
     before, after = text.split(START)[0], text.split(END)[1]
-    block = "\n".join([*fits(arguments.results), "", *implied_vols(arguments.results)])
+    block = "\n".join([*fits(arguments.results), "", *implied_vols(arguments.results), *bulk(arguments.results)])
     arguments.readme.write_text(f"{before}{START}\n{block}\n{END}{after}", encoding="utf-8")
+    if (arguments.results / "bulk.csv").exists():
+        page = filled(arguments.page.read_text(encoding="utf-8"), pd.read_csv(arguments.results / "bulk.csv"))
+        arguments.page.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -174,23 +174,24 @@ jc.plot_smiles(one)
 # %% [markdown]
 # ## Queries
 #
-# It is a pandas table. Which underlyings have the steepest skew, and which are the worst fitted?
+# It is a pandas table. Which underlyings have the most negative correlation, how much
+# does it vary from day to day, and how large is their worst error?
 
 # %%
 by_name = good.groupby("underlying").agg(
-    days=("rho", "size"), rho=("rho", "median"), skew=("rho", lambda rho: rho.std()), rmse=("rmse_vol", "max")
+    days=("rho", "size"), rho=("rho", "median"), rho_spread=("rho", "std"), worst_rmse=("rmse_vol", "max")
 )
 by_name.nsmallest(5, "rho").round(4)
 
 # %% [markdown]
-# A parameter counts as known where it is several standard errors from zero. The speed of mean reversion is the one that
-# quotes say least about.
+# How sharply do the quotes pin each parameter down? The standard error in units of the parameter, in the median and for
+# the worst hundredth.
 
 # %%
-known = pd.Series(
-    {name: (good[name].abs() > 5 * good[f"{name}_error"]).mean() for name in ("v0", "kappa", "theta", "sigma", "rho")}
+relative = pd.DataFrame(
+    {name: good[f"{name}_error"] / good[name].abs() for name in ("v0", "kappa", "theta", "sigma", "rho")}
 )
-known.round(3)
+relative.quantile([0.5, 0.99]).T.round(3)
 
 # %% [markdown]
 # ## Pictures
@@ -218,16 +219,17 @@ pd.Series(within).round(2)
 # %% [markdown]
 # ## The next day
 #
-# Tomorrow's fits may start from today's. Pass an instance for each surface; here, those of the last day from the
-# parameters of the day before. Starts that are near save a few steps; a cold start, read off the data, is already good.
+# Tomorrow's fits may start from today's: pass a model whose fields have a leading axis of surfaces (or a dictionary of
+# models). Here, those of the last day start from the parameters of the day before. Starts that are near save a few
+# steps; a cold start, read off the data, is already good.
 
 # %%
 last = {key: surfaces[key] for key in keys if key[1] == days[-1]}
-before = {key: fits[(key[0], days[-2])].model for key in last}
-again = jc.calibrate_many(before, last)
+yesterday = table.xs(days[-2], level="quote_time")
+assert list(yesterday.index) == [name for name, _ in last]
+again = jc.calibrate_many(jc.Heston(**{name: jnp.asarray(yesterday[name]) for name in fields}), last)
 print("from yesterday:", again.summary(), f"{again.num_steps.mean():.1f} steps in the mean")
-cold = [fits[key].num_steps for key in last]
-print(f"from the data: {float(np.mean(cold)):.1f} steps in the mean")
+print(f"from the data: {table.xs(days[-1], level='quote_time')['num_steps'].mean():.1f} steps in the mean")
 
 # %% [markdown]
 # ## More than fits into memory
