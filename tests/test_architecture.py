@@ -74,7 +74,8 @@ def test_only_the_command_line_switches_on_64_bit() -> None:
 def test_tests_import_no_peer_of_the_benchmarks() -> None:
     peers = {"QuantLib", "foureng", "pyfeng", "benchmarks"}
     found = {path.name: names for path in TESTS if (names := imports(path) & peers)}
-    assert found == {"test_model_tables.py": {"benchmarks"}}  # what it tests reads files of results and imports no peer
+    # what these test reads files of results and imports no peer
+    assert found == {name: {"benchmarks"} for name in ("test_bulk_tables.py", "test_model_tables.py")}
 
 
 def test_no_path_of_one_machine_is_written_down() -> None:
