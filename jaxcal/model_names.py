@@ -33,6 +33,7 @@ class ModelName(StrEnum):
     PIECEWISE_HESTON = "piecewise-heston"
     PIECEWISE_BATES = "piecewise-bates"
     SABR = "sabr"
+    NORMAL_SABR = "normal-sabr"
     SVI = "svi"
     SSVI = "ssvi"
     SSVI_HESTON = "ssvi-heston"
@@ -60,6 +61,7 @@ _CLASSES = {
     ModelName.PIECEWISE_HESTON: "piecewise_heston.PiecewiseHeston",
     ModelName.PIECEWISE_BATES: "piecewise_bates.PiecewiseBates",
     ModelName.SABR: "sabr.SABR",
+    ModelName.NORMAL_SABR: "sabr.NormalSABR",
     ModelName.SVI: "svi.SVI",
     ModelName.SSVI: "ssvi.SSVI",
     ModelName.SSVI_HESTON: "ssvi.SSVIHeston",
