@@ -61,7 +61,7 @@ class _Settings(NamedTuple):
 
 def calibrate_many(
     model: type[Model] | Model | Sequence[Model] | Mapping[Any, Model],
-    surfaces: Sequence[Surface] | Mapping[Any, Surface] | Surface,
+    surfaces: Sequence[Surface | Any] | Mapping[Any, Surface | Any] | Surface,
     *,
     residual: AbstractResidual = _RESIDUAL,
     weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | None = None,
@@ -84,7 +84,7 @@ def calibrate_many(
             leading axis of surfaces on its fields; or an instance for each surface, in a sequence or a dict. With
             `free`, the other fields stay as they are in the instance.
         surfaces: a sequence; a dict, whose keys the results then have; or one `Surface` whose fields have a leading
-            axis `[B]`.
+            axis `[B]`. What is not a surface among them gets a status like one that cannot be fitted.
         residual, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces.
         weights: for each surface `[E, K]` or None, as in `calibrate`.
         precision: "float64"; "float32"; or "mixed", which iterates in float32 and ends in float64 at the same optimum.

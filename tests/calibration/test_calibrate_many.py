@@ -124,7 +124,7 @@ def test_few_shapes():
 def test_bad_surfaces_have_a_status_and_change_nothing(surfaces, fits):
     nothing = eqx.tree_at(lambda s: s.weight, surfaces[1], jnp.zeros_like(surfaces[1].weight))
     unknown = eqx.tree_at(lambda s: s.vol, surfaces[2], surfaces[2].vol * jnp.nan)
-    found = jc.calibrate_many(jc.Heston, [surfaces[0], nothing, unknown, "not a surface", *surfaces[4:]])  # type: ignore[list-item]
+    found = jc.calibrate_many(jc.Heston, [surfaces[0], nothing, unknown, "not a surface", *surfaces[4:]])
     assert found[1].status == jc.Outcome.TOO_FEW_QUOTES
     assert found[2].status == jc.Outcome.NOT_FINITE
     assert found.outcome[3] == jc.Outcome.INVALID
