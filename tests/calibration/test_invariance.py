@@ -142,6 +142,7 @@ def test_float32_surface(dax, dax_fit, start):
     narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if jnp.issubdtype(x.dtype, jnp.floating) else x, dax)
     fit = jc.calibrate(start, narrow)
     assert {leaf.dtype for leaf in leaves(fit) if leaf.dtype.kind == "f"} == {np.dtype(np.float32)}
-    np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=1e-2)
+    # single precision leaves kappa, whose standard error is 9 %, open by some per cent
+    np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=2e-2)
     assert float(fit.rmse_vol) == pytest.approx(float(dax_fit.rmse_vol), rel=1e-3)
     assert fit.converged

@@ -17,13 +17,18 @@ MODEL = jc.Merton(0.2, 0.5, -0.1, 0.15)
 
 def test_against_the_characteristic_function():
     table = pd.read_csv(GOLDEN, dtype=str).query("model == 'Merton'")
+    unknown = 0
     for row in table.to_dict("records"):
         model = jc.Merton(*(float(x) for x in str(row["parameters"]).split(";")))
         arguments = {"forward": 1.0, "is_call": float(row["k"]) >= 0}
         strike, expiry = float(np.exp(float(row["k"]))), float(row["T"])
         found = float(jc.price(model, strike, expiry, **arguments, pricer=jc.Series()))
         assert abs(found - float(row["otm"])) <= 1e-13
-        assert abs(found - float(jc.price(model, strike, expiry, **arguments))) <= 1e-12
+        other = float(jc.price(model, strike, expiry, **arguments))
+        # with jumps of nearly one size no contour may vouch for itself: not a number, but never a wrong one
+        unknown += np.isnan(other)
+        assert np.isnan(other) or abs(found - other) <= 1e-12
+    assert unknown <= 0.05 * len(table)
 
 
 def test_bound_holds():
