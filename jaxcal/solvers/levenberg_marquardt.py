@@ -36,7 +36,8 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     outside is held there for the step.
 
     Converged means one of: the step *and* the predicted reduction of the cost are below tolerance; the residual is
-    orthogonal to every free column of the Jacobian; the residual itself is zero to `atol`.
+    orthogonal to every free column of the Jacobian; the residual itself is zero to `atol`; no step, however short,
+    lowers the cost although the cosine of that angle is at most 1e-4 (a kink, or rounding).
 
     Args:
         xtol: step in a parameter (on its search scale, so relative for positive parameters).
@@ -187,8 +188,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         rounding = 2.0 * state.cost <= noise
         floor = ~accept & ~first & ((state.angle <= gtol) | nothing_left | rounding)
         stuck = ~accept & ((damping > 1e12) | (jnp.max(jnp.abs(delta)) <= eps))
-        # where a residual has a kink no step gains although the gradient is not zero to the last digits
-        floor |= stuck & ~first & (state.angle <= 1e-5)
+        # where a residual has a kink, or rounding in small residuals hides the cost's last digits, no step gains
+        # although the gradient is not zero: at this cosine the optimum is within 1e-4 sqrt(m) standard errors
+        floor |= stuck & ~first & (state.angle <= 1e-4)
         num_steps = state.num_steps + 1
         outcome = jnp.where(
             converged | floor,
