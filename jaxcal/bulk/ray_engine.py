@@ -183,8 +183,8 @@ def _follow(items: Iterator[Any], store: Store, tally: Tally, stop: threading.Ev
     if lost := sorted(set(range(total)) - seen):
         names = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
         raise BulkError(
-            f"{len(lost):,} parts were lost with the workers that had them, {_RETRIES + 1} times each, perhaps for want "
-            f"of memory ({names}); {_KEPT}"
+            f"{len(lost):,} parts were lost with the workers that had them, {_RETRIES + 1} times each, perhaps for "
+            f"want of memory ({names}); {_KEPT}"
         )
     if failures:
         raise BulkError(f"{failures[0].error} ({len(failures):,} such parts in all); {_KEPT}")

@@ -182,7 +182,10 @@ def test_what_cannot_be_opened_is_said_and_left_out(
     monkeypatch.setattr(source_module.os, "scandir", refusing)
     summary = job(folder)
     assert summary.outcomes == {"CONVERGED": GOOD}
-    assert [(problem.source, problem.what) for problem in summary.problems] == [("link.csv", "file"), ("locked", "file")]
+    assert [(problem.source, problem.what) for problem in summary.problems] == [
+        ("link.csv", "file"),
+        ("locked", "file"),
+    ]
     assert not summary.complete
 
 

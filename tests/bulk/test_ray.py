@@ -29,9 +29,7 @@ SURFACES = 160
 needs_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="needs the extra jaxcal[ray]")
 
 
-def test_without_ray_there_is_a_sentence(
-    tmp_path: Path, make_quotes: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_ray_there_is_a_sentence(tmp_path: Path, make_quotes: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     make_quotes([0]).to_csv(tmp_path / "in.csv", index=False)
     arguments = ["bulk", str(tmp_path / "in.csv"), str(tmp_path / "out"), *OPTIONS, "--engine", "ray"]

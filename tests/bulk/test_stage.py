@@ -1,4 +1,4 @@
-"""Stages run anywhere: bytes in, bytes out, the same dataset as in one process; a part that fails takes no other along."""
+"""Stages run anywhere: bytes in, bytes out, the dataset of one process; a part that fails takes no other along."""
 
 import pickle
 import threading
@@ -87,7 +87,9 @@ def test_a_part_that_fails_takes_no_other_with_it(
         return fit(pack, settings)
 
     monkeypatch.setattr(stage, "fit_pack", failing)
-    with pytest.raises(BulkError, match=r"part 1 cannot be done: MemoryError: this is too much \(1 such parts in all\)"):
+    with pytest.raises(
+        BulkError, match=r"part 1 cannot be done: MemoryError: this is too much \(1 such parts in all\)"
+    ):
         job(source, engine=Stages())
     monkeypatch.undo()
     assert job(source).resumed == 2
