@@ -5,6 +5,7 @@
 import contextlib
 import dataclasses
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -22,7 +23,6 @@ from jaxcal.bulk.stage import Clean, End, Failure, Fit, Read, Write, Written, fr
 from jaxcal.bulk.store import Store
 from jaxcal.bulk.tally import Tally
 
-_RETRIES = 5  # of what a worker was doing when it was lost
 _TASK = 0.25  # cores that Ray sets aside for a task that reads, cleans or writes
 _MEMORY = 0.75  # share of a GPU that JAX takes when it has all of it
 
@@ -51,14 +51,14 @@ class RayEngine:
     """
 
     workers: int | None = None
-    num_gpus: float | None = None
+    num_gpus: float | int | None = None
     address: str | None = None
 
     def __post_init__(self) -> None:
         """Check the numbers."""
         if self.workers is not None and self.workers < 1:
             raise ValueError(f"workers {self.workers} must be positive")
-        if self.num_gpus is not None and not (0.0 <= self.num_gpus <= 1.0 or self.num_gpus.is_integer()):
+        if self.num_gpus is not None and not (0.0 <= self.num_gpus <= 1.0 or float(self.num_gpus).is_integer()):
             raise ValueError(f"num_gpus {self.num_gpus:g} must be a share of one GPU or a number of them")
 
     def run(self, source: Source, settings: Settings, store: Store, tally: Tally, stop: threading.Event) -> None:
@@ -115,22 +115,19 @@ class RayEngine:
                 compute=ray.data.TaskPoolStrategy(size=tasks),
                 num_cpus=_TASK,
                 runtime_env=on_cpu,
-                max_retries=_RETRIES,
             )
 
         data = then(Read(source, settings, dict(store.done), version("jaxcal")).__call__, 1)
         data = then(Clean(settings).__call__, 2 * workers)
+        # Ray Data restarts a worker that was lost, and gives it the same part again, without end: see `Fit`.
         data = data.map_batches(
             Fit,
-            fn_constructor_args=(settings, version("jaxcal"), cache),
+            fn_constructor_args=(settings, scratch, version("jaxcal"), cache),
             batch_size=1,
             batch_format="pyarrow",
             # no part waits behind another one in a worker: it would be lost with it
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             runtime_env={"env_vars": variables} if share else on_cpu,
-            max_restarts=-1,
-            max_task_retries=_RETRIES,
-            scheduling_strategy="SPREAD",
             **options,
         )
         return then(Write(path, scratch).__call__, workers)
@@ -179,12 +176,12 @@ def _follow(items: Iterator[Any], store: Store, tally: Tally, stop: threading.Ev
         if stop.is_set():
             return
     if total is None:
-        raise BulkError(f"the task that reads the input was lost {_RETRIES + 1} times; {_KEPT}")
+        raise BulkError(f"the task that reads the input was lost again and again; {_KEPT}")
     if lost := sorted(set(range(total)) - seen):
         names = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
         raise BulkError(
-            f"{len(lost):,} parts were lost with the workers that had them, {_RETRIES + 1} times each, perhaps for "
-            f"want of memory ({names}); {_KEPT}"
+            f"{len(lost):,} parts were lost again and again with the processes that had them, perhaps for want of "
+            f"memory ({names}); {_KEPT}"
         )
     if failures:
         raise BulkError(f"{failures[0].error} ({len(failures):,} such parts in all); {_KEPT}")
@@ -202,7 +199,10 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     try:
         if begun:
             try:
-                ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+                # Ray would print an error about arguments of restarted workers, which the pipeline keeps alive.
+                os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+                with _silent():  # else it prints that it was told to be silent
+                    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
             except Exception as error:
                 raise BulkError(f"Ray cannot be started or reached: {' '.join(str(error).split())[:300]}") from None
             if in_main and on_end is not None:
@@ -213,3 +213,20 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
         log.setLevel(level)
         if begun:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Without what libraries that are not Python's print to the standard error."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # there is none
+        yield
+        return
+    try:
+        with open(os.devnull, "wb") as nowhere:  # noqa: PTH123
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)

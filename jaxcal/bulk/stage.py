@@ -5,8 +5,10 @@ or the `End` of the input. A stage changes what is for it and passes on the rest
 part that fails takes no other part with it.
 """
 
+import errno
 import pickle
 import socket
+import uuid
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,6 +27,8 @@ from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source
 from jaxcal.bulk.store import write_part
 from jaxcal.compilation_cache import enable_compilation_cache
+
+MOST_TRIES = 5  # of a part whose worker is lost
 
 
 @dataclass(frozen=True)
@@ -130,15 +134,16 @@ class Clean:
 class Fit:
     """The third stage, which keeps the programs that it has compiled: surfaces to rows of the result."""
 
-    def __init__(self, settings: Settings, version: str, cache: str | None) -> None:
+    def __init__(self, settings: Settings, scratch: Path, version: str, cache: str | None) -> None:
         """Get ready.
 
         Args:
             settings: of the job.
+            scratch: of the open `Store`, where workers leave a mark while they are at a part.
             version: of the library that the job was started with; a worker that has another one does nothing.
             cache: folder for compiled programs, which need not be shared, or None.
         """
-        self._settings, self._version = settings, version
+        self._settings, self._scratch, self._version = settings, scratch, version
         if cache is not None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # where it cannot be written to, everything is compiled here
@@ -151,7 +156,18 @@ class Fit:
     def _fit(self, pack: Pack) -> Result:
         if (found := version("jaxcal")) != self._version:
             raise BulkError(f"{_here()} has jaxcal {found}, the job was started with {self._version}")
-        return fit_pack(pack, self._settings)
+        if not self._scratch.is_dir():
+            raise BulkError(f"{self._scratch} is not there on {_here()}: {_SHARED}")
+        # A part that costs the life of its worker must not do so for ever.
+        begun = f"begun-{pack.cut.number}"
+        if (lost := len(list(self._scratch.glob(f"{begun}.*")))) >= MOST_TRIES:
+            raise RuntimeError(f"{lost} workers were lost over it, perhaps for want of memory")
+        mark = self._scratch / f"{begun}.{uuid.uuid4().hex}"
+        mark.touch()
+        try:
+            return fit_pack(pack, self._settings)
+        finally:
+            mark.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)
@@ -190,8 +206,8 @@ def _changed(batch: pa.Table, kind: type, change: Callable[[Any], Item]) -> pa.T
     except BulkError as error:  # the next part would not fare better
         return to_row(Failure(None, BulkError(str(error))))
     except Exception as error:
-        if kind is Result and isinstance(error, OSError) and error.errno is not None:
-            return to_row(Failure(None, OSError(error.errno, error.strerror)))
+        if kind is Result and isinstance(error, OSError):
+            return to_row(Failure(None, OSError(error.errno or errno.EIO, error.strerror or str(error))))
         return to_row(Failure(number, _told(error, f"part {number} cannot be done")))
 
 

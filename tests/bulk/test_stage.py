@@ -36,7 +36,7 @@ class Stages:
 
     def run(self, source: Source, settings: Settings, store: Store, tally: Tally, stop: threading.Event) -> None:
         read = Read(source, settings, dict(store.done), self.version)
-        steps = [Clean(settings), Fit(settings, self.version, None), Write(store.path, store.scratch)]
+        steps = [Clean(settings), Fit(settings, store.scratch, self.version, None), Write(store.path, store.scratch)]
 
         def items() -> Iterator[Any]:
             for table in reversed(list(_sent(read)(to_row(End(0))))):
@@ -95,6 +95,19 @@ def test_a_part_that_fails_takes_no_other_with_it(
     assert job(source).resumed == 2
 
 
+def test_a_part_that_costs_its_worker_is_given_up(job: Job, source: Path, tmp_path: Path) -> None:
+    class Costly(Stages):
+        def run(self, source: Source, settings: Settings, store: Store, *rest: Any) -> None:
+            for i in range(stage.MOST_TRIES):
+                (store.scratch / f"begun-2.{i}").touch()
+                (store.scratch / f"begun-1{i}.0").touch()
+            super().run(source, settings, store, *rest)
+
+    with pytest.raises(BulkError, match="part 2 cannot be done: RuntimeError: 5 workers were lost over it"):
+        job(source, engine=Costly())
+    assert job(source, engine=Stages()).resumed == 2
+
+
 def test_what_concerns_all_parts_ends_the_job(
     job: Job, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -146,7 +159,7 @@ def test_a_part_is_sent_without_the_rows_of_others(source: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ([Written(Cut(0, 4, "a"), 4)], "the task that reads the input was lost 6 times"),
+        ([Written(Cut(0, 4, "a"), 4)], "the task that reads the input was lost again and again"),
         ([Written(Cut(1, 4, "a"), 4), End(4)], r"3 parts were lost .*\(0, 2, 3\)"),
         ([End(2), Failure(1, BulkError("no")), Cut(0, 4, "a")], r"no \(1 such parts"),
     ],
