@@ -8,7 +8,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
@@ -75,15 +76,14 @@ class RayEngine:
             import ray.exceptions
         except ImportError:
             raise BulkError("the Ray engine needs Ray: pip install 'jaxcal[ray]'") from None
-        with _connected(ray, self.address):
+        with _connected(ray, self.address), _heard() as errors:
             try:
                 rows = self._pipeline(ray, source, settings, store).iter_batches(
                     batch_size=1, batch_format="pyarrow", prefetch_batches=1
                 )
-                _follow(map(from_row, rows), store, tally, stop)
+                _follow(map(from_row, rows), store, tally, stop, errors)
             except ray.exceptions.RayError as error:
-                said = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-                raise BulkError(f"the job on Ray failed: {said[-1][:300]}; {_KEPT}") from None
+                raise BulkError(f"the job on Ray failed: {_last_line(error)}; {_KEPT}") from None
 
     def _pipeline(self, ray: Any, source: Source, settings: Settings, store: Store) -> Any:
         """The dataset of Ray whose rows are what became of the parts."""
@@ -154,8 +154,10 @@ class RayEngine:
 _KEPT = "what is written is kept: the same command goes on with the rest"
 
 
-def _follow(items: Iterator[Any], store: Store, tally: Tally, stop: threading.Event) -> None:
-    """Count what comes out of the pipeline, to its end."""
+def _follow(
+    items: Iterator[Any], store: Store, tally: Tally, stop: threading.Event, errors: Sequence[BaseException] = ()
+) -> None:
+    """Count what comes out of the pipeline, to its end; `errors` tell what has become of the rest."""
     seen: set[int] = set()
     failures: list[Failure] = []
     total = None
@@ -175,13 +177,13 @@ def _follow(items: Iterator[Any], store: Store, tally: Tally, stop: threading.Ev
             tally.count(cut, item.converged if isinstance(item, Written) else None)
         if stop.is_set():
             return
+    cause = f" ({_last_line(errors[-1])})" if errors else ""
     if total is None:
-        raise BulkError(f"the task that reads the input was lost again and again; {_KEPT}")
+        raise BulkError(f"the task that reads the input was lost again and again{cause}; {_KEPT}")
     if lost := sorted(set(range(total)) - seen):
         names = ", ".join(map(str, lost[:10])) + (", ..." if len(lost) > 10 else "")
         raise BulkError(
-            f"{len(lost):,} parts were lost again and again with the processes that had them, perhaps for want of "
-            f"memory ({names}); {_KEPT}"
+            f"{len(lost):,} parts ({names}) were lost again and again with the processes that had them{cause}; {_KEPT}"
         )
     if failures:
         raise BulkError(f"{failures[0].error} ({len(failures):,} such parts in all); {_KEPT}")
@@ -194,25 +196,53 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
     begun = not ray.is_initialized()
     in_main = threading.current_thread() is threading.main_thread()
     on_end = signal.getsignal(signal.SIGTERM)
-    log = logging.getLogger("ray.data")
-    level = log.level
     try:
         if begun:
             try:
                 # Ray would print an error about arguments of restarted workers, which the pipeline keeps alive.
                 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+                # On a machine with few cores, where a cluster is begun here, Ray would end a process that has nothing to
+                # do for a second, and the next part would wait for another one to import everything.
+                os.environ.setdefault("RAY_num_workers_soft_limit", "16")
                 with _silent():  # else it prints that it was told to be silent
-                    ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+                    ray.init(
+                        address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.CRITICAL
+                    )
             except Exception as error:
                 raise BulkError(f"Ray cannot be started or reached: {' '.join(str(error).split())[:300]}") from None
             if in_main and on_end is not None:
                 signal.signal(signal.SIGTERM, on_end)  # Ray takes it for itself
-        log.setLevel(logging.CRITICAL)  # what goes wrong comes out of the pipeline
         yield
     finally:
-        log.setLevel(level)
         if begun:
             ray.shutdown()
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[BaseException]]:
+    """The errors that Ray Data goes on after, in place of what it would print."""
+    errors: list[BaseException] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            if record.exc_info and record.exc_info[1] is not None:
+                errors.append(record.exc_info[1])
+
+    log = logging.getLogger("ray.data")
+    before = log.handlers
+    log.handlers = [Collector(logging.ERROR)]
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", module=r"ray\.")
+            yield errors
+    finally:
+        log.handlers = before
+
+
+def _last_line(error: BaseException) -> str:
+    """What the innermost error says: Ray puts the traceback of the other process before it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1][:300] if lines else type(error).__name__
 
 
 @contextlib.contextmanager
