@@ -201,8 +201,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
             try:
                 # Ray would print an error about arguments of restarted workers, which the pipeline keeps alive.
                 os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-                # On a machine with few cores, where a cluster is begun here, Ray would end a process that has nothing to
-                # do for a second, and the next part would wait for another one to import everything.
+                # On a machine with few cores, where a cluster is begun here, Ray would end a process that has nothing
+                # to do for a second, and the next part would wait for another one to import everything.
                 os.environ.setdefault("RAY_num_workers_soft_limit", "16")
                 with _silent():  # else it prints that it was told to be silent
                     ray.init(
