@@ -118,7 +118,7 @@ def test_a_job_killed_at_any_moment_ends_with_the_same_dataset(
     assert contents(out) == contents(whole)
 
 
-@pytest.mark.parametrize("count", [1_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_a_folder_of_many_small_files_is_done(count: int, tmp_path: Path, make_quotes: Make) -> None:
     """One file in a hundred has no rows, and one is of another kind."""
     source, out = tmp_path / "in", tmp_path / "out"
