@@ -29,6 +29,11 @@ class Result:
     surfaces: pa.Table
     quotes: pa.Table | None
 
+    @property
+    def converged(self) -> int:
+        """Number of fits that converged."""
+        return sum(self.surfaces["converged"].to_pylist())
+
 
 def fit_pack(pack: Pack, settings: Settings) -> Result:
     """Fit the surfaces of a part in one batch.
