@@ -47,7 +47,10 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
     if model in (PiecewiseHeston, PiecewiseBates):
-        return [model.of(simpler, _knots(surface))]  # type: ignore[attr-defined]
+        others = (
+            starts_from(Bates, surface) if model is PiecewiseBates else []
+        )  # its fit may have jumps of another kind
+        return [model.of(start, _knots(surface)) for start in (simpler, *others)]  # type: ignore[attr-defined]
     found = list(_of_one(model, surface, simpler))
     if model in (SSVI, SSVIHeston):
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
