@@ -1,7 +1,8 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import TypeVar
 
 import equinox as eqx
@@ -34,7 +35,7 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 Model = TypeVar("Model", bound=AbstractModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
-PERFECT = 1e-9  # root mean square error in volatility after which no other start is tried
+PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
 
 _SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
@@ -135,9 +136,12 @@ def calibrate(
             names, Method(residual, prior, solver, box, method, check), target, start
         )
 
+    tried: Iterable[Model] = starts
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
-        starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
-    result, steps = _best(run, starts, ladder)
+        # the first as it is, too; each only when it is tried
+        staged = (bootstrapped(lambda t, m: run(m, *ladder[0], t), start, names, target) for start in starts)
+        tried = chain(islice(staged, 1), starts[:1], staged)
+    result, steps = _best(run, tried, ladder)
     fit = fit_of(result, steps, names, surface)
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
@@ -145,15 +149,14 @@ def calibrate(
 
 
 def _best(
-    run: Callable[..., Round[Model]], starts: Sequence[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
+    run: Callable[..., Round[Model]], starts: Iterable[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
     """The best of the fits from several starts (for each slice), and the steps of all; after a perfect fit the others
     are spared.
     """
-    best, steps = _resolved(run, starts[0], ladder)
-    for start in starts[1:]:
-        if np.all(np.asarray(best.rmse_vol) <= PERFECT):
-            break
+    waiting = iter(starts)
+    best, steps = _resolved(run, next(waiting), ladder)
+    while not np.all(np.asarray(best.rmse_vol) <= PERFECT) and (start := next(waiting, None)) is not None:
         other, more = _resolved(run, start, ladder)
         steps = steps + more
         better = np.asarray(np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost)))

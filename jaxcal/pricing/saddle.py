@@ -20,7 +20,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, log
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
-from jaxcal.pricing.revival import stepped_over
+from jaxcal.pricing.revival import from_beside, revives, stepped_over
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
 _TILT = 0.4  # radians: of five tilts up to it, up and down, one is taken; a Gaussian allows less than pi/4
@@ -29,6 +29,9 @@ _OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but
 _SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
 _CLOSER = 0.125  # and again around the end found, at this distance: peaks may fall between those points
 _AROUND = np.arange(-1.0, 2.5, _CLOSER)
+# where the integrand is looked at beside the contour: in steps of the rule, at the ends of so many stretches of it
+_BESIDE = (-8.0, -4.0, -2.0, -1.0, 1.0, 2.0, 4.0, 8.0)
+_STRETCHES = 32
 
 
 class Contour(NamedTuple):
@@ -42,11 +45,13 @@ class Contour(NamedTuple):
     end: Float[Array, " q"]
     outer: Array
 
-    def at(self, t: Float[Array, "#q n"]) -> tuple[Complex[Array, "q n"], Complex[Array, "q n"]]:
-        """The points z(t) and dz/dt."""
-        b, tilt = self.b[:, None], self.tilt[:, None]
+    def at(
+        self, t: Float[Array, "#q n"], beside: Float[ArrayLike, "#q #n"] = 0.0
+    ) -> tuple[Complex[Array, "q n"], Complex[Array, "q n"]]:
+        """The points z(t + i beside) and dz/dt there."""
+        b, tilt = self.b[:, None], self.tilt[:, None] + beside
         along, across = b * jnp.sinh(t), b * jnp.cosh(t)
-        rise = -self.q[:, None] + (across - b) * jnp.sin(tilt)
+        rise = -self.q[:, None] + (across - b) * jnp.sin(tilt) + b * (jnp.sin(tilt) - jnp.sin(self.tilt[:, None]))
         z = jax.lax.complex(along * jnp.cos(tilt), rise)
         return z, jax.lax.complex(across * jnp.cos(tilt), along * jnp.sin(tilt))
 
@@ -93,7 +98,9 @@ class Saddle(AbstractPricer):
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
-        grid = saddle_grid(model, log_strike, expiry, self.sized().num_nodes or 128)
+        nodes = self.sized().num_nodes or 128
+        contour = _contour(model, log_strike, expiry, nodes)
+        grid = _grid(contour, log_strike, expiry, nodes)
         points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
         offset = grid.offset[:, 0]
         value = offset - jnp.sum(points, axis=-1)
@@ -105,7 +112,8 @@ class Saddle(AbstractPricer):
         eps = float(jnp.finfo(value.dtype).eps)
         rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
         # what is left of a value far below its terms is rounding, of either sign
-        unseen = stepped_over(model, grid.nodes[:, 0], expiry, grid.log_terms(model)[:, 0])
+        bound = _log_bound(model, contour, log_strike, expiry, nodes) if revives(model) else None
+        unseen = stepped_over(model, grid.nodes[:, 0], expiry, grid.log_terms(model)[:, 0], bound)
         return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
 
 
@@ -123,8 +131,23 @@ def saddle_grid(
     `log_strike` is. With `inside` every contour crosses between the poles, where each model has its moments: such
     a grid stays right for other parameters, but far from the money only to rounding of the forward.
     """
-    k, t = log_strike, expiry
-    contour = jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t)), inside, num_nodes))
+    return _grid(_contour(model, log_strike, expiry, num_nodes, inside=inside), log_strike, expiry, num_nodes)
+
+
+def _contour(
+    model: AbstractFourierModel,
+    k: Float[Array, " q"],
+    t: Float[Array, " q"],
+    num_nodes: int,
+    *,
+    inside: bool = False,
+) -> Contour:
+    return jax.lax.stop_gradient(_place(*jax.lax.stop_gradient((model, k, t)), inside, num_nodes))
+
+
+def _grid(contour: Contour, k: Float[Array, " q"], expiry: Float[Array, " q"], num_nodes: int) -> FourierGrid:
+    """The trapezoidal rule on a contour."""
+    t = expiry
     step = contour.end / (num_nodes - 1)
     position = jnp.arange(num_nodes, dtype=t.dtype)[None, :]
     z, dz = contour.at(step[:, None] * position)
@@ -147,6 +170,29 @@ def saddle_grid(
         jnp.zeros(row, jnp.int32),
         offset,
     )
+
+
+def _log_bound(
+    model: AbstractFourierModel, contour: Contour, k: Float[Array, " q"], t: Float[Array, " q"], num_nodes: int
+) -> Float[Array, "q n"]:
+    """Logarithm of a bound on what each of the terms of that rule is wrong by: the larger of those at the ends of the
+    stretch that it lies on.
+    """
+    contour, k, t = jax.lax.stop_gradient((contour, k, t))
+    step, stride = contour.end / (num_nodes - 1), -(-num_nodes // _STRETCHES)
+    stretches = -(-num_nodes // stride)
+    places = step[:, None] * jnp.arange(0, stride * stretches + 1, stride, dtype=t.dtype)[None, :]
+    aside = jnp.clip(step[:, None] * jnp.asarray(_BESIDE, t.dtype)[None, :], -_OUTERMOST, _OUTERMOST)
+    shape = (k.size, len(_BESIDE), stretches + 1)
+
+    def flat(x: Array) -> Array:
+        return jnp.broadcast_to(x, shape).reshape(k.size, -1)
+
+    z, dz = contour.at(flat(places[:, None, :]), flat(aside[:, :, None]))
+    log_factor = jnp.log(jnp.abs(dz / (z * (z + 1j)))) + k[:, None] * (1.0 + jnp.imag(z))
+    log_factor += jnp.log(step / jnp.pi)[:, None]
+    bound = from_beside(model, z.reshape(shape), t, log_factor.reshape(shape), aside / step[:, None])
+    return jnp.repeat(jnp.maximum(bound[:, :-1], bound[:, 1:]), stride, axis=-1)[:, :num_nodes]
 
 
 def _complex(x: Array) -> Array:
