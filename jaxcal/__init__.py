@@ -11,6 +11,11 @@ from jaxcal.calibration.comparison import Comparison as Comparison
 from jaxcal.calibration.fit import CalibrationError as CalibrationError
 from jaxcal.calibration.fit import Fit as Fit
 from jaxcal.calibration.fits import Fits as Fits
+from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
+from jaxcal.calibration.loss import Cauchy as Cauchy
+from jaxcal.calibration.loss import Huber as Huber
+from jaxcal.calibration.loss import Linear as Linear
+from jaxcal.calibration.loss import SoftL1 as SoftL1
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Smoothness as Smoothness
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from jaxcal.loss_names import LossName
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
 
@@ -50,6 +51,15 @@ def bulk(
             metavar="LAYOUT",
             help="Layout of the tables: tidy, deribit, us or published.",
             show_default="recognised by their columns, file by file",
+        ),
+    ] = None,
+    loss: Annotated[LossName, typer.Option(help="How much a misfit counts.")] = LossName.LINEAR,
+    loss_scale: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="Misfit, in vol points, beyond which a quote counts less.",
+            show_default="found from the residuals of each surface",
         ),
     ] = None,
     free: Annotated[
@@ -99,6 +109,7 @@ def bulk(
                 venue=venue,
                 part_size=part_size,
                 quotes=residuals,
+                loss=loss.loss(loss_scale),
             )
             with BulkProgress(Console(stderr=True)) as observe:
                 summary = run_job(source, out, settings, restart=restart, observe=observe, stop=stop)

@@ -5,7 +5,7 @@ becomes its reason; one that all break is a ValueError.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
@@ -16,6 +16,9 @@ from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import as_batch, batch_size
+
+
+Tree = TypeVar("Tree")
 
 
 def in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
@@ -100,6 +103,17 @@ def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int
         except ValueError as error:
             reasons[i] = f"Not fitted: {error}."
     return found
+
+
+def for_each(settings: Tree, size: int, dtype: np.dtype) -> Tree:
+    """Settings that all surfaces share, with a leading axis of surfaces on every leaf; numbers in `dtype`."""
+
+    def wide(leaf: Any) -> NDArray:
+        values = np.asarray(leaf)
+        values = values.astype(dtype) if np.issubdtype(values.dtype, np.floating) else values
+        return np.broadcast_to(values, (size, *values.shape))
+
+    return jax.tree.map(wide, settings)
 
 
 def stacked_starts(starts: list, batch: Target) -> Any:

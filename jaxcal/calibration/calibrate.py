@@ -16,6 +16,8 @@ from jaxcal.calibration.arguments import checked_weights, free_names, intervals,
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
+from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
+from jaxcal.calibration.loss_scale import fit_with_own_scale
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
@@ -66,6 +68,7 @@ def calibrate(
     surface: Surface,
     *,
     residual: AbstractResidual = _RESIDUAL,
+    loss: AbstractLoss | str | None = None,
     weights: ArrayLike | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
@@ -74,7 +77,7 @@ def calibrate(
     prior: AbstractPrior | None = None,
     throw: bool = False,
 ) -> Fit[Model]:
-    """Fit a model to a surface by least squares, with exact derivatives.
+    """Fit a model to a surface by least squares, or with a robust loss, with exact derivatives.
 
     The pricing grid is built once, from the market; after the fit the quotes are priced again at the solution on a
     finer grid, and where that moves them, the grid is rebuilt there and the fit continues.
@@ -84,7 +87,9 @@ def calibrate(
             points, of which the best is kept); or an instance, to start there and nowhere else.
         surface: market quotes, `[E, K]`.
         residual: what is made small; `ImpliedVolResidual()` by default.
-        weights: `[E, K]`, multiply the weights of the surface (and the squared residuals).
+        loss: of every residual: `Huber(0.01)`, `SoftL1()`, `Cauchy()`, your own, or a name ("huber") for the one whose
+            scale comes from the residuals; least squares by default.
+        weights: `[E, K]`, multiply the weights of the surface (and the losses).
         solver: for instance `LevenbergMarquardt(xtol=1e-6)`; other numbers do not recompile.
         pricer: the Fourier method, `Sinh()` by default.
         free: names of the parameters to fit; all by default. The others stay as in `model`.
@@ -97,7 +102,7 @@ def calibrate(
         status, not an error.
 
     Raises:
-        ValueError: an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
+        ValueError: an unknown loss, an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
             finite, or of another shape.
         CalibrationError: with `throw`, where the fit does not converge.
 
@@ -115,10 +120,18 @@ def calibrate(
     limits = intervals(template, bounds)
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+    loss = loss_of(loss)
+    common = {"residual": residual, "solver": solver, "pricer": pricer}
+    if loss is not None and is_automatic(loss):
+
+        def run_at(start: type[Model] | Model, loss: AbstractLoss) -> Fit[Model]:
+            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=prior, **common)
+
+        return _checked(fit_with_own_scale(run_at, model, loss, PERFECT), throw)
     if not isinstance(model, type):
         starts = [start_of(model, surface)]
     elif (simpler := simpler_model(template)) is not None:
-        before = calibrate(simpler, surface, residual=residual, solver=solver, pricer=pricer)
+        before = calibrate(simpler, surface, loss=loss, **common)
         starts = starts_from(template, surface, before.model)
     else:
         starts = starts_from(template, surface)
@@ -132,13 +145,16 @@ def calibrate(
 
     def run(start: Model, method: AbstractPricer, check: AbstractPricer, target: Target = target) -> Round[Model]:
         return (solve_slices if slices else solve_round)(
-            names, Method(residual, prior, solver, box, method, check), target, start
+            names, Method(residual, prior, solver, box, method, check, loss), target, start
         )
 
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
         starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
     result, steps = _best(run, starts, ladder)
-    fit = fit_of(result, steps, names, surface)
+    return _checked(fit_of(result, steps, names, surface, loss), throw)
+
+
+def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
@@ -187,7 +203,13 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
+def fit_of(
+    result: Round[Model],
+    steps: Int[Array, "*slices"],
+    names: tuple[str, ...],
+    surface: Surface,
+    loss: AbstractLoss | None = None,
+) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
     outcome = outcome_of(result)
@@ -211,4 +233,5 @@ def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str,
         outcome=outcome,
         at_bound=result.at_bound,
         free=names,
+        loss=loss,
     )

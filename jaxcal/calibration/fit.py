@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
-from jaxcal.calibration.standard_errors import standard_errors
+from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
@@ -43,11 +44,13 @@ class Fit(eqx.Module, Generic[Model]):
             small to have one.
         information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters; `[E, p, p]`
             where every expiry was fitted by itself, as are `outcome` and `at_bound`.
-        cost: half the weighted sum of squared residuals, those of a prior included.
+        cost: the weighted sum of the losses of the residuals, half their squares by default, and half the sum of
+            squares of a prior's residuals.
         rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal.
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
+        loss: that was used, with the scale that was used; None for least squares.
 
     Example:
         >>> import jaxcal as jc
@@ -69,6 +72,7 @@ class Fit(eqx.Module, Generic[Model]):
     outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
+    loss: AbstractLoss | None = None
 
     @property
     def status(self) -> Status:
@@ -99,17 +103,21 @@ class Fit(eqx.Module, Generic[Model]):
 
         From `s^2 (J' J)^-1` with `s^2` the weighted sum of squared residuals over (quotes - free parameters), over the
         parameters inside their bounds; NaN for a fixed parameter, for one at its bound, for one that the quotes do not
-        determine, and where quotes are too few.
+        determine, and where quotes are too few. With a loss rho, the squares are those of rho', over the square of the
+        mean of rho'' (P. Huber, "Robust Statistics", 1981, section 7.6).
         """
-        misfit = np.nansum(np.asarray(self.surface.weight) * np.asarray(self.residuals, np.float64) ** 2, axis=-1)
-        counts = np.sum(np.asarray(self.surface.weight) > 0, axis=-1)
+        slices = np.ndim(self.outcome) > 0
+        weight, residuals = np.asarray(self.surface.weight), np.asarray(self.residuals)
+        if not slices:
+            weight, residuals = weight[None], residuals[None]
         information, at_bound = np.asarray(self.information), np.asarray(self.at_bound)
-        if np.ndim(self.outcome):
+        loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), self.loss)
+        misfit = misfit_of(loss, weight, residuals, information.shape[-1])
+        counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
+        if slices:
             return standard_errors(self.model, self.free, information, at_bound, misfit, counts)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
-        errors = standard_errors(
-            one, self.free, information[None], at_bound[None], misfit.sum(keepdims=True), counts.sum(keepdims=True)
-        )
+        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
     @property
