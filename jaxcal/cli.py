@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
-from jaxcal.loss_names import LossName
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
 from jaxcal.report.terminal import complain, refuse, say
 
@@ -57,17 +57,6 @@ TimeOption = Annotated[
         metavar="TIME",
         help="Time of the quotes to fit, where the table has several: 2026-03-11T14:30:00Z, in UTC, or as much of "
         "its beginning as is enough to tell.",
-    ),
-]
-LossOption = Annotated[
-    LossName, typer.Option(help="How much a misfit counts: with another than linear, a few bad quotes decide little.")
-]
-ScaleOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS",
-        help="Misfit, in vol points, beyond which a quote counts less.",
-        show_default="found from the residuals",
     ),
 ]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxcal.loss_names import LossName
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
 
@@ -53,15 +53,8 @@ def bulk(
             show_default="recognised by their columns, file by file",
         ),
     ] = None,
-    loss: Annotated[LossName, typer.Option(help="How much a misfit counts.")] = LossName.LINEAR,
-    loss_scale: Annotated[
-        float | None,
-        typer.Option(
-            metavar="POINTS",
-            help="Misfit, in vol points, beyond which a quote counts less.",
-            show_default="found from the residuals of each surface",
-        ),
-    ] = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
     free: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all that quotes determine"),

@@ -1,7 +1,9 @@
-"""The losses by the names that the command line takes."""
+"""The losses by the names that the command line takes, and its options for them."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 # Imported where a loss is asked for, so that a list of the names does not wait for the library.
 if TYPE_CHECKING:
@@ -36,3 +38,16 @@ class LossName(StrEnum):
             return None
         settings = LOSSES[self.value.replace("-", "_")]
         return settings() if points is None else settings(scale=points / 100.0)  # pyright: ignore[reportCallIssue]
+
+
+LossOption = Annotated[
+    LossName, typer.Option(help="How much a misfit counts: with another than linear, a few bad quotes decide little.")
+]
+ScaleOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="POINTS",
+        help="Misfit, in vol points, beyond which a quote counts less.",
+        show_default="found from the residuals",
+    ),
+]

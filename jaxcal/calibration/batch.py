@@ -106,7 +106,9 @@ def _spread(
         return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
 
     several = len(devices) > 1
-    return _in_pieces(solve, (target, start, own), size, piece * (len(devices) if several else 1), 1 if several else workers)
+    return _in_pieces(
+        solve, (target, start, own), size, piece * (len(devices) if several else 1), 1 if several else workers
+    )
 
 
 def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:

@@ -1,6 +1,6 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from typing import TypeVar
 
@@ -12,20 +12,29 @@ from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
+from jaxcal.calibration.arguments import (
+    Bounds,
+    checked_weights,
+    free_names,
+    intervals,
+    scales_of,
+    start_of,
+    without_ties,
+)
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
-from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.prior import AbstractPrior, prior_of
+from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
-from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import search_bounds
+from jaxcal.models.parameters import Scales, search_bounds
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
@@ -69,12 +78,12 @@ def calibrate(
     *,
     residual: AbstractResidual = _RESIDUAL,
     loss: AbstractLoss | str | None = None,
-    weights: ArrayLike | None = None,
+    weights: ArrayLike | AbstractWeights | str | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
-    bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
-    prior: AbstractPrior | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | None = None,
     throw: bool = False,
 ) -> Fit[Model]:
     """Fit a model to a surface by least squares, or with a robust loss, with exact derivatives.
@@ -89,12 +98,15 @@ def calibrate(
         residual: what is made small; `ImpliedVolResidual()` by default.
         loss: of every residual: `Huber(0.01)`, `SoftL1()`, `Cauchy()`, your own, or a name ("huber") for the one whose
             scale comes from the residuals; least squares by default.
-        weights: `[E, K]`, multiply the weights of the surface (and the losses).
+        weights: multiply the weights of the surface (and the losses): `[E, K]`, as from `weights_from`; a rule such as
+            `VegaWeights()`; or its name, "uniform", "vega" or "inverse_spread".
         solver: for instance `LevenbergMarquardt(xtol=1e-6)`; other numbers do not recompile.
         pricer: the Fourier method, `Sinh()` by default.
         free: names of the parameters to fit; all by default. The others stay as in `model`.
-        bounds: by name, `(lower, upper)` to replace the model's own.
-        prior: residuals of the parameters, added to those of the quotes: `Smoothness(...)` or your own.
+        bounds: by name, `(lower, upper)` to replace the model's own; an `Interval` with a unit or an origin, as
+            `feller_bounds` gives; or the name of another parameter, to which this one is then tied.
+        prior: residuals of the parameters, added to those of the quotes: `Gaussian(...)`, `toward(fit)`, `Feller()`,
+            `Smoothness(...)` or your own; several in a sequence.
         throw: raise `CalibrationError` where the fit does not converge, instead of saying so in `fit.status`.
 
     Returns:
@@ -102,7 +114,8 @@ def calibrate(
         status, not an error.
 
     Raises:
-        ValueError: an unknown loss, an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
+        ValueError: an unknown loss, a prior that names no parameter of the model, a tie that cannot be, an
+            unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
             finite, or of another shape.
         CalibrationError: with `throw`, where the fit does not converge.
 
@@ -116,12 +129,18 @@ def calibrate(
         1.5000 -0.6500
     """
     template = model if isinstance(model, type) else type(model)
-    names = free_names(template, free)
-    limits = intervals(template, bounds)
+    scales, prior = scales_of(template, bounds), prior_of(prior, template)
+    names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     loss = loss_of(loss)
     common = {"residual": residual, "solver": solver, "pricer": pricer}
+    if is_searched(prior):
+
+        def run_with(start: type[Model] | Model, more: AbstractPrior, loss: AbstractLoss | None) -> Fit[Model]:
+            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=more, **common)
+
+        return _checked(fit_with_own_strength(run_with, model, loss, prior), throw)
     if loss is not None and is_automatic(loss):
 
         def run_at(start: type[Model] | Model, loss: AbstractLoss) -> Fit[Model]:
@@ -141,17 +160,17 @@ def calibrate(
     slices = getattr(template, "per_expiry", False)
     one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
     box = search_bounds(one, limits, names, surface.vol.dtype)
-    target = Target.of(surface)
+    target = Target.of(surface, spread=residual.needs_spread)
 
     def run(start: Model, method: AbstractPricer, check: AbstractPricer, target: Target = target) -> Round[Model]:
         return (solve_slices if slices else solve_round)(
-            names, Method(residual, prior, solver, box, method, check, loss), target, start
+            names, Method(residual, prior, solver, box, method, check, loss, scales), target, start
         )
 
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
         starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
     result, steps = _best(run, starts, ladder)
-    return _checked(fit_of(result, steps, names, surface, loss), throw)
+    return _checked(fit_of(result, steps, names, surface, loss, prior, scales), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
@@ -209,6 +228,8 @@ def fit_of(
     names: tuple[str, ...],
     surface: Surface,
     loss: AbstractLoss | None = None,
+    prior: AbstractPrior | None = None,
+    scales: Scales = Scales(),
 ) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
@@ -234,4 +255,6 @@ def fit_of(
         at_bound=result.at_bound,
         free=names,
         loss=loss,
+        prior=prior,
+        scales=scales,
     )

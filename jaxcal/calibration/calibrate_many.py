@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import free_names, intervals
+from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.arguments_of_many import (
     by_position,
     checked_starts,
     for_each,
     in_order,
+    priors_of,
+    stacked_priors,
     stacked_starts,
     starts_given,
     targets_of,
@@ -32,14 +34,16 @@ from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
 from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.shapes import few_shapes, stacked
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import search_bounds
+from jaxcal.models.parameters import Scales, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -59,6 +63,7 @@ class _Settings(NamedTuple):
     pricer: AbstractPricer | None
     precision: Precision
     devices: Devices
+    scales: Scales
 
 
 class _Batch(NamedTuple):
@@ -77,12 +82,12 @@ def calibrate_many(
     *,
     residual: AbstractResidual = _RESIDUAL,
     loss: AbstractLoss | str | None = None,
-    weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | None = None,
+    weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | AbstractWeights | str | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
-    bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
-    prior: AbstractPrior | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | Mapping[Any, AbstractPrior] | None = None,
     precision: Precision = "float64",
     devices: Devices = None,
 ) -> Fits[Model]:
@@ -98,9 +103,10 @@ def calibrate_many(
             `free`, the other fields stay as they are in the instance.
         surfaces: a sequence; a dict, whose keys the results then have; or one `Surface` whose fields have a leading
             axis `[B]`. What is not a surface among them gets a status like one that cannot be fitted.
-        residual, loss, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces. A loss whose scale comes
-            from the residuals has its own for each surface.
-        weights: for each surface `[E, K]` or None, as in `calibrate`.
+        residual, loss, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces. A loss whose scale
+            comes from the residuals has its own for each surface. Priors in a dict, as from `toward(fits)`, are those
+            of the surfaces with these keys; the others have none.
+        weights: for each surface `[E, K]` or None; or a rule for all, or its name, as in `calibrate`.
         precision: "float64"; "float32"; or "mixed", which iterates in float32 and ends in float64 at the same optimum.
             Surfaces in float32 are fitted in float32.
         devices: where to fit; all of JAX's local devices by default.
@@ -125,25 +131,28 @@ def calibrate_many(
         raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
     keys, given = in_order(surfaces)
     template, begin = starts_given(model, keys)
-    names, limits = free_names(template, free), intervals(template, bounds)
+    scales, limits = scales_of(template, bounds), intervals(template, bounds)
+    names = without_ties(free_names(template, free), free, scales)
     reasons: dict[int, str] = {}
-    targets = targets_of(given, by_position(weights, keys, "weights"), reasons)
+    targets = targets_of(given, by_position(weights, keys, "weights"), reasons, spread=residual.needs_spread)
     begin = checked_starts(begin, given, reasons)
     loss = loss_of(loss)
-    settings = _Settings(names, limits, residual, solver, pricer, precision, devices)
+    settings = _Settings(names, limits, residual, solver, pricer, precision, devices, scales)
+    priors = priors_of(prior, template, keys)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
     refused = [_refused(i, template, names, given[i]) for i in reasons]
-    if template.vectors:
-        # as long as the surface has expiries, or as the model has intervals: each its own program
+    if template.vectors or any(map(is_searched, priors)):
+        # as long as the surface has expiries, or as the model has intervals: each its own program; or each a search
         common = {"residual": residual, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds}
 
         def alone(i: int) -> Part:
             weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
-            fit = calibrate(template if begin is None else begin[i], weighed, loss=loss, prior=prior, **common)
+            fit = calibrate(template if begin is None else begin[i], weighed, loss=loss, prior=priors[i], **common)
             return Part.of_fit(i, fit)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())))
+            parts = tuple(pool.map(alone, fitted.tolist()))
+        return Fits(keys, given, reasons, names, (*refused, *parts), scales)
     parts = []
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         place = fitted[group]
@@ -151,10 +160,10 @@ def calibrate_many(
         start = None if begin is None else stacked_starts([begin[i] for i in place], batch)
         if precision == "float32":
             batch, start = single((batch, start))
-        own = Own(None, for_each(prior, len(place), batch.vol.dtype))
+        own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
         result, used = _fit_at_scale(template, _Batch(batch, own), start, settings, loss, several=free is None)
-        parts.append(Part(place, batch.weight, result, used))
-    return Fits(keys, given, reasons, names, (*refused, *parts))
+        parts.append(Part(place, batch.weight, result, used, own.prior))
+    return Fits(keys, given, reasons, names, (*refused, *parts), scales)
 
 
 def _fit_at_scale(
@@ -199,11 +208,11 @@ def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
 
 def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, settings: _Settings, several: bool) -> Round:
     """`calibrate` of a batch, step by step; the steps of all rounds are added up."""
-    names, limits, residual, solver, pricer, precision, devices = settings
+    names, limits, residual, solver, pricer, precision, devices, scales = settings
     if begin is not None:
         starts = [begin]
     elif (simpler := simpler_model(template)) is not None:
-        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds)
+        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
         before = _fit_batch(simpler, batch._replace(own=batch.own._replace(prior=None)), None, plain, True)
         starts = starts_of_many(template, batch.target, before.model)
     else:
@@ -229,7 +238,7 @@ def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, setting
             if not left.size:
                 break
             quotes, own = batch.rows(rows[left])
-            of_round = Method(residual, None, solver, box, method, check)
+            of_round = Method(residual, None, solver, box, method, check, None, scales)
             result = rounds(names, of_round, quotes, start, precision, devices, own)
             found, first = (result if first else _updated(found, left, result)), False
         return found

@@ -16,6 +16,7 @@ from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss, loss_of
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -31,7 +32,7 @@ def compare(
     surface: Surface,
     *,
     loss: AbstractLoss | str | None = None,
-    weights: ArrayLike | None = None,
+    weights: ArrayLike | AbstractWeights | str | None = None,
     repeats: int = 3,
 ) -> Comparison:
     """Fit several models to a surface and say how well each does, on the quotes it saw and on quotes it did not.
@@ -48,8 +49,8 @@ def compare(
             them names; otherwise they have those of their classes, with a number where a name comes again.
         surface: market quotes.
         loss: as in `calibrate`, of the fits; errors are those of all quotes all the same.
-        weights: `[E, K]`, multiply the weights of the surface in the fits; a quote of weight 0 is left out. Errors are
-            over the other quotes, unweighted.
+        weights: as in `calibrate`, multiply the weights of the surface in the fits; a quote of weight 0 is left out.
+            Errors are over the other quotes, unweighted.
         repeats: fits timed after the first, of which `seconds` is the median; 0 for none.
 
     Returns:

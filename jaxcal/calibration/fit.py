@@ -11,10 +11,11 @@ from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import labels
+from jaxcal.models.parameters import Scales, labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,8 @@ class Fit(eqx.Module, Generic[Model]):
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
         loss: that was used, with the scale that was used; None for least squares.
+        prior: that was used, with the strength that was used; or None.
+        scales: search scales and ties that were asked for beside the model's own.
 
     Example:
         >>> import jaxcal as jc
@@ -73,6 +76,8 @@ class Fit(eqx.Module, Generic[Model]):
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
     loss: AbstractLoss | None = None
+    prior: AbstractPrior | None = None
+    scales: Scales = Scales()
 
     @property
     def status(self) -> Status:
@@ -115,9 +120,9 @@ class Fit(eqx.Module, Generic[Model]):
         misfit = misfit_of(loss, weight, residuals, information.shape[-1])
         counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
         if slices:
-            return standard_errors(self.model, self.free, information, at_bound, misfit, counts)
+            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, self.scales)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
-        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts)
+        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, self.scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
     @property
@@ -128,6 +133,7 @@ class Fit(eqx.Module, Generic[Model]):
     def table(self) -> list[tuple[str, float, str]]:
         """The parameters one by one: label, value, and standard error or why there is none."""
         pinned, errors, rows = set(self.status.at_bounds), self.standard_errors, []
+        ties = dict(self.scales.ties)
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
@@ -136,6 +142,7 @@ class Fit(eqx.Module, Generic[Model]):
                 label = field.name if not i else f"{field.name}[{i[0]}]"
                 note = "not determined" if np.isnan(error[i]) else f"{error[i]:.4g}"
                 note = "fixed" if field.name not in self.free else "at its bound" if label in pinned else note
+                note = f"as {ties[field.name]}" if field.name in ties else note
                 rows.append((label, float(number), note))
         return rows
 

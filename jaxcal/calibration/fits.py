@@ -15,10 +15,12 @@ from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.round import Round
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import Scales
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,13 +32,14 @@ _OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outco
 
 class Part(NamedTuple):
     """Fits of one padded shape: the fields of a `Round`, on the host, with a leading axis; where each belongs among the
-    caller's surfaces; the weights of its quotes; and the loss of each, if any.
+    caller's surfaces; the weights of its quotes; and the loss and the prior of each, if any.
     """
 
     place: NDArray[np.int64]
     weight: NDArray[np.floating]
     result: Round
     loss: AbstractLoss | None = None
+    prior: AbstractPrior | None = None
 
     @classmethod
     def of_fit(cls, place: int, fit: Fit) -> "Part":
@@ -44,8 +47,8 @@ class Part(NamedTuple):
         names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
         result = Round(**{name: getattr(fit, name) for name in names}, moved=jnp.zeros(jnp.shape(fit.outcome), bool))
         result = jax.tree.map(lambda leaf: np.asarray(leaf)[None], result)
-        loss = jax.tree.map(lambda leaf: np.asarray(leaf)[None], fit.loss)
-        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result, loss)
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (fit.loss, fit.prior))
+        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result, *own)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -60,6 +63,7 @@ class Fits(Generic[Model]):
         keys: of the dict that the surfaces came in, or 0, 1, 2, ...
         surfaces: as given.
         reasons: by position, why a surface was not fitted at all: a sentence.
+        scales: search scales and ties that were asked for beside the model's own.
 
     Example:
         >>> import jaxcal as jc
@@ -74,6 +78,7 @@ class Fits(Generic[Model]):
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[Part, ...]
+    scales: Scales = Scales()
 
     def __len__(self) -> int:
         """The number of surfaces."""
@@ -120,8 +125,8 @@ class Fits(Generic[Model]):
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
-        loss = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), part.loss)
-        return fit_of(result, result.num_steps, self.free, weighed, loss)
+        loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
+        return fit_of(result, result.num_steps, self.free, weighed, loss, prior, self.scales)
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]
@@ -231,7 +236,7 @@ class Fits(Generic[Model]):
             errors = standard_errors(
                 _flat(result.model, len(shape)), self.free, _flat(result.information, len(shape)),
                 _flat(result.at_bound, len(shape)), misfit_of(loss, weight, residuals, np.shape(result.at_bound)[-1]),
-                np.sum(weight.reshape(len(weight), -1) > 0, axis=1),
+                np.sum(weight.reshape(len(weight), -1) > 0, axis=1), self.scales,
             )  # fmt: skip
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
         return self._model(found)

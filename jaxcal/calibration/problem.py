@@ -10,7 +10,7 @@ from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, MarketValues
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
-from jaxcal.models.parameters import from_vector
+from jaxcal.models.parameters import Scales, from_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.smile_grid import SmileGrid
 
@@ -29,6 +29,7 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         prior: residuals of the parameters, or None.
         root_weight: `[E, K]`, 0 at padding.
         loss: of every residual, with a scale that is a number; None for half the square.
+        scales: search scales and ties that are not the model's own.
     """
 
     model: Model
@@ -39,10 +40,11 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
     prior: AbstractPrior | None
     root_weight: Float[Array, "e k"]
     loss: AbstractLoss | None = None
+    scales: Scales = Scales()
 
     def model_at(self, y: Float[Array, " p"]) -> Model:
         """The model of a search vector."""
-        return from_vector(self.model, self.free, y)
+        return from_vector(self.model, self.free, y, self.scales)
 
     def values(self, y: Float[Array, " p"]) -> Float[Array, "e k"]:
         """Out-of-the-money model values in units of the forward."""
@@ -78,10 +80,11 @@ def problem_of(
     pricer: AbstractPricer,
     prior: AbstractPrior | None = None,
     loss: AbstractLoss | None = None,
+    scales: Scales = Scales(),
 ) -> CalibrationProblem[Model]:
     """A problem whose grid is built around `model` and the market's at-the-money volatilities."""
     grid = grid_of(model, market, pricer)
-    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss)
+    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss, scales)
 
 
 def grid_of(model: AbstractModel, market: MarketValues, pricer: AbstractPricer) -> Any:

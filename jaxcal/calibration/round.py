@@ -16,7 +16,7 @@ from jaxcal.calibration.problem import CalibrationProblem, grid_of, problem_of
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import to_vector
+from jaxcal.models.parameters import Scales, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.batching import least_squares_many
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
@@ -57,6 +57,7 @@ class Method(NamedTuple):
     pricer: AbstractPricer
     check: AbstractPricer | None
     loss: AbstractLoss | None = None
+    scales: Scales = Scales()
 
 
 class Own(NamedTuple):
@@ -68,7 +69,9 @@ class Own(NamedTuple):
 
 def _problem(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
     market = MarketValues.of(*target)
-    return problem_of(start, names, market, target.weight, method.residual, method.pricer, method.prior, method.loss)
+    return problem_of(
+        start, names, market, target.weight, method.residual, method.pricer, method.prior, method.loss, method.scales
+    )
 
 
 def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
@@ -122,7 +125,7 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
     problem = _problem(names, method, target, start)
     lower, upper = method.limits
     solution = least_squares(
-        lambda y, p: p.residuals(y), method.solver, to_vector(start, names), problem,
+        lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
         lower=lower, upper=upper, max_step=_MAX_STEP,
     )  # fmt: skip
     return _ended(method, solution, problem)
@@ -151,7 +154,7 @@ def solve_many(
     """Many surfaces at once: every field of `target`, of `start`, of `own` and of the result has a leading axis; from
     `count` on it is padding. `own` replaces the loss and the prior of `method`.
     """
-    y0 = jax.vmap(partial(to_vector, names=names))(start)
+    y0 = jax.vmap(partial(to_vector, names=names, scales=method.scales))(start)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)
 
     def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:

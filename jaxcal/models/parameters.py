@@ -17,26 +17,47 @@ from jaxcal.models.interval import Interval
 Model = TypeVar("Model", bound=AbstractModel)
 
 
-def to_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
+class Scales(eqx.Module):
+    """What a caller changed of a model's search scales: static, so that another choice compiles another program.
+
+    Attributes:
+        own: by name, an `Interval` whose scale, unit and origin replace the model's; its bounds mean nothing here.
+        ties: by name, the parameter that this one is equal to.
+    """
+
+    own: tuple[tuple[str, Interval], ...] = eqx.field(static=True, default=())
+    ties: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
+
+    def of(self, model: AbstractModel, name: str) -> Interval:
+        """The search scale of a parameter."""
+        return dict(self.own).get(name, model.bounds[name])
+
+
+_OF_MODEL = Scales()
+
+
+def to_vector(model: AbstractModel, names: Sequence[str], scales: Scales = _OF_MODEL) -> Float[Array, " p"]:
     """The named parameters of `model` on their search scales, one after the other; a field may be a vector."""
-    return jnp.concatenate([jnp.ravel(search_value(model, name)) for name in names])
+    return jnp.concatenate([jnp.ravel(search_value(model, name, scales)) for name in names])
 
 
-def search_value(model: AbstractModel, name: str) -> Float[Array, "..."]:
+def search_value(model: AbstractModel, name: str, scales: Scales = _OF_MODEL) -> Float[Array, "..."]:
     """One parameter on its search scale."""
-    interval = model.bounds[name]
+    interval = scales.of(model, name)
     return interval.to_search(jnp.asarray(interval.relative(jnp.asarray(getattr(model, name)), model)))
 
 
-def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Model:
-    """`model` with its named parameters replaced by those of a search vector."""
+def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"], scales: Scales = _OF_MODEL) -> Model:
+    """`model` with its named parameters replaced by those of a search vector, and tied ones by those they follow."""
     position = 0
     for name in names:
         old = jnp.asarray(getattr(model, name))
-        interval = model.bounds[name]
+        interval = scales.of(model, name)
         value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
         model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)
         position += old.size
+    for name, other in scales.ties:
+        model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, jnp.asarray(getattr(model, other)))
     return model
 
 
