@@ -83,7 +83,9 @@ figure.tight_layout()
 # %%
 robust = np.abs(np.asarray(fits["huber"].residuals))
 found = (robust > 5 * 0.003) & used
-print(f"wrong: {int((wrong & used).sum())}, found: {int((found & wrong).sum())}, of them by mistake: {int((found & ~wrong).sum())}")
+print(
+    f"wrong: {int((wrong & used).sum())}, found: {int((found & wrong).sum())}, of them by mistake: {int((found & ~wrong).sum())}"
+)
 
 # %% [markdown]
 # ## Weights

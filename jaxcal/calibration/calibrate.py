@@ -135,7 +135,7 @@ def calibrate(
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     loss = loss_of(loss)
     common = {"residual": residual, "solver": solver, "pricer": pricer}
-    if is_searched(prior):
+    if prior is not None and is_searched(prior):
 
         def run_with(start: type[Model] | Model, more: AbstractPrior, loss: AbstractLoss | None) -> Fit[Model]:
             return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=more, **common)

@@ -201,7 +201,7 @@ def _fit_at_scale(
 
 def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
     if found.rmse_vol.ndim == 1:
-        return found.rmse_vol
+        return np.asarray(found.rmse_vol)
     counts = np.sum(target.weight > 0, axis=-1)
     return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
 

@@ -182,6 +182,10 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
         ]
+        if self.loss is not None:
+            scale = getattr(self.loss, "scale", None)
+            note = "" if scale is None else f", scale {float(scale):.4g}"
+            rows.append(f"{'loss':<22}{type(self.loss).__name__:>12}{note}")
         return "\n".join(rows)
 
 

@@ -58,7 +58,9 @@ def test_toward_a_fit_is_as_if_its_quotes_were_there_again(dax, dax_fit):
     # half way between, in the metric of the information, for a small change of the quotes
     np.testing.assert_allclose(y, 0.5 * (before + after), atol=0.1 * np.max(np.abs(after - before)))
     near = jc.calibrate(dax_fit.model, lifted, prior=jc.toward(dax_fit, 1e4))
-    assert np.max(np.abs(np.asarray(to_vector(near.model, FREE)) - before)) < 1e-3 * np.max(np.abs(after - before)) + 1e-6
+    assert (
+        np.max(np.abs(np.asarray(to_vector(near.model, FREE)) - before)) < 1e-3 * np.max(np.abs(after - before)) + 1e-6
+    )
     many = jc.calibrate_many(jc.Heston, {"a": dax, "b": dax})
     again = jc.calibrate_many(many["a"].model, {"a": lifted, "b": lifted}, prior=jc.toward(many, 1.0))
     np.testing.assert_allclose(np.asarray(again["b"].model_vol), np.asarray(fit.model_vol), atol=1e-6)
