@@ -84,7 +84,8 @@ figure.tight_layout()
 robust = np.abs(np.asarray(fits["huber"].residuals))
 found = (robust > 5 * 0.003) & used
 print(
-    f"wrong: {int((wrong & used).sum())}, found: {int((found & wrong).sum())}, of them by mistake: {int((found & ~wrong).sum())}"
+    f"wrong: {int((wrong & used).sum())}, found: {int((found & wrong).sum())}, "
+    f"taken for wrong: {int((found & ~wrong).sum())}"
 )
 
 # %% [markdown]

@@ -136,7 +136,7 @@ def test_strength_by_the_misfit_and_by_the_corner(dax, dax_fit):
 
 
 def test_bad_input(dax, flat, dax_fit):
-    with pytest.raises(ValueError, match="positive definite: its smallest eigenvalue is -0.5"):
+    with pytest.raises(ValueError, match=r"positive definite: its smallest eigenvalue is -0\.5"):
         jc.Gaussian({"kappa": 1.0, "rho": 0.0}, covariance=[[1.0, 1.5], [1.5, 1.0]])
     with pytest.raises(ValueError, match="finite and symmetric"):
         jc.Gaussian({"kappa": 1.0, "rho": 0.0}, covariance=[[1.0, 0.5], [0.2, 1.0]])
