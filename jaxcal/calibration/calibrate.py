@@ -16,6 +16,7 @@ from jaxcal.calibration.arguments import checked_weights, free_names, intervals,
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
@@ -138,7 +139,7 @@ def calibrate(
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
         starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
     result, steps = _best(run, starts, ladder)
-    fit = fit_of(result, steps, names, surface)
+    fit = fit_of(result, steps, names, surface, Objective(residual, prior))
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
@@ -187,7 +188,9 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
+def fit_of(
+    result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface, objective: Objective
+) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
     outcome = outcome_of(result)
@@ -211,4 +214,5 @@ def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str,
         outcome=outcome,
         at_bound=result.at_bound,
         free=names,
+        objective=objective,
     )

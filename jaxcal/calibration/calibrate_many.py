@@ -28,6 +28,7 @@ from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_
 from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
 from jaxcal.calibration.initial import simpler_model
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round
@@ -117,6 +118,7 @@ def calibrate_many(
     begin = checked_starts(begin, given, reasons)
     settings = _Settings(names, limits, residual, prior, solver, pricer, precision, devices)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
+    objective = Objective(residual, prior)
     refused = [_refused(i, template, names, given[i]) for i in reasons]
     if template.vectors:
         # as long as the surface has expiries, or as the model has intervals: each its own program
@@ -128,7 +130,7 @@ def calibrate_many(
             return Part.of_fit(i, fit)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())))
+            return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())), objective)
     parts = []
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         place = fitted[group]
@@ -138,7 +140,7 @@ def calibrate_many(
             batch, start = single((batch, start))
         result = _fit_batch(template, batch, start, settings, several=free is None)
         parts.append(Part(place, batch.weight, result))
-    return Fits(keys, given, reasons, names, (*refused, *parts))
+    return Fits(keys, given, reasons, names, (*refused, *parts), objective)
 
 
 def _fit_batch(

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.standard_errors import standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -48,6 +49,7 @@ class Fit(eqx.Module, Generic[Model]):
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
+        objective: the residual and the prior.
 
     Example:
         >>> import jaxcal as jc
@@ -69,6 +71,7 @@ class Fit(eqx.Module, Generic[Model]):
     outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
+    objective: Objective = Objective()
 
     @property
     def status(self) -> Status:

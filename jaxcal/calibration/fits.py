@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.round import Round
 from jaxcal.calibration.standard_errors import standard_errors
 from jaxcal.market.surface import Surface
@@ -57,6 +58,7 @@ class Fits(Generic[Model]):
         keys: of the dict that the surfaces came in, or 0, 1, 2, ...
         surfaces: as given.
         reasons: by position, why a surface was not fitted at all: a sentence.
+        objective: the residual and the prior of all fits.
 
     Example:
         >>> import jaxcal as jc
@@ -71,6 +73,7 @@ class Fits(Generic[Model]):
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[Part, ...]
+    objective: Objective = Objective()
 
     def __len__(self) -> int:
         """The number of surfaces."""
@@ -117,7 +120,7 @@ class Fits(Generic[Model]):
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
-        return fit_of(result, result.num_steps, self.free, weighed)
+        return fit_of(result, result.num_steps, self.free, weighed, self.objective)
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]

@@ -53,6 +53,11 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             return quotes
         return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
 
+    def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
+        """What a fit makes small: half the sum of the squared residuals, those of the prior included."""
+        residuals = self.residuals(y)
+        return 0.5 * (residuals @ residuals)
+
 
 def problem_of(
     model: Model,

@@ -76,9 +76,7 @@ def test_parity_and_the_discount(quoted):
 
 
 def test_with_the_smile_at_its_strikes_delta_gamma_and_theta_are_those_of_black(quoted):
-    found = jc.greeks(
-        FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES > 96.0, order=3, smile="strike"
-    )
+    found = jc.greeks(FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES > 96.0, order=3, smile="strike")
     black = [
         jc.greeks(jc.BlackScholes(float(v)), k, 0.5, forward=100.0, discount=0.97, is_call=bool(k > 96.0), order=3)
         for v, k in zip(found.vol, STRIKES, strict=True)
@@ -128,7 +126,7 @@ def test_many_models_inside_jit_and_nan_where_an_input_breaks_a_rule():
 
 
 def test_vector_parameters_come_first():
-    model = jc.PiecewiseHeston(0.04, [0.5], [1.5, 1.0], [0.05, 0.06], [0.7, 0.5], [-0.6, -0.5])
+    model = jc.PiecewiseHeston(0.04, 1.5, [0.05, 0.06], [0.7, 0.5], [-0.6, -0.5], knots=[0.5])
     found = jc.greeks(model, STRIKES, jnp.asarray(0.4), forward=100.0, order=1)
     assert found.vega.sigma.shape == (2, 5)
     np.testing.assert_array_equal(found.vega.sigma[1], 0.0)  # later than the expiry
@@ -136,7 +134,11 @@ def test_vector_parameters_come_first():
 
 
 def test_what_cannot_be_asked_for():
-    for wrong, sentence in (({"order": 4}, "order is 4"), ({"settlement": "cash"}, "quote, coin"), ({"smile": "x"}, "strike")):
+    for wrong, sentence in (
+        ({"order": 4}, "order is 4"),
+        ({"settlement": "cash"}, "quote, coin"),
+        ({"smile": "x"}, "strike"),
+    ):
         with pytest.raises(ValueError, match=sentence):
             jc.greeks(FULL, 100.0, 1.0, forward=100.0, **wrong)
 
