@@ -178,7 +178,7 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
     names = tuple(law.bounds)
 
     def known(a: Array, b: Array, moves: Array) -> Array:
-        return jnp.where(jnp.abs(a - b) * moves <= unit, a, jnp.nan)
+        return jnp.where(jnp.abs(a - b) * moves <= unit.reshape((1,) * (a.ndim - 1) + (-1,)), a, jnp.nan)
 
     def by_parameter(a: Any, b: Any, moves: Array, power: int = 1) -> Any:
         def one(name: str) -> Array:

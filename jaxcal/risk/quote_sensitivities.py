@@ -55,7 +55,7 @@ def quote_sensitivities(fit: Fit[Model] | Fits[Model], *, wrt: Quote = "vol") ->
         raise ValueError(f"wrt is {wrt!r}: it must be one of {', '.join(get_args(Quote))}")
     fits = [fit] if isinstance(fit, Fit) else fitted(fit)
     models = [_model(one, per_quote(one, refit, wrt)) for one, refit in zip(fits, refits(fits), strict=True)]
-    return models[0] if isinstance(fit, Fit) else _gathered(fit, models)
+    return models[0] if isinstance(fit, Fit) else gathered(fit, models)
 
 
 def fitted(fits: Fits) -> list[Fit]:
@@ -97,8 +97,8 @@ def _first(model: Model) -> Model:
     return jax.tree.map(lambda leaf: leaf[0], model)
 
 
-def _gathered(fits: Fits[Model], models: list[Model]) -> Model:
-    """Models of all surfaces as one, with a leading axis in the caller's order."""
+def gathered(fits: Fits, trees: list[Any]) -> Any:
+    """Trees of arrays of all fitted surfaces as one, with a leading axis in the caller's order."""
     places = [i for i in range(len(fits)) if i not in fits.reasons]
 
     def one(*leaves: Any) -> Any:
@@ -109,4 +109,4 @@ def _gathered(fits: Fits[Model], models: list[Model]) -> Model:
             whole[(place, *(slice(length) for length in np.shape(leaf)))] = leaf
         return jnp.asarray(whole)
 
-    return jax.tree.map(one, *models)
+    return jax.tree.map(one, *trees)
