@@ -7,7 +7,6 @@ from typing import Any, Literal, TypeVar, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from jaxcal.calibration.fit import Fit
@@ -35,8 +34,8 @@ def through_fit(
             expiry it is given all of them, as `fit.model` has them.
         fit: the result of `calibrate`, or of `calibrate_many`: `fn` is then applied to each model.
         wrt: as in `quote_sensitivities`.
-        mode: "reverse" for one number or a few, at the cost of one gradient each; "forward" for many, at the cost of one
-            direction a free parameter, and for functions without a reverse mode (a `while_loop`).
+        mode: "reverse" for one number or a few, at the cost of one gradient each; "forward" for many, at the cost of
+            one direction a free parameter, and for functions without a reverse mode (a `while_loop`).
 
     Returns:
         The pytree of `fn` with `[E, K]` behind the axes of every leaf: 0 at padding, NaN where `quote_sensitivities` is
