@@ -41,8 +41,8 @@ print(fit.summary())
 # %% [markdown]
 # ## Greeks
 #
-# All strikes at once. The delta of the model lets the smile move with the forward; with the smile held at its strikes it
-# is Black's delta.
+# All strikes at once. The delta of the model lets the smile move with the forward; with the smile held at its strikes
+# it is Black's delta.
 
 # %%
 years, forward = float(surface.expiry[4]), float(surface.forward[4])

@@ -84,7 +84,7 @@ def _together(fits: Sequence[Fit], shape: tuple[int, int]) -> list[Refit]:
         e, k = fit.surface.vol.shape
         used = np.asarray(fit.surface.weight) > 0
         good = int(fit.outcome) == Outcome.CONVERGED
-        results.append(Refit(np.where(used, slope[:, :e, :k] if good else np.nan, 0.0), shift[:e, :k]))
+        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), shift[:e, :k]))
     return results
 
 
