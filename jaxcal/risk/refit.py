@@ -14,7 +14,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.problem import CalibrationProblem, grid_of
-from jaxcal.calibration.residuals import MarketValues
+from jaxcal.calibration.residuals import ImpliedVolResidual, MarketValues
 from jaxcal.calibration.shapes import few_shapes, stacked
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel, AbstractVolModel
@@ -48,7 +48,7 @@ class _Item(NamedTuple):
 
     target: Target
     model: AbstractModel
-    held: Bool[Array, "*b p"]
+    held: Bool[Array | np.ndarray, "*b p"]
 
 
 def refits(fits: Sequence[Fit]) -> list[Refit]:
@@ -116,17 +116,19 @@ def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray]
         else:
             slopes[left], shifts[left] = slope, shift
         known = np.isfinite(vols[left]) & (items.target.weight[left] > 0)
-        quotes = np.maximum(known.sum(axis=(1, 2)), 1)
-
-        def size(x: NDArray, known: NDArray = known, quotes: NDArray = quotes) -> NDArray:
-            return np.sqrt(np.sum(np.where(known, x, 0.0) ** 2, axis=(1, 2)) / quotes)
-
+        misfit = vols[left] - items.target.vol[left]
         eps = float(np.finfo(slope.dtype).eps)
-        least = np.maximum(max(_SAME_VOL, 1000.0 * eps), _OF_MISFIT * size(vols[left] - items.target.vol[left]))
-        left = left[~(size(shift) <= least)]
+        least = np.maximum(max(_SAME_VOL, 1000.0 * eps), _OF_MISFIT * _size(misfit, known))
+        left = left[~(_size(shift, known) <= least)]
         if not left.size:
             break
     return slopes, shifts
+
+
+def _size(values: NDArray, known: NDArray) -> NDArray:
+    """Root mean square over the quotes known."""
+    quotes = np.maximum(known.sum(axis=(1, 2)), 1)
+    return np.sqrt(np.sum(np.where(known, values, 0.0) ** 2, axis=(1, 2)) / quotes)
 
 
 def _in_chunks(fn: Callable[[_Item], tuple[Array, Array]], items: _Item) -> tuple[NDArray, NDArray]:
@@ -168,4 +170,6 @@ def _one(
     y = to_vector(model, names)
     found = minimum(lambda y, vol: problem(vol).cost(y), y, target.vol.ravel(), held)
     slope = jax.jacfwd(natural)(found.y) @ found.slope
-    return slope.reshape(-1, *shape), market.implied_vol(problem(target.vol).values(y))
+    # as the fit reports it
+    vol = market.vol + ImpliedVolResidual()(problem(target.vol).values(y), market)
+    return slope.reshape(-1, *shape), vol
