@@ -15,13 +15,18 @@ import jaxcal as jc
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 TABLE = pd.read_csv(GOLDENS / "greeks.csv", dtype={"value": str, "parameters": str})
-CASES = list(TABLE.groupby(["model", "parameters", "F", "K", "T", "kind"], sort=False))
+# every model is another program to compile: two of each kind by default
+FAST = {"BlackScholes", "Heston", "Merton", "NIG"}
+CASES = [
+    pytest.param(key, rows, id=f"{key[0]}-{key[4]}", marks=() if key[0] in FAST else pytest.mark.slow)
+    for key, rows in TABLE.groupby(["model", "parameters", "F", "K", "T", "kind"], sort=False)
+]
 HESTON = pd.read_csv(GOLDENS / "heston_gradients.csv", dtype=str)
 FULL = jc.Merton(0.2, 0.6, -0.1, 0.15)  # compiled in less time than Heston
 STRIKES = jnp.asarray([80.0, 95.0, 100.0, 105.0, 125.0])
 
 
-@pytest.mark.parametrize(("key", "rows"), CASES, ids=lambda part: part[0] if isinstance(part, tuple) else "")
+@pytest.mark.parametrize(("key", "rows"), CASES)
 def test_every_model_to_third_order(key, rows):
     name, parameters, forward, strike, expiry, kind = key
     model = getattr(jc, name)(*map(float, parameters.split(";")))
