@@ -127,8 +127,8 @@ class Toward(AbstractPrior):
         information = np.asarray(fit.information, float)
         if not (np.isfinite(information).all() and _finite(fit.model)):
             raise ValueError(f"there is nothing to stay near to: {fit.status}")
-        self.free, self.scales = fit.free, fit.scales
-        self.y = np.asarray(to_vector(fit.model, fit.free, fit.scales), float)
+        self.free, self.scales = fit.free, fit.objective.scales
+        self.y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), float)
         values, directions = np.linalg.eigh(information)
         self.root = np.sqrt(np.maximum(values, 0.0))[:, None] * directions.T
 
