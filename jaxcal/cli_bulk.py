@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
 
@@ -59,6 +60,8 @@ def bulk(
             show_default="recognised by their columns, file by file",
         ),
     ] = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
     free: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all that quotes determine"),
@@ -139,6 +142,7 @@ def bulk(
                 venue=venue,
                 part_size=part_size,
                 quotes=residuals,
+                loss=loss.loss(loss_scale),
             )
             chosen = RayEngine(workers, num_gpus, address) if engine is EngineName.RAY else LocalEngine()
             with BulkProgress(Console(stderr=True)) as observe:

@@ -83,4 +83,6 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
 
 
 def _fit(surfaces: dict[int, Surface], settings: Settings) -> Fits:
-    return calibrate_many(settings.model, surfaces, free=settings.free, precision=settings.precision)
+    return calibrate_many(
+        settings.model, surfaces, loss=settings.loss, free=settings.free, precision=settings.precision
+    )

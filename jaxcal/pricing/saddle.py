@@ -101,20 +101,29 @@ class Saddle(AbstractPricer):
         nodes = self.sized().num_nodes or 128
         contour = _contour(model, log_strike, expiry, nodes)
         grid = _grid(contour, log_strike, expiry, nodes)
-        points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
-        offset = grid.offset[:, 0]
-        value = offset - jnp.sum(points, axis=-1)
-        # every other node: the trapezoidal rule with twice the step
-        halved = offset - 2.0 * jnp.sum(points[:, ::2], axis=-1)
-        # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
-        scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
-        missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
-        eps = float(jnp.finfo(value.dtype).eps)
-        rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
-        # what is left of a value far below its terms is rounding, of either sign
         bound = _log_bound(model, contour, log_strike, expiry, nodes) if revives(model) else None
-        unseen = stepped_over(model, grid.nodes[:, 0], expiry, grid.log_terms(model)[:, 0], bound)
-        return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
+        return values_on(grid, model, bound)
+
+
+def values_on(
+    grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[Array, "q n"] | None = None
+) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    """Out-of-the-money values on a grid of `saddle_grid`, in units of the forward, and a bound on their errors; with
+    `log_bound` see `stepped_over`.
+    """
+    points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
+    offset = grid.offset[:, 0]
+    value = offset - jnp.sum(points, axis=-1)
+    # every other node: the trapezoidal rule with twice the step
+    halved = offset - 2.0 * jnp.sum(points[:, ::2], axis=-1)
+    # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
+    scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
+    missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
+    eps = float(jnp.finfo(value.dtype).eps)
+    rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
+    # what is left of a value far below its terms is rounding, of either sign
+    unseen = stepped_over(model, grid.nodes[:, 0], grid.expiry, grid.log_terms(model)[:, 0], log_bound)
+    return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
 
 
 def saddle_grid(

@@ -1,0 +1,103 @@
+"""Noise and bad quotes: how far fits of 1,000 Heston surfaces end from the truth, by loss.
+
+Exact volatilities of random Heston truths (half like equity indices, half like crypto), 8 expiries of 15 strikes. Two
+sets of quotes: with Gaussian noise of 0.3 vol points on every one; and with the same noise and, on one quote in twenty,
+10 vol points on top. Every loss, with the scale that it finds for itself, is fitted to both. The error of a parameter
+is relative, of rho absolute; the table has its median over the surfaces, and the ratio to the linear loss's without bad
+quotes.
+
+    python -m benchmarks.noise --surfaces 1000 --out benchmarks/results
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pandas as pd
+
+import jaxcal as jc
+from benchmarks.truths import EXPIRY, PLACES, Ranges, truth
+
+NOISE, SHARE, OUTLIER = 0.003, 0.05, 0.10
+LOSSES: dict[str, jc.AbstractLoss | None] = {
+    "linear": None, "huber": jc.Huber(), "soft_l1": jc.SoftL1(), "cauchy": jc.Cauchy(),
+}  # fmt: skip
+
+
+def quotes_of(number: int, seed: int = 4) -> tuple[np.ndarray, list[jc.Surface], list[jc.Surface]]:
+    """Parameters `[B, 5]` of the truths, their surfaces with noise, and with noise and bad quotes."""
+    vols = jax.jit(lambda model, strike: jc.model_vol(model, strike, EXPIRY[:, None], forward=100.0))
+    parameters, noisy, spoiled = [], [], []
+    for i in range(number):
+        rng = np.random.default_rng([seed, i])
+        ranges = Ranges(rng, crypto=bool(i % 2))
+        model = truth("Heston", ranges)
+        strike = 100.0 * np.exp(PLACES * ranges.level * np.sqrt(EXPIRY)[:, None])
+        exact = np.asarray(vols(jax.tree.map(np.float64, model), strike))
+        vol = exact + rng.normal(scale=NOISE, size=exact.shape)
+        bad = rng.uniform(size=exact.shape) < SHARE
+        # a far wing of a low volatility may have none left after the noise
+        vol = np.where(vol > 0.01, vol, np.nan)
+        parameters.append([float(getattr(model, name)) for name in jc.Heston.bounds])
+        noisy.append(jc.Surface.from_vols(EXPIRY, strike, vol, forward=100.0))
+        spoiled.append(jc.Surface.from_vols(EXPIRY, strike, vol + OUTLIER * bad, forward=100.0))
+    return np.asarray(parameters), noisy, spoiled
+
+
+def errors_of(model: jc.AbstractModel, truths: np.ndarray) -> np.ndarray:
+    """`[B, 5]` relative errors of the parameters, of rho absolute."""
+    found = np.stack([np.asarray(getattr(model, name)) for name in jc.Heston.bounds], axis=1)
+    return np.abs(found - truths) / np.where(np.asarray(list(jc.Heston.bounds)) == "rho", 1.0, np.abs(truths))
+
+
+def run(number: int) -> pd.DataFrame:
+    """One row for every loss and set of quotes."""
+    truths, noisy, spoiled = quotes_of(number)
+    rows = []
+    for quotes, surfaces in (("noise", noisy), ("noise and bad quotes", spoiled)):
+        for name, loss in LOSSES.items():
+            began = time.perf_counter()
+            fits = jc.calibrate_many(jc.Heston, surfaces, loss=loss)
+            seconds = time.perf_counter() - began
+            errors = errors_of(fits.model, truths)
+            print(f"{quotes}, {name}: {fits.summary()}; {seconds:.0f} s", flush=True)
+            scales = [np.asarray(part.loss.scale) for part in fits.parts if part.loss is not None]
+            rows.append(
+                {
+                    "quotes": quotes,
+                    "loss": name,
+                    "surfaces": number,
+                    "converged": int(fits.converged.sum()),
+                    **dict(zip(jc.Heston.bounds, np.nanmedian(errors, axis=0), strict=True)),
+                    "all": float(np.nanmedian(errors)),
+                    "scale_points": 100.0 * float(np.median(np.concatenate(scales))) if scales else np.nan,
+                    "steps": float(fits.num_steps.mean()),
+                }
+            )
+    table = pd.DataFrame(rows)
+    base = table.iloc[0]
+    for name in (*jc.Heston.bounds, "all"):
+        table[f"{name}_ratio"] = table[name] / base[name]
+    return table
+
+
+def main() -> None:
+    """Run, print and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--surfaces", type=int, default=1000)
+    parser.add_argument("--out", type=Path, help="folder for noise.csv")
+    options = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    jc.enable_compilation_cache()
+    table = run(options.surfaces)
+    print(table.round(4).to_string(index=False))
+
+    if options.out is not None:
+        options.out.mkdir(parents=True, exist_ok=True)
+        table.round(5).to_csv(options.out / "noise.csv", index=False)
+
+
+if __name__ == "__main__":
+    main()
