@@ -85,11 +85,11 @@ class Sinh(AbstractPricer):
 
         # exp((k - drift) (1 - iz)), which ends the integrand where phi alone would not, of the strike nearest to the
         # drift; half of it, as the drift of other models is nearer. The forward counts as a strike, also where it is
-        # none, since padding stands there.
+        # none: padding stands there, and a model without drift is not cut short.
         beyond = log_strike - drift[:, None]
         strikes = jnp.concatenate([beyond, -drift[:, None]], axis=-1)
         below = jnp.max(jnp.where(strikes <= 0, strikes, -total_vol[:, None]), axis=-1)
-        above = jnp.min(jnp.where(strikes > 0, strikes, total_vol[:, None]), axis=-1)
+        above = jnp.min(jnp.where(strikes >= 0, strikes, total_vol[:, None]), axis=-1)
         nearest = 0.5 * jax.lax.stop_gradient(jnp.stack([below, above], axis=-1))[:, :, None]
 
         # to where what is cut off is as small as what the trapezoidal rule misses with so many nodes; the last such
