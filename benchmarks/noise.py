@@ -89,12 +89,13 @@ def main() -> None:
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     jc.enable_compilation_cache()
-    table = run(options.surfaces)
-    print(table.round(4).to_string(index=False))
-
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        table.round(5).to_csv(options.out / "noise.csv", index=False)
+    found = []
+    for row in rows(options.surfaces):
+        found.append(row)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(found).round(5).to_csv(options.out / "noise.csv", index=False)
+    print(pd.DataFrame(found).round(4).to_string(index=False))
 
 
 if __name__ == "__main__":
