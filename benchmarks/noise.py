@@ -11,7 +11,9 @@ quotes.
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -22,7 +24,7 @@ from benchmarks.truths import EXPIRY, PLACES, Ranges, truth
 
 NOISE, SHARE, OUTLIER = 0.003, 0.05, 0.10
 LOSSES: dict[str, jc.AbstractLoss | None] = {
-    "linear": None, "huber": jc.Huber(), "soft_l1": jc.SoftL1(), "cauchy": jc.Cauchy(),
+    "linear": None, "huber": jc.Huber(), "cauchy": jc.Cauchy(), "soft_l1": jc.SoftL1(),
 }  # fmt: skip
 
 
@@ -52,35 +54,31 @@ def errors_of(model: jc.AbstractModel, truths: np.ndarray) -> np.ndarray:
     return np.abs(found - truths) / np.where(np.asarray(list(jc.Heston.bounds)) == "rho", 1.0, np.abs(truths))
 
 
-def run(number: int) -> pd.DataFrame:
+def rows(number: int) -> Iterator[dict[str, Any]]:
     """One row for every loss and set of quotes."""
     truths, noisy, spoiled = quotes_of(number)
-    rows = []
-    for quotes, surfaces in (("noise", noisy), ("noise and bad quotes", spoiled)):
-        for name, loss in LOSSES.items():
+    base: np.ndarray | None = None
+    for name, loss in LOSSES.items():
+        for quotes, surfaces in (("noise", noisy), ("noise and bad quotes", spoiled)):
             began = time.perf_counter()
             fits = jc.calibrate_many(jc.Heston, surfaces, loss=loss)
             seconds = time.perf_counter() - began
             errors = errors_of(fits.model, truths)
-            print(f"{quotes}, {name}: {fits.summary()}; {seconds:.0f} s", flush=True)
+            found = np.append(np.nanmedian(errors, axis=0), np.nanmedian(errors))
+            base = found if base is None else base
             scales = [np.asarray(part.loss.scale) for part in fits.parts if part.loss is not None]
-            rows.append(
-                {
-                    "quotes": quotes,
-                    "loss": name,
-                    "surfaces": number,
-                    "converged": int(fits.converged.sum()),
-                    **dict(zip(jc.Heston.bounds, np.nanmedian(errors, axis=0), strict=True)),
-                    "all": float(np.nanmedian(errors)),
-                    "scale_points": 100.0 * float(np.median(np.concatenate(scales))) if scales else np.nan,
-                    "steps": float(fits.num_steps.mean()),
-                }
-            )
-    table = pd.DataFrame(rows)
-    base = table.iloc[0]
-    for name in (*jc.Heston.bounds, "all"):
-        table[f"{name}_ratio"] = table[name] / base[name]
-    return table
+            print(f"{quotes}, {name}: {fits.summary()}; {seconds:.0f} s, compiling included", flush=True)
+            fields = (*jc.Heston.bounds, "all")
+            yield {
+                "quotes": quotes,
+                "loss": name,
+                "surfaces": number,
+                "converged": int(fits.converged.sum()),
+                **dict(zip(fields, found, strict=True)),
+                **{f"{field}_ratio": ratio for field, ratio in zip(fields, found / base, strict=True)},
+                "scale_points": 100.0 * float(np.median(np.concatenate(scales))) if scales else np.nan,
+                "steps": float(fits.num_steps.mean()),
+            }
 
 
 def main() -> None:
@@ -91,12 +89,13 @@ def main() -> None:
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     jc.enable_compilation_cache()
-    table = run(options.surfaces)
-    print(table.round(4).to_string(index=False))
-
-    if options.out is not None:
-        options.out.mkdir(parents=True, exist_ok=True)
-        table.round(5).to_csv(options.out / "noise.csv", index=False)
+    found = []
+    for row in rows(options.surfaces):
+        found.append(row)
+        if options.out is not None:
+            options.out.mkdir(parents=True, exist_ok=True)
+            pd.DataFrame(found).round(5).to_csv(options.out / "noise.csv", index=False)
+    print(pd.DataFrame(found).round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

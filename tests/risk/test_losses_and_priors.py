@@ -1,7 +1,6 @@
 """Sensitivities of fits with a loss, a prior, a band or a tie, against fits of other quotes."""
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -22,7 +21,7 @@ def surface():
     [
         {"loss": jc.Huber(0.008)},
         {"loss": jc.Cauchy(0.01), "prior": jc.Gaussian({"sigma": 0.25}, std=0.05, strength=0.02)},
-        {"weights": "vega", "prior": [jc.Gaussian({"sigma": 0.25}, std=0.05, strength=0.02), jc.Gaussian({"sigma": 0.1}, std=0.1)]},
+        {"weights": "vega", "prior": [jc.Gaussian({"sigma": 0.25}, std=0.02), jc.Gaussian({"sigma": 0.1}, std=0.1)]},
     ],
     ids=["huber", "cauchy, gaussian", "vega, two priors"],
 )  # fmt: skip
@@ -34,15 +33,15 @@ def test_as_by_differences(surface, settings):
     for place in ((0, 0), (0, 3), (1, 2)):
         sigma = []
         for step in (1e-4, -1e-4):
-            moved = eqx.tree_at(lambda s: s.vol, surface, surface.vol.at[place].add(step))  # noqa: B023
+            moved = eqx.tree_at(lambda s: s.vol, surface, surface.vol.at[place].add(step))
             sigma.append(float(jc.calibrate(fit.model, moved, solver=TIGHT, **fixed).model.sigma))
         assert slopes[place] == pytest.approx((sigma[0] - sigma[1]) / 2e-4, abs=1e-4 * np.max(np.abs(slopes)))
 
 
 def test_many_with_scales_of_their_own(surface):
-    surfaces = [surface, eqx.tree_at(lambda s: s.vol, surface, surface.vol + jnp.where(surface.vol > 0.23, 0.02, 0.0))]
+    surfaces = [surface, eqx.tree_at(lambda s: s.vol, surface, 2.0 * surface.vol - 0.2)]
     fits = jc.calibrate_many(jc.BlackScholes, surfaces, loss="huber")
-    assert float(fits[0].loss.scale) != pytest.approx(float(fits[1].loss.scale), rel=0.01)
+    assert float(fits[0].loss.scale) != pytest.approx(float(fits[1].loss.scale), rel=0.2)
     many = np.asarray(jc.quote_sensitivities(fits).sigma)
     for i in range(2):
         np.testing.assert_allclose(many[i], np.asarray(jc.quote_sensitivities(fits[i]).sigma), atol=1e-9)
