@@ -173,8 +173,8 @@ def test_search_has_no_kink():
     one; elsewhere it is the exact one.
     """
     origin = jc.SVI.bounds["a"].origin
-    smooth = jax.jit(jax.vmap(lambda x: jnp.stack([origin(jc.SVI(x[0], *x)), jc.SVI(x[0], *x).least_a()])))
-    slope = jax.jit(jax.vmap(jax.grad(lambda x: origin(jc.SVI(x[0], *x)))))
+    smooth = jax.jit(jax.vmap(lambda x: jnp.stack([origin(jc.SVI(x[0], *x)), jc.SVI(x[0], *x).least_a()])))  # type: ignore[misc]
+    slope = jax.jit(jax.vmap(jax.grad(lambda x: origin(jc.SVI(x[0], *x)))))  # type: ignore[misc]
     points = jnp.asarray([MODELS["no skew"][1:], MODELS["equity"][1:]])
     (rounded, exact), (same, least) = np.asarray(smooth(points))
     assert 0 < rounded - exact <= 0.3 * 0.5 / 3999
