@@ -33,7 +33,6 @@ from benchmarks.many_surfaces import Many, many, parameters_of, starts, target_o
 from jaxcal.calibration.calibrate import ladder_of
 from jaxcal.calibration.residuals import ImpliedVolResidual
 from jaxcal.calibration.round import Method, solve_many
-from jaxcal.calibration.target import Target
 from jaxcal.models.parameters import search_bounds
 
 BATCH = 1024
@@ -93,7 +92,7 @@ def compaction(options: argparse.Namespace) -> list[Row]:
     def run(lanes: int, refill: int) -> np.ndarray:
         def part(i: int) -> np.ndarray:
             rows = slice(i * size, (i + 1) * size)
-            quotes, start = Target(*(x[rows] for x in target)), jax.tree.map(lambda x: x[rows], begin)
+            quotes, start = jax.tree.map(lambda x: x[rows], target), jax.tree.map(lambda x: x[rows], begin)
             return np.asarray(solve_many(names, lanes, refill, method, quotes, start, np.int32(size)).num_steps)
 
         with ThreadPoolExecutor(cores) as pool:

@@ -29,7 +29,6 @@ from jaxcal.calibration.batch import rounds
 from jaxcal.calibration.calibrate import ladder_of
 from jaxcal.calibration.residuals import ImpliedVolResidual
 from jaxcal.calibration.round import Method
-from jaxcal.calibration.target import Target
 from jaxcal.models.parameters import search_bounds
 
 RESULTS = Path(__file__).resolve().parent / "results"
@@ -76,7 +75,7 @@ def measure(surfaces: Many, size: int, precision: str, device: Any, piece: int) 
     method = method._replace(limits=tuple(np.asarray(x, dtype) for x in box))
 
     def fits(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        quotes = Target(*(np.asarray(x[rows], dtype) for x in whole))
+        quotes = jax.tree.map(lambda x, rows=rows: np.asarray(x[rows], dtype), whole)
         start = jc.Heston(*np.asarray(begin[rows], dtype).T)
         found = rounds(NAMES, method, quotes, start, "mixed" if precision == "mixed" else "float64", [device])
         return np.asarray(found.num_steps), np.asarray(found.outcome) == jc.Outcome.CONVERGED

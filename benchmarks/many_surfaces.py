@@ -111,8 +111,9 @@ def target_of(surface: jc.Surface) -> Target:
     e, k = surface.vol.shape[1:]
     more = [(0, 0), (0, 2 ** (e - 1).bit_length() - e), (0, 2 ** (k - 1).bit_length() - k)]
     fields = Target.of(surface)
-    filler = Target(1.0, 1.0, 1.0, 0.2, 0.0)
-    padded = [np.pad(x, more[: np.ndim(x)], constant_values=fill) for x, fill in zip(fields, filler, strict=True)]
+    fillers = (1.0, 1.0, 1.0, 0.2, 0.0)
+    columns = zip(jax.tree.leaves(fields), fillers, strict=True)
+    padded = [np.pad(x, more[: np.ndim(x)], constant_values=fill) for x, fill in columns]
     return Target(*padded)
 
 

@@ -4,7 +4,8 @@
     python -m benchmarks.real_chains --chains dax,btc_2025 --models Heston,Bates
 
 Writes `benchmarks/results/real_chains.csv`, one row a chain and model, as `jc.compare` measures it (every fifth quote
-held out). Rows that are there already are kept; `--again` fits them anew.
+held out); "by spread" means weights of one over the squared half-spread. Rows that are there already are kept;
+`--again` fits them anew.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import itertools
 from pathlib import Path
 
 import jax
+import numpy as np
 import pandas as pd
 
 import jaxcal as jc
@@ -20,12 +22,14 @@ from benchmarks.machine import description
 from benchmarks.recovery import MODELS
 from jaxcal.models.ssvi import SSVIHeston
 
+# with the weights of a user who wants to be inside bid and ask
+BY_SPREAD = {"PiecewiseBates by spread": jc.PiecewiseBates, "SVCJ by spread": jc.SVCJ}
 RESULTS = Path(__file__).parent / "results" / "real_chains.csv"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default=MODELS)
+    parser.add_argument("--models", default=",".join([MODELS, *BY_SPREAD]))
     parser.add_argument("--chains", default="", help="beginnings of names, all by default")
     parser.add_argument("--again", action="store_true")
     options = parser.parse_args()
@@ -39,8 +43,11 @@ def main() -> None:
         for name in options.models.split(","):
             if any((row["chain"], row["model"]) == (chain, name) for row in rows) and not options.again:
                 continue
-            model = SSVIHeston if name == "SSVIHeston" else getattr(jc, name)
-            row = jc.compare({name: model}, surface, repeats=1).to_frame().iloc[0].to_dict()
+            if name in BY_SPREAD and not np.isfinite(surface.bid_vol).any():
+                continue
+            weights = jc.InverseSpreadWeights(2.0) if name in BY_SPREAD else None
+            model = SSVIHeston if name == "SSVIHeston" else BY_SPREAD.get(name) or getattr(jc, name)
+            row = jc.compare({name: model}, surface, weights=weights, repeats=1).to_frame().iloc[0].to_dict()
             rows = [r for r in rows if (r["chain"], r["model"]) != (chain, name)]
             rows.append({"chain": chain, "quotes": surface.num_quotes, **row})
             print({key: value for key, value in rows[-1].items() if key != "reason"}, flush=True)

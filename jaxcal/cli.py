@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
 from jaxcal.report.terminal import complain, refuse, say
 
 # The library is imported inside the commands, so that asking for help does not wait for it.
 if TYPE_CHECKING:
     from jaxcal.calibration.fit import Fit
+    from jaxcal.calibration.loss import AbstractLoss
     from jaxcal.market.quote_report import QuoteReport
     from jaxcal.market.surface import Surface
     from jaxcal.models.base import AbstractModel
@@ -133,6 +135,8 @@ def calibrate(
     venue: VenueOption = None,
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
 ) -> None:
     """Fit a model to a table of quotes; write the parameters, the residuals and a picture of every smile.
 
@@ -142,10 +146,11 @@ def calibrate(
     the files cannot be written.
     """
     _prepare_jax()
+    counts = _loss(loss, loss_scale)
     report, surface, name = _read(quotes, venue, underlying, time)
     chosen = model.model
     try:
-        fit, seconds = _timed_fit(chosen, surface)
+        fit, seconds = _timed_fit(chosen, surface, counts)
     except ValueError as error:
         refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
     title = f"{chosen.__name__}, {name or quotes.name}"
@@ -172,6 +177,8 @@ def compare(
     venue: VenueOption = None,
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
 ) -> None:
     """Fit several models to a table of quotes; write how well each does, and a picture with all of them.
 
@@ -190,8 +197,9 @@ def compare(
     from jaxcal.report.console import comparison_table
     from jaxcal.report.files import write_comparison
 
+    counts = _loss(loss, loss_scale)
     report, surface, name = _read(quotes, venue, underlying, time)
-    comparison = compare_models([name.model for name in names], surface)
+    comparison = compare_models([name.model for name in names], surface, loss=counts)
     Console().print(comparison_table(comparison, title=name or quotes.name))
     folder = _folder(quotes, "comparison") if out is None else out
     try:
@@ -242,18 +250,27 @@ def _read(
     return report, surface, name
 
 
+def _loss(name: LossName, points: float | None) -> "AbstractLoss | None":
+    try:
+        return name.loss(points)
+    except ValueError as error:
+        refuse(f"--loss-scale: {error}")
+
+
 def _folder(quotes: Path, what: str) -> Path:
     stem = quotes.name.removesuffix(".gz").rpartition(".")[0] or quotes.name
     return Path(f"{stem}-{what}")
 
 
-def _timed_fit(model: "type[AbstractModel]", surface: "Surface") -> "tuple[Fit, float]":
+def _timed_fit(
+    model: "type[AbstractModel]", surface: "Surface", loss: "AbstractLoss | None" = None
+) -> "tuple[Fit, float]":
     import jax
 
     from jaxcal.calibration.calibrate import calibrate as fit_model
 
     start = clock.perf_counter()
-    fit = jax.block_until_ready(fit_model(model, surface))
+    fit = jax.block_until_ready(fit_model(model, surface, loss=loss))
     return fit, clock.perf_counter() - start
 
 

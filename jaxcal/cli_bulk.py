@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
 
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 _INTERRUPTED = 130  # what a shell makes of an interrupt
 _MOST_SAID = 10  # problems that are said; all of them are in a file
+
+
+class EngineName(StrEnum):
+    """What does the work."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class PrecisionName(StrEnum):
@@ -52,6 +60,8 @@ def bulk(
             show_default="recognised by their columns, file by file",
         ),
     ] = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
     free: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all that quotes determine"),
@@ -69,6 +79,33 @@ def bulk(
     part_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
     ] = 1024,
+    engine: Annotated[
+        EngineName,
+        typer.Option(help="What does the work: this process, or a Ray cluster, which needs the extra jaxcal[ray]."),
+    ] = EngineName.LOCAL,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="With Ray: processes that fit.",
+            show_default="one for every GPU, or else one for every machine",
+        ),
+    ] = None,
+    num_gpus: Annotated[
+        float | None,
+        typer.Option(
+            metavar="N", min=0.0, help="With Ray: GPUs for each of them.", show_default="1 where the cluster has any"
+        ),
+    ] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="With Ray: the cluster, as ray.init takes it.",
+            show_default="RAY_ADDRESS, or else a cluster on this machine",
+        ),
+    ] = None,
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
     ] = False,
@@ -83,11 +120,17 @@ def bulk(
     each); 130 interrupted.
     """
     from jaxcal.bulk.job import run_job
+    from jaxcal.bulk.local_engine import LocalEngine
     from jaxcal.bulk.problem import BulkError
+    from jaxcal.bulk.ray_engine import RayEngine
     from jaxcal.bulk.settings import Settings
     from jaxcal.market.cleaning import CleaningRules
     from jaxcal.report.bulk_progress import BulkProgress
 
+    if engine is EngineName.LOCAL:
+        for name, value in (("--workers", workers), ("--num-gpus", num_gpus), ("--address", address)):
+            if value is not None:
+                refuse(f"{name} is for Ray: give --engine ray too")
     names = None if free is None else tuple(name.strip() for name in free.split(",") if name.strip())
     with _stopped_by_signals() as stop:
         try:
@@ -99,9 +142,11 @@ def bulk(
                 venue=venue,
                 part_size=part_size,
                 quotes=residuals,
+                loss=loss.loss(loss_scale),
             )
+            chosen = RayEngine(workers, num_gpus, address) if engine is EngineName.RAY else LocalEngine()
             with BulkProgress(Console(stderr=True)) as observe:
-                summary = run_job(source, out, settings, restart=restart, observe=observe, stop=stop)
+                summary = run_job(source, out, settings, engine=chosen, restart=restart, observe=observe, stop=stop)
         except (BulkError, ValueError) as error:
             refuse(str(error))
     raise typer.Exit(_tell(summary, out))

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.bulk.part import Cut, Part
+from jaxcal.bulk.part import Cut
+from jaxcal.bulk.part_rows import PartRows
 from jaxcal.market.cleaning import CleaningRules
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
@@ -55,11 +56,11 @@ class Pack:
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
 
 
-def pack_part(part: Part, rules: CleaningRules) -> Pack:
+def pack_part(part: PartRows, rules: CleaningRules) -> Pack:
     r"""Clean the rows of a part and lay them out as surfaces.
 
     Args:
-        part: of the input.
+        part: its rows.
         rules: of the cleaning.
 
     Returns:
@@ -68,21 +69,21 @@ def pack_part(part: Part, rules: CleaningRules) -> Pack:
     Example:
         >>> import pathlib, tempfile
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.bulk.block import read_windows
         >>> from jaxcal.bulk.pack import pack_part
-        >>> from jaxcal.bulk.part import cut_parts
+        >>> from jaxcal.bulk.part_rows import read_parts
+        >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.source import find_source
         >>> from jaxcal.market.cleaning import CleaningRules
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
-        >>> pack = pack_part(next(cut_parts(read_windows(find_source(path)), 8)), CleaningRules())
+        >>> pack = pack_part(next(read_parts(find_source(path), Settings(), {})), CleaningRules())
         >>> pack.surfaces[0].num_quotes, pack.accounts[0].left_out
         (1, {'strike not positive': 1})
     """
-    accounts = [Account(surface.num_rows) for surface in part.surfaces]
+    accounts = [Account(num_rows) for num_rows in part.num_rows]
     surfaces: dict[int, Surface] = {}
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
-    for table, of_row in part.tables():
+    for table, of_row in part.tables:
         fine = _of_one_currency(table, of_row, accounts)
         _clean(table[fine], of_row[fine], rules, accounts, surfaces, origin)
     for account in accounts:
@@ -92,8 +93,8 @@ def pack_part(part: Part, rules: CleaningRules) -> Pack:
             account.outcome, account.status = NO_QUOTES, f"Not fitted: no quote can be used: {counted}."
     return Pack(
         cut=part.cut,
-        keys=tuple(surface.key[:2] for surface in part.surfaces),
-        sources=tuple(surface.sources for surface in part.surfaces),
+        keys=part.keys,
+        sources=part.sources,
         accounts=tuple(accounts),
         surfaces=dict(sorted(surfaces.items())),
         origin=origin,

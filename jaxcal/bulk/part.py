@@ -84,36 +84,6 @@ class Part:
             found.update(f"{surface.key}{surface.num_rows}{surface.sources}\n".encode(errors="surrogateescape"))
         return Cut(self.number, len(self.surfaces), found.hexdigest()[:16], self.bytes_read, self.problems)
 
-    def tables(self) -> list[tuple[pd.DataFrame, NDArray[np.int64]]]:
-        """The rows, as few tables as their columns allow, each with the surface (position in `surfaces`) of its rows.
-
-        The columns `source` and `source_row` say where a row comes from. All rows of a surface are in one table.
-        """
-        forms: dict[tuple[str, ...], dict[int, tuple[Block, list[NDArray[np.int64]], list[int]]]] = {}
-        mixed: list[tuple[pd.DataFrame, NDArray[np.int64]]] = []
-        for place, surface in enumerate(self.surfaces):
-            if len({block.form for block, _ in surface.rows}) > 1:
-                table = pd.concat([_take(block, rows) for block, rows in surface.rows], ignore_index=True)
-                mixed.append((table, np.full(len(table), place)))
-                continue
-            for block, rows in surface.rows:
-                blocks = forms.setdefault(block.form, {})
-                _, taken, places = blocks.setdefault(id(block), (block, [], []))
-                taken.append(rows)
-                places.append(place)
-        tables = []
-        for blocks in forms.values():
-            pieces = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
-            places = [place for _, _, found in blocks.values() for place in found]
-            of_row = np.repeat(places, [len(rows) for _, taken, _ in blocks.values() for rows in taken])
-            tables.append((pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True), of_row))
-        return tables + mixed
-
-
-def _take(block: Block, rows: NDArray[np.int64]) -> pd.DataFrame:
-    names = np.array(block.files, object)[block.file[rows]]
-    return block.table.take(rows).assign(source=names, source_row=block.row[rows]).reset_index(drop=True)
-
 
 @dataclass
 class _Open:

@@ -29,6 +29,11 @@ class Result:
     surfaces: pa.Table
     quotes: pa.Table | None
 
+    @property
+    def converged(self) -> int:
+        """Number of fits that converged."""
+        return sum(self.surfaces["converged"].to_pylist())
+
 
 def fit_pack(pack: Pack, settings: Settings) -> Result:
     """Fit the surfaces of a part in one batch.
@@ -78,4 +83,6 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
 
 
 def _fit(surfaces: dict[int, Surface], settings: Settings) -> Fits:
-    return calibrate_many(settings.model, surfaces, free=settings.free, precision=settings.precision)
+    return calibrate_many(
+        settings.model, surfaces, loss=settings.loss, free=settings.free, precision=settings.precision
+    )

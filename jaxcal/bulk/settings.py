@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.market.cleaning import CleaningRules
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.heston import Heston
@@ -28,6 +29,7 @@ class Settings:
         part_size: surfaces in a part of the result. A part is fitted in one batch and written in one go, so it is also
             what a killed job loses.
         quotes: whether to write a row for every quote that is used.
+        loss: of the residuals, as in `calibrate`; least squares if None.
 
     Raises:
         ValueError: `part_size` is not positive, or the precision is unknown.
@@ -45,6 +47,7 @@ class Settings:
     venue: str | None = None
     part_size: int = 1024
     quotes: bool = False
+    loss: AbstractLoss | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
@@ -74,6 +77,7 @@ class Settings:
             "venue": self.venue,
             "part_size": self.part_size,
             "quotes": self.quotes,
+            "loss": None if self.loss is None else repr(self.loss),
         }
 
     @property

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -79,7 +80,8 @@ def find_source(path: str | os.PathLike[str]) -> Source:
         path: file or folder.
 
     Returns:
-        The files, sorted by name, folder by folder. None is opened, so that 100,000 of them take a second or two.
+        The files, sorted by name, folder by folder, and with them links to nowhere and folders that cannot be listed:
+        a job says so when it comes to them. No file is opened, so that 100,000 of them take a second or two.
 
     Raises:
         BulkError: there is no such file or folder, or nothing in it to read.
@@ -112,27 +114,50 @@ def find_source(path: str | os.PathLike[str]) -> Source:
 
 def _walk(root: Path) -> tuple[list[SourceFile], int]:
     """All files below `root`, sorted by the parts of their names, and the number of other files."""
-    found: list[tuple[tuple[str, ...], os.stat_result]] = []
+    found: list[tuple[tuple[str, ...], os.stat_result | None]] = []
     ignored = 0
     folders: list[tuple[str, ...]] = [()]
     while folders:
         parents = folders.pop()
-        with os.scandir(root.joinpath(*parents)) as entries:
-            for entry in entries:
-                if entry.name.startswith((".", "_")):
-                    continue
-                if entry.is_dir():
-                    folders.append((*parents, entry.name))
-                elif entry.name.lower().endswith(ENDINGS):
-                    found.append(((*parents, entry.name), entry.stat()))
-                else:
-                    ignored += 1
+        try:
+            entries = list(os.scandir(root.joinpath(*parents)))
+        except OSError:
+            if not parents:
+                raise
+            found.append((parents, None))  # reading it will say why
+            continue
+        for entry in entries:
+            if entry.name.startswith((".", "_")):
+                continue
+            name = (*parents, entry.name)
+            if entry.is_dir():
+                folders.append(name)
+            elif not entry.name.lower().endswith(ENDINGS):
+                ignored += 1
+            elif (status := _status(entry)) is None or stat.S_ISREG(status.st_mode):
+                found.append((name, status))
+            else:  # a pipe or the like would be waited for
+                ignored += 1
     found.sort(key=lambda pair: pair[0])
     files = [
-        SourceFile(root.joinpath(*parts), "/".join(parts), status.st_size, status.st_mtime_ns, _columns(parts[:-1]))
+        SourceFile(
+            root.joinpath(*parts),
+            "/".join(parts),
+            0 if status is None else status.st_size,
+            0 if status is None else status.st_mtime_ns,
+            _columns(parts[:-1]),
+        )
         for parts, status in found
     ]
     return files, ignored
+
+
+def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """None of a link to nowhere, and where it may not be asked for."""
+    try:
+        return entry.stat()
+    except OSError:
+        return None
 
 
 def _columns(folders: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:

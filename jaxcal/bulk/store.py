@@ -31,6 +31,8 @@ class Store:
         done: for every part that is written, the digest of what it was made from.
         damaged: parts that were found damaged and removed, to be made again.
         resumed: whether the folder had a job of these settings already.
+        scratch: folder of what is not finished. It is of this run alone and goes with it, so that a process that has
+            outlived its run can no longer put anything into the result.
 
     Example:
         >>> import pathlib, tempfile
@@ -48,6 +50,7 @@ class Store:
         self.done: dict[int, str] = {}
         self.damaged: list[int] = []
         self.resumed = False
+        self.scratch = path / _UNFINISHED / uuid.uuid4().hex
 
     @classmethod
     def open(cls, path: Path, record: Mapping[str, Any], *, restart: bool = False) -> "Store":
@@ -88,6 +91,7 @@ class Store:
 
     def close(self) -> None:
         """Let the next job in."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
         self._lock.close()
 
     def write(self, number: int, digest: str, surfaces: pa.Table, quotes: pa.Table | None) -> None:
@@ -96,7 +100,7 @@ class Store:
         Raises:
             OSError: the disk is full, or the like; the part is then absent.
         """
-        write_part(self.path, number, digest, surfaces, quotes)
+        write_part(self.path, self.scratch, number, digest, surfaces, quotes)
         self.done[number] = digest
 
     def tables(self) -> Iterator[pa.Table]:
@@ -106,7 +110,7 @@ class Store:
 
     def finish(self, summary: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Write the summary and the problems; parts beyond those of the input do not exist."""
-        with _whole(self.path, PROBLEMS) as unfinished, unfinished.open("w", newline="") as file:
+        with _whole(self.path, self.scratch, PROBLEMS) as unfinished, unfinished.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["source", "what", "sentence"])
             writer.writerows([problem.source, problem.what, problem.sentence] for problem in problems)
@@ -122,12 +126,13 @@ class Store:
             for name in known - {_LOCK}:
                 _remove(self.path / name)
         shutil.rmtree(self.path / _UNFINISHED, ignore_errors=True)
+        self.scratch.mkdir(parents=True)
         if (self.path / RECORD).exists():
             self._compare(record)
             self.resumed = True
             self._find_parts(record["settings"]["quotes"])
         else:
-            for name in known - {_LOCK}:  # parts without a record are of no job
+            for name in known - {_LOCK, _UNFINISHED}:  # parts without a record are of no job
                 _remove(self.path / name)
             self._write_json(RECORD, record)
         (self.path / SUMMARY).unlink(missing_ok=True)  # present only beside a whole result
@@ -166,7 +171,7 @@ class Store:
                 self.done[number] = digest
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        with _whole(self.path, name) as unfinished:
+        with _whole(self.path, self.scratch, name) as unfinished:
             unfinished.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -175,27 +180,37 @@ def part_name(number: int) -> str:
     return f"part-{number:06d}.parquet"
 
 
-def write_part(path: Path, number: int, digest: str, surfaces: pa.Table, quotes: pa.Table | None) -> None:
-    """Write a part into a result folder, from any process: see `Store.write`."""
+def write_part(
+    path: Path, scratch: Path, number: int, digest: str, surfaces: pa.Table, quotes: pa.Table | None
+) -> None:
+    """Write a part into a result folder, from any process: see `Store.write`.
+
+    Args:
+        path, scratch: of the open `Store`.
+        number, digest: of the part.
+        surfaces, quotes: its rows.
+
+    Raises:
+        OSError: the disk is full, or the like; or the run is over.
+    """
     tables = {f"{QUOTES}/{part_name(number)}": quotes, part_name(number): surfaces}
     for name, table in tables.items():
         if table is not None:
             marked = table.replace_schema_metadata({_DIGEST: digest.encode()})
-            with _whole(path, name) as unfinished:
+            with _whole(path, scratch, name) as unfinished:
                 pq.write_table(marked, unfinished)
 
 
 @contextlib.contextmanager
-def _whole(folder: Path, name: str) -> Iterator[Path]:
+def _whole(folder: Path, scratch: Path, name: str) -> Iterator[Path]:
     """A path to write to, which takes its name only when all is on the disk."""
     target = folder / name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder / _UNFINISHED / f"{target.name}.{uuid.uuid4().hex}"  # other machines may write here too
-    unfinished.parent.mkdir(exist_ok=True)
+    unfinished = scratch / f"{target.name}.{uuid.uuid4().hex}"  # a part may be written twice at once
     try:
         yield unfinished
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())
+        target.parent.mkdir(exist_ok=True)
         unfinished.replace(target)
     finally:
         with contextlib.suppress(OSError):

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeGuard, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -10,11 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
+from jaxcal.calibration.weights import AbstractWeights, rule_of, weighed
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
+from jaxcal.models.parameters import Scales
 
 Model = TypeVar("Model", bound=AbstractModel)
+Bounds = Mapping[str, Interval | tuple[float, float] | str]
 
 
 def free_names(template: type[AbstractModel], free: Sequence[str] | None) -> tuple[str, ...]:
@@ -33,9 +36,7 @@ def free_names(template: type[AbstractModel], free: Sequence[str] | None) -> tup
     return tuple(name for name in known if name in free)
 
 
-def intervals(
-    template: type[AbstractModel], bounds: Mapping[str, Interval | tuple[float, float]] | None
-) -> dict[str, Interval]:
+def intervals(template: type[AbstractModel], bounds: Bounds | None) -> dict[str, Interval]:
     """The model's bounds with the caller's in their place; a ValueError says which of those cannot be."""
     found = dict(template.bounds)
     for name, pair in (bounds or {}).items():
@@ -43,7 +44,11 @@ def intervals(
             raise ValueError(
                 f"bounds name {name!r}, which is not a parameter of {template.__name__} ({', '.join(found)})"
             )
+        if isinstance(pair, str):
+            continue  # a tie
         lower, upper = float(pair[0]), float(pair[1])
+        if _has_scale(pair):
+            found[name] = pair
         scale = found[name].scale
         if not lower < upper or not math.isfinite(upper - lower) or (scale == "log" and lower <= 0):
             rule = "0 < lower < upper" if scale == "log" else "lower < upper"
@@ -52,8 +57,41 @@ def intervals(
     return found
 
 
-def checked_weights(weights: ArrayLike, surface: Surface) -> Float[Array, "e k"]:
-    """Weights of the quotes; a ValueError where their shape is another, or one of them is negative or not finite."""
+def scales_of(template: type[AbstractModel], bounds: Bounds | None) -> Scales:
+    """The search scales and ties that bounds ask for; a ValueError where a tie cannot be."""
+    known, ties = tuple(template.bounds), {}
+    for name, other in (bounds or {}).items():
+        if isinstance(other, str):
+            if other not in known or other == name:
+                raise ValueError(f"{name} is tied to {other!r}: it takes another parameter of {template.__name__}")
+            ties[name] = other
+    for name, other in ties.items():
+        if other in ties:
+            raise ValueError(f"{name} is tied to {other}, which is itself tied to {ties[other]}: tie both to that one")
+    own = tuple((n, b._replace(lower=0.0, upper=0.0)) for n, b in (bounds or {}).items() if _has_scale(b))
+    return Scales(own, tuple(ties.items()))
+
+
+def without_ties(names: tuple[str, ...], free: Sequence[str] | None, scales: Scales) -> tuple[str, ...]:
+    """The names of the parameters that are searched; a ValueError where a tied one was asked for, or none is left."""
+    tied = dict(scales.ties)
+    if both := [name for name in free or () if name in tied]:
+        raise ValueError(f"{both[0]} is in free, and tied to {tied[both[0]]}: it cannot be both")
+    return tuple(name for name in names if name not in tied)
+
+
+def _has_scale(bound: Any) -> TypeGuard[Interval]:
+    return isinstance(bound, Interval) and (bound.unit is not None or bound.origin is not None)
+
+
+def checked_weights(weights: ArrayLike | AbstractWeights | str, surface: Surface) -> Float[Array, "e k"]:
+    """Weights of the quotes, given or by a rule; a ValueError where their shape is another, one of them is negative or
+    not finite, or the rule does not apply.
+    """
+    if isinstance(weights, str):
+        weights = rule_of(weights)
+    if isinstance(weights, AbstractWeights):
+        return jnp.asarray(weighed(weights, surface), surface.vol.dtype)
     values = np.asarray(weights, dtype=surface.vol.dtype)
     if values.shape != surface.weight.shape:
         raise ValueError(f"weights have shape {values.shape}, the surface has {surface.weight.shape}")

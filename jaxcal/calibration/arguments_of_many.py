@@ -5,17 +5,21 @@ becomes its reason; one that all break is a ValueError.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import checked_weights, start_of
+from jaxcal.calibration.prior import AbstractPrior, Scaled, prior_of
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import as_batch, batch_size
+
+Tree = TypeVar("Tree")
 
 
 def in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
@@ -40,6 +44,8 @@ def by_position(values: Any, keys: tuple, what: str) -> list | None:
     """What a caller gave for each surface, in their order."""
     if values is None:
         return None
+    if isinstance(values, str | AbstractWeights):
+        return [values] * len(keys)
     if isinstance(values, Mapping):
         if unknown := [key for key in values if key not in set(keys)]:
             raise ValueError(f"{what} are given for {unknown[0]!r}, which is not one of the surfaces")
@@ -69,14 +75,18 @@ def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | N
     return kinds.pop(), starts
 
 
-def targets_of(given: tuple[Any, ...], weights: list | None, reasons: dict[int, str]) -> dict[int, Target]:
-    """The surfaces in terms of a fit, on the host; what cannot be fitted gets a reason instead."""
+def targets_of(
+    given: tuple[Any, ...], weights: list | None, reasons: dict[int, str], *, spread: bool = False
+) -> dict[int, Target]:
+    """The surfaces in terms of a fit, on the host, with their bid-ask spreads or without; what cannot be fitted gets a
+    reason instead.
+    """
     found = {}
     for i, surface in enumerate(given):
         if not isinstance(surface, Surface):
             reasons[i] = f"Not fitted: a Surface is needed, not {type(surface).__name__}."
             continue
-        target = Target(*(np.asarray(field) for field in Target.of(surface)))
+        target = jax.tree.map(np.asarray, Target.of(surface, spread=spread))
         try:
             if weights is not None and weights[i] is not None:
                 more = np.asarray(checked_weights(weights[i], surface))
@@ -100,6 +110,43 @@ def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int
         except ValueError as error:
             reasons[i] = f"Not fitted: {error}."
     return found
+
+
+def for_each(settings: Tree, size: int, dtype: np.dtype) -> Tree:
+    """Settings that all surfaces share, with a leading axis of surfaces on every leaf; numbers in `dtype`."""
+
+    def wide(leaf: Any) -> NDArray:
+        values = np.asarray(leaf)
+        values = values.astype(dtype) if np.issubdtype(values.dtype, np.floating) else values
+        return np.broadcast_to(values, (size, *values.shape))
+
+    return jax.tree.map(wide, settings)
+
+
+def priors_of(prior: Any, template: type[AbstractModel], keys: tuple) -> list[AbstractPrior | None]:
+    """A prior, or None, for each surface, from what a caller gave for all or by key."""
+    if not isinstance(prior, Mapping):
+        return [prior_of(prior, template)] * len(keys)
+    return [prior_of(one, template) for one in by_position(prior, keys, "priors") or []]
+
+
+def stacked_priors(priors: list[AbstractPrior | None], dtype: np.dtype) -> Any:
+    """Priors with a leading axis; a surface without one gets one of strength 0, so that one program serves all.
+
+    Raises:
+        ValueError: they are of different kinds.
+    """
+    some = [prior for prior in priors if prior is not None]
+    if not some:
+        return None
+    if all(prior is some[0] for prior in priors):
+        return for_each(some[0], len(priors), dtype)
+    if len(some) < len(priors):
+        priors = [Scaled(prior or some[0], float(prior is not None)) for prior in priors]
+    if len({jax.tree.structure(prior) for prior in priors}) > 1:
+        raise ValueError("the priors of the surfaces are of different kinds: fit those of each kind by themselves")
+    alone = [for_each(prior, 1, dtype) for prior in priors]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *alone)
 
 
 def stacked_starts(starts: list, batch: Target) -> Any:

@@ -16,7 +16,7 @@ from jaxtyping import Array
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.initial import starting_models
-from jaxcal.calibration.round import Method, Round, solve_many
+from jaxcal.calibration.round import Method, Own, Round, solve_many
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
@@ -57,22 +57,24 @@ def rounds(
     start: Model,
     precision: Precision = "float64",
     devices: Devices = None,
+    own: Own | None = None,
 ) -> Round[Model]:
-    """A `Round` of each surface, on the host; every field of `target` and `start`, numpy arrays, has a leading axis.
+    """A `Round` of each surface, on the host; every field of `target`, `start` and `own`, numpy arrays, has a leading
+    axis.
 
     In mixed precision each fit runs in float32 first and continues in float64 from where that ended.
     """
     if precision != "mixed" or target.vol.dtype == np.float32:
-        return _spread(names, method, target, start, devices)
-    quotes, begin = single((target, start))
+        return _spread(names, method, target, start, devices, own)
+    quotes, begin, near = single((target, start, own))
     solver = method.solver
     if isinstance(solver, LevenbergMarquardt):
         # only near: what single precision takes to converge, double precision does in two steps
         solver = dataclasses.replace(solver, xtol=0.03, ftol=1e-3, gtol=1e-3, atol=1e-4)
-    rough = _spread(names, single(method._replace(check=None, solver=solver)), quotes, begin, devices)
+    rough = _spread(names, single(method._replace(check=None, solver=solver)), quotes, begin, devices, near)
     usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
     start = jax.tree.map(lambda new, old: np.where(usable, new.astype(old.dtype), old), rough.model, start)
-    found = _spread(names, method, target, start, devices)
+    found = _spread(names, method, target, start, devices, own)
     return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + rough.num_steps)
 
 
@@ -83,7 +85,9 @@ def single(tree: Any) -> Any:
     )
 
 
-def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model, devices: Devices) -> Round[Model]:
+def _spread(
+    names: tuple[str, ...], method: Method, target: Target, start: Model, devices: Devices, own: Own | None
+) -> Round[Model]:
     size = len(target.expiry)
     devices = tuple(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
@@ -94,14 +98,17 @@ def _spread(names: tuple[str, ...], method: Method, target: Target, start: Model
     refill = _REFILL if on_cpu else max(1, lanes // 8)
 
     def solve(inputs: Any, count: int) -> Round[Model]:
+        target, start, own = inputs
         if len(devices) == 1:
             with jax.default_device(devices[0]):
-                return solve_many(names, lanes, refill, method, *inputs, np.int32(count))
+                return solve_many(names, lanes, refill, method, target, start, np.int32(count), own)
         counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
-        return _sharded(names, lanes, refill, devices)(method, *inputs, counts)
+        return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
 
     several = len(devices) > 1
-    return _in_pieces(solve, (target, start), size, piece * (len(devices) if several else 1), 1 if several else workers)
+    return _in_pieces(
+        solve, (target, start, own), size, piece * (len(devices) if several else 1), 1 if several else workers
+    )
 
 
 def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:
@@ -131,9 +138,9 @@ def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) ->
     """
     mesh, split, whole = Mesh(np.asarray(devices), ("surface",)), PartitionSpec("surface"), PartitionSpec()
 
-    def local(method: Method, target: Target, start: Any, count: Array) -> Any:
-        return solve_many(names, lanes, refill, method, target, start, count[0])
+    def local(method: Method, target: Target, start: Any, count: Array, own: Own | None) -> Any:
+        return solve_many(names, lanes, refill, method, target, start, count[0], own)
 
     return jax.jit(
-        jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split), out_specs=split, check_vma=False)
+        jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split, split), out_specs=split, check_vma=False)
     )

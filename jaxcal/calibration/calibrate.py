@@ -1,7 +1,8 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache, partial
+from itertools import chain, islice
 from typing import TypeVar
 
 import equinox as eqx
@@ -12,17 +13,29 @@ from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import checked_weights, free_names, intervals, start_of
+from jaxcal.calibration.arguments import (
+    Bounds,
+    checked_weights,
+    free_names,
+    intervals,
+    scales_of,
+    start_of,
+    without_ties,
+)
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
-from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
+from jaxcal.calibration.loss_scale import fit_with_own_scale
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.prior import AbstractPrior, prior_of
+from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
-from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
@@ -34,7 +47,7 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 Model = TypeVar("Model", bound=AbstractModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
-PERFECT = 1e-9  # root mean square error in volatility after which no other start is tried
+PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
 
 _SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
@@ -66,15 +79,16 @@ def calibrate(
     surface: Surface,
     *,
     residual: AbstractResidual = _RESIDUAL,
-    weights: ArrayLike | None = None,
+    loss: AbstractLoss | str | None = None,
+    weights: ArrayLike | AbstractWeights | str | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
-    bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
-    prior: AbstractPrior | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | None = None,
     throw: bool = False,
 ) -> Fit[Model]:
-    """Fit a model to a surface by least squares, with exact derivatives.
+    """Fit a model to a surface by least squares, or with a robust loss, with exact derivatives.
 
     The pricing grid is built once, from the market; after the fit the quotes are priced again at the solution on a
     finer grid, and where that moves them, the grid is rebuilt there and the fit continues.
@@ -84,12 +98,17 @@ def calibrate(
             points, of which the best is kept); or an instance, to start there and nowhere else.
         surface: market quotes, `[E, K]`.
         residual: what is made small; `ImpliedVolResidual()` by default.
-        weights: `[E, K]`, multiply the weights of the surface (and the squared residuals).
+        loss: of every residual: `Huber(0.01)`, `SoftL1()`, `Cauchy()`, your own, or a name ("huber") for the one whose
+            scale comes from the residuals; least squares by default.
+        weights: multiply the weights of the surface (and the losses): `[E, K]`, as from `weights_from`; a rule such as
+            `VegaWeights()`; or its name, "uniform", "vega" or "inverse_spread".
         solver: for instance `LevenbergMarquardt(xtol=1e-6)`; other numbers do not recompile.
         pricer: the Fourier method, `Sinh()` by default.
         free: names of the parameters to fit; all by default. The others stay as in `model`.
-        bounds: by name, `(lower, upper)` to replace the model's own.
-        prior: residuals of the parameters, added to those of the quotes: `Smoothness(...)` or your own.
+        bounds: by name, `(lower, upper)` to replace the model's own; an `Interval` with a unit or an origin, as
+            `feller_bounds` gives; or the name of another parameter, to which this one is then tied.
+        prior: residuals of the parameters, added to those of the quotes: `Gaussian(...)`, `toward(fit)`, `Feller()`,
+            `Smoothness(...)` or your own; several in a sequence.
         throw: raise `CalibrationError` where the fit does not converge, instead of saying so in `fit.status`.
 
     Returns:
@@ -97,7 +116,8 @@ def calibrate(
         status, not an error.
 
     Raises:
-        ValueError: an unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
+        ValueError: an unknown loss, a prior that names no parameter of the model, a tie that cannot be, an
+            unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
             finite, or of another shape.
         CalibrationError: with `throw`, where the fit does not converge.
 
@@ -111,14 +131,28 @@ def calibrate(
         1.5000 -0.6500
     """
     template = model if isinstance(model, type) else type(model)
-    names = free_names(template, free)
-    limits = intervals(template, bounds)
+    scales, prior = scales_of(template, bounds), prior_of(prior, template)
+    names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+    loss = loss_of(loss)
+    common = {"residual": residual, "solver": solver, "pricer": pricer}
+    if prior is not None and is_searched(prior):
+
+        def run_with(start: type[Model] | Model, more: AbstractPrior, loss: AbstractLoss | None) -> Fit[Model]:
+            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=more, **common)
+
+        return _checked(fit_with_own_strength(run_with, model, loss, prior), throw)
+    if loss is not None and is_automatic(loss):
+
+        def run_at(start: type[Model] | Model, loss: AbstractLoss) -> Fit[Model]:
+            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=prior, **common)
+
+        return _checked(fit_with_own_scale(run_at, model, loss, PERFECT), throw)
     if not isinstance(model, type):
         starts = [start_of(model, surface)]
     elif (simpler := simpler_model(template)) is not None:
-        before = calibrate(simpler, surface, residual=residual, solver=solver, pricer=pricer)
+        before = calibrate(simpler, surface, loss=loss, **common)
         starts = starts_from(template, surface, before.model)
     else:
         starts = starts_from(template, surface)
@@ -128,32 +162,37 @@ def calibrate(
     slices = getattr(template, "per_expiry", False)
     one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
     box = search_bounds(one, limits, names, surface.vol.dtype)
-    target = Target.of(surface)
+    target = Target.of(surface, spread=residual.needs_spread)
 
     def run(start: Model, method: AbstractPricer, check: AbstractPricer, target: Target = target) -> Round[Model]:
         return (solve_slices if slices else solve_round)(
-            names, Method(residual, prior, solver, box, method, check), target, start
+            names, Method(residual, prior, solver, box, method, check, loss, scales), target, start
         )
 
+    tried: Iterable[Model] = starts
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
-        starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
-    result, steps = _best(run, starts, ladder)
-    fit = fit_of(result, steps, names, surface)
+        # the first as it is, too; each only when it is tried
+        staged = (bootstrapped(lambda t, m: run(m, *ladder[0], t), start, names, target) for start in starts)
+        tried = chain(islice(staged, 1), starts[:1], staged)
+    result, steps = _best(run, tried, ladder)
+    return _checked(fit_of(result, steps, names, surface, Objective(residual, prior, loss, scales)), throw)
+
+
+def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
 
 
 def _best(
-    run: Callable[..., Round[Model]], starts: Sequence[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
+    run: Callable[..., Round[Model]], starts: Iterable[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
     """The best of the fits from several starts (for each slice), and the steps of all; after a perfect fit the others
     are spared.
     """
-    best, steps = _resolved(run, starts[0], ladder)
-    for start in starts[1:]:
-        if np.all(np.asarray(best.rmse_vol) <= PERFECT):
-            break
+    waiting = iter(starts)
+    best, steps = _resolved(run, next(waiting), ladder)
+    while not np.all(np.asarray(best.rmse_vol) <= PERFECT) and (start := next(waiting, None)) is not None:
         other, more = _resolved(run, start, ladder)
         steps = steps + more
         better = np.asarray(np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost)))
@@ -187,7 +226,9 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface) -> Fit[Model]:
+def fit_of(
+    result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface, objective: Objective
+) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
     outcome = outcome_of(result)
@@ -211,4 +252,5 @@ def fit_of(result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str,
         outcome=outcome,
         at_bound=result.at_bound,
         free=names,
+        objective=objective,
     )

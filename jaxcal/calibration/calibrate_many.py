@@ -15,11 +15,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import free_names, intervals
+from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.arguments_of_many import (
     by_position,
     checked_starts,
+    for_each,
     in_order,
+    priors_of,
+    stacked_priors,
     stacked_starts,
     starts_given,
     targets_of,
@@ -28,15 +31,20 @@ from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_
 from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
 from jaxcal.calibration.initial import simpler_model
+from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.loss_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Round
+from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.shapes import few_shapes, stacked
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import search_bounds
+from jaxcal.models.parameters import Scales, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -52,11 +60,21 @@ class _Settings(NamedTuple):
     names: tuple[str, ...]
     limits: Mapping[str, Interval]
     residual: AbstractResidual
-    prior: AbstractPrior | None
     solver: AbstractLeastSquaresSolver
     pricer: AbstractPricer | None
     precision: Precision
     devices: Devices
+    scales: Scales
+
+
+class _Batch(NamedTuple):
+    """Surfaces of one padded shape: every leaf has a leading axis."""
+
+    target: Target
+    own: Own
+
+    def rows(self, chosen: NDArray) -> "_Batch":
+        return jax.tree.map(lambda leaf: leaf[chosen], self)
 
 
 def calibrate_many(
@@ -64,12 +82,13 @@ def calibrate_many(
     surfaces: Sequence[Surface | Any] | Mapping[Any, Surface | Any] | Surface,
     *,
     residual: AbstractResidual = _RESIDUAL,
-    weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | None = None,
+    loss: AbstractLoss | str | None = None,
+    weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | AbstractWeights | str | None = None,
     solver: AbstractLeastSquaresSolver = _SOLVER,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
-    bounds: Mapping[str, Interval | tuple[float, float]] | None = None,
-    prior: AbstractPrior | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | Mapping[Any, AbstractPrior] | None = None,
     precision: Precision = "float64",
     devices: Devices = None,
 ) -> Fits[Model]:
@@ -85,8 +104,10 @@ def calibrate_many(
             `free`, the other fields stay as they are in the instance.
         surfaces: a sequence; a dict, whose keys the results then have; or one `Surface` whose fields have a leading
             axis `[B]`. What is not a surface among them gets a status like one that cannot be fitted.
-        residual, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces.
-        weights: for each surface `[E, K]` or None, as in `calibrate`.
+        residual, loss, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces. A loss whose scale
+            comes from the residuals has its own for each surface. Priors in a dict, as from `toward(fits)`, are those
+            of the surfaces with these keys; the others have none.
+        weights: for each surface `[E, K]` or None; or a rule for all, or its name, as in `calibrate`.
         precision: "float64"; "float32"; or "mixed", which iterates in float32 and ends in float64 at the same optimum.
             Surfaces in float32 are fitted in float32.
         devices: where to fit; all of JAX's local devices by default.
@@ -111,24 +132,29 @@ def calibrate_many(
         raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
     keys, given = in_order(surfaces)
     template, begin = starts_given(model, keys)
-    names, limits = free_names(template, free), intervals(template, bounds)
+    scales, limits = scales_of(template, bounds), intervals(template, bounds)
+    names = without_ties(free_names(template, free), free, scales)
     reasons: dict[int, str] = {}
-    targets = targets_of(given, by_position(weights, keys, "weights"), reasons)
+    targets = targets_of(given, by_position(weights, keys, "weights"), reasons, spread=residual.needs_spread)
     begin = checked_starts(begin, given, reasons)
-    settings = _Settings(names, limits, residual, prior, solver, pricer, precision, devices)
+    loss = loss_of(loss)
+    settings = _Settings(names, limits, residual, solver, pricer, precision, devices, scales)
+    priors = priors_of(prior, template, keys)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
+    objective = Objective(residual, scales=scales)
     refused = [_refused(i, template, names, given[i]) for i in reasons]
-    if template.vectors:
-        # as long as the surface has expiries, or as the model has intervals: each its own program
+    if template.vectors or any(map(is_searched, priors)):
+        # as long as the surface has expiries, or as the model has intervals: each its own program; or each a search
         common = {"residual": residual, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds}
 
         def alone(i: int) -> Part:
             weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
-            fit = calibrate(template if begin is None else begin[i], weighed, prior=prior, **common)
+            fit = calibrate(template if begin is None else begin[i], weighed, loss=loss, prior=priors[i], **common)
             return Part.of_fit(i, fit)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return Fits(keys, given, reasons, names, (*refused, *pool.map(alone, fitted.tolist())))
+            parts = tuple(pool.map(alone, fitted.tolist()))
+        return Fits(keys, given, reasons, names, (*refused, *parts), objective)
     parts = []
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         place = fitted[group]
@@ -136,31 +162,72 @@ def calibrate_many(
         start = None if begin is None else stacked_starts([begin[i] for i in place], batch)
         if precision == "float32":
             batch, start = single((batch, start))
-        result = _fit_batch(template, batch, start, settings, several=free is None)
-        parts.append(Part(place, batch.weight, result))
-    return Fits(keys, given, reasons, names, (*refused, *parts))
+        own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
+        result, used = _fit_at_scale(template, _Batch(batch, own), start, settings, loss, several=free is None)
+        parts.append(Part(place, batch.weight, result, used, own.prior))
+    return Fits(keys, given, reasons, names, (*refused, *parts), objective)
 
 
-def _fit_batch(
-    template: type[AbstractModel], batch: Target, begin: Any, settings: _Settings, *, several: bool
-) -> Round:
+def _fit_at_scale(
+    template: type[AbstractModel],
+    batch: _Batch,
+    begin: Any,
+    settings: _Settings,
+    loss: AbstractLoss | None,
+    *,
+    several: bool,
+) -> tuple[Round, AbstractLoss | None]:
+    """A batch with its loss, and that loss for each surface; an automatic scale as `loss_scale` has it."""
+    size, dtype = len(batch.target.expiry), batch.target.vol.dtype
+    automatic = is_automatic(loss)
+    wide: Any = for_each(at_scale(loss, UNBOUNDED) if automatic else loss, size, dtype)
+
+    def fitted(batch: _Batch, begin: Any, loss: Any, several: bool) -> Round:
+        return _fit_batch(template, batch._replace(own=batch.own._replace(loss=loss)), begin, settings, several)
+
+    found = fitted(batch, begin, wide, several)
+    if loss is None or not automatic:
+        return found, wide
+    scale, least, rows = np.full(size, UNBOUNDED), least_scale(np.asarray(found.residuals, float)), np.arange(size)
+    for _ in range(MOST_ROUNDS):
+        new = scale_of(loss, np.asarray(found.residuals[rows], float), least[rows])
+        go = unsettled(new, scale[rows]) & ~(_rmse_of_surfaces(found, batch.target)[rows] <= PERFECT)
+        rows, new = rows[go], new[go]
+        if not rows.size:
+            break
+        scale[rows] = new
+        start = jax.tree.map(lambda leaf: leaf[rows], found.model)  # noqa: B023
+        found = _updated(found, rows, fitted(batch.rows(rows), start, at_scale(wide, new.astype(dtype)), False))
+    return found, at_scale(wide, scale.astype(dtype))
+
+
+def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
+    if found.rmse_vol.ndim == 1:
+        return np.asarray(found.rmse_vol)
+    counts = np.sum(target.weight > 0, axis=-1)
+    return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
+
+
+def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, settings: _Settings, several: bool) -> Round:
     """`calibrate` of a batch, step by step; the steps of all rounds are added up."""
-    names, limits, residual, prior, solver, pricer, precision, devices = settings
+    names, limits, residual, solver, pricer, precision, devices, scales = settings
     if begin is not None:
         starts = [begin]
     elif (simpler := simpler_model(template)) is not None:
-        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, prior=None)
-        starts = starts_of_many(template, batch, _fit_batch(simpler, batch, None, plain, several=True).model)
+        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
+        before = _fit_batch(simpler, batch._replace(own=batch.own._replace(prior=None)), None, plain, True)
+        starts = starts_of_many(template, batch.target, before.model)
     else:
-        starts = starts_of_many(template, batch, None)
+        starts = starts_of_many(template, batch.target, None)
     starts = starts if several else starts[:1]
 
     slices = getattr(template, "per_expiry", False)
-    shape = batch.expiry.shape
+    shape = batch.target.expiry.shape
     if slices:
-        batch, starts = Target(*(_merged(x) for x in batch.slices())), jax.tree.map(_merged, starts)
+        own = jax.tree.map(lambda leaf: np.repeat(leaf, shape[1], axis=0), batch.own)
+        batch, starts = _Batch(jax.tree.map(_merged, batch.target.slices()), own), jax.tree.map(_merged, starts)
     one = jax.tree.map(lambda leaf: leaf[0], starts[0])
-    box = search_bounds(one, limits, names, batch.vol.dtype)
+    box = search_bounds(one, limits, names, batch.target.vol.dtype)
 
     def resolved(rows: NDArray[np.int64], start: Any) -> Round:
         """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on."""
@@ -172,14 +239,13 @@ def _fit_batch(
                 start = jax.tree.map(lambda leaf: leaf[left], found.model)  # noqa: B023
             if not left.size:
                 break
-            quotes = Target(*(field[rows[left]] for field in batch))
-            result = rounds(
-                names, Method(residual, prior, solver, box, method, check), quotes, start, precision, devices
-            )
+            quotes, own = batch.rows(rows[left])
+            of_round = Method(residual, None, solver, box, method, check, None, scales)
+            result = rounds(names, of_round, quotes, start, precision, devices, own)
             found, first = (result if first else _updated(found, left, result)), False
         return found
 
-    everything = np.arange(len(batch.expiry))
+    everything = np.arange(len(batch.target.expiry))
     best = resolved(everything, starts[0])
     for start in starts[1:]:
         rows = np.flatnonzero(~(best.rmse_vol <= PERFECT))

@@ -15,6 +15,8 @@ from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.loss import AbstractLoss, loss_of
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -29,7 +31,8 @@ def compare(
     models: Iterable[AnyModel] | Mapping[str, AnyModel],
     surface: Surface,
     *,
-    weights: ArrayLike | None = None,
+    loss: AbstractLoss | str | None = None,
+    weights: ArrayLike | AbstractWeights | str | None = None,
     repeats: int = 3,
 ) -> Comparison:
     """Fit several models to a surface and say how well each does, on the quotes it saw and on quotes it did not.
@@ -45,8 +48,9 @@ def compare(
         models: classes, to start from parameters read off the surface, or instances, to start there. A mapping gives
             them names; otherwise they have those of their classes, with a number where a name comes again.
         surface: market quotes.
-        weights: `[E, K]`, multiply the weights of the surface in the fits; a quote of weight 0 is left out. Errors are
-            over the other quotes, unweighted.
+        loss: as in `calibrate`, of the fits; errors are those of all quotes all the same.
+        weights: as in `calibrate`, multiply the weights of the surface in the fits; a quote of weight 0 is left out.
+            Errors are over the other quotes, unweighted.
         repeats: fits timed after the first, of which `seconds` is the median; 0 for none.
 
     Returns:
@@ -54,7 +58,7 @@ def compare(
 
     Raises:
         TypeError: something in `models` is not a model.
-        ValueError: there is no model, or the weights are negative or not finite, or of another shape.
+        ValueError: there is no model, no such loss, or the weights are negative or not finite, or of another shape.
 
     References:
         H. Akaike, "A new look at the statistical model identification", IEEE Transactions on Automatic Control 19
@@ -71,11 +75,11 @@ def compare(
         0  BlackScholes               1         4.86              3.8
         1        Heston               5         0.00              0.0
     """
-    named = _named(models)
+    named, loss = _named(models), loss_of(loss)
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     held_out = held_out_quotes(surface)
-    entries = [_entry(name, model, surface, held_out, repeats) for name, model in named.items()]
+    entries = [_entry(name, model, surface, loss, held_out, repeats) for name, model in named.items()]
     return Comparison(tuple(entries), surface, held_out)
 
 
@@ -113,11 +117,13 @@ def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, Any
     return named
 
 
-def _entry(name: str, model: AnyModel, surface: Surface, held_out: np.ndarray, repeats: int) -> Entry:
+def _entry(
+    name: str, model: AnyModel, surface: Surface, loss: AbstractLoss | None, held_out: np.ndarray, repeats: int
+) -> Entry:
     try:
-        fit, first = _timed(lambda: calibrate(model, surface))
-        again = [_timed(lambda: calibrate(model, surface))[1] for _ in range(repeats)]
-        refit = calibrate(model, surface, weights=(~held_out).astype(float)) if held_out.any() else None
+        fit, first = _timed(lambda: calibrate(model, surface, loss=loss))
+        again = [_timed(lambda: calibrate(model, surface, loss=loss))[1] for _ in range(repeats)]
+        refit = calibrate(model, surface, loss=loss, weights=(~held_out).astype(float)) if held_out.any() else None
         out = _held_out_errors(refit, surface, held_out)
     except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
         return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")

@@ -10,7 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
-from jaxcal.calibration.standard_errors import standard_errors
+from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
@@ -43,11 +46,14 @@ class Fit(eqx.Module, Generic[Model]):
             small to have one.
         information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters; `[E, p, p]`
             where every expiry was fitted by itself, as are `outcome` and `at_bound`.
-        cost: half the weighted sum of squared residuals, those of a prior included.
+        cost: the weighted sum of the losses of the residuals, half their squares by default, and half the sum of
+            squares of a prior's residuals.
         rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal.
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
+        objective: the residual, the loss with the scale that was used, the prior with the strength that was used, and
+            the ties.
 
     Example:
         >>> import jaxcal as jc
@@ -69,6 +75,17 @@ class Fit(eqx.Module, Generic[Model]):
     outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
+    objective: Objective = Objective()
+
+    @property
+    def loss(self) -> AbstractLoss | None:
+        """The loss, with the scale that was used; None for least squares."""
+        return self.objective.loss
+
+    @property
+    def prior(self) -> AbstractPrior | None:
+        """The prior, with the strength that was used; or None."""
+        return self.objective.prior
 
     @property
     def status(self) -> Status:
@@ -99,17 +116,21 @@ class Fit(eqx.Module, Generic[Model]):
 
         From `s^2 (J' J)^-1` with `s^2` the weighted sum of squared residuals over (quotes - free parameters), over the
         parameters inside their bounds; NaN for a fixed parameter, for one at its bound, for one that the quotes do not
-        determine, and where quotes are too few.
+        determine, and where quotes are too few. With a loss rho, the squares are those of rho', over the square of the
+        mean of rho'' (P. Huber, "Robust Statistics", 1981, section 7.6).
         """
-        misfit = np.nansum(np.asarray(self.surface.weight) * np.asarray(self.residuals, np.float64) ** 2, axis=-1)
-        counts = np.sum(np.asarray(self.surface.weight) > 0, axis=-1)
+        slices, scales = np.ndim(self.outcome) > 0, self.objective.scales
+        weight, residuals = np.asarray(self.surface.weight), np.asarray(self.residuals)
+        if not slices:
+            weight, residuals = weight[None], residuals[None]
         information, at_bound = np.asarray(self.information), np.asarray(self.at_bound)
-        if np.ndim(self.outcome):
-            return standard_errors(self.model, self.free, information, at_bound, misfit, counts)
+        loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), self.loss)
+        misfit = misfit_of(loss, weight, residuals, information.shape[-1])
+        counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
+        if slices:
+            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, scales)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
-        errors = standard_errors(
-            one, self.free, information[None], at_bound[None], misfit.sum(keepdims=True), counts.sum(keepdims=True)
-        )
+        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
     @property
@@ -120,6 +141,7 @@ class Fit(eqx.Module, Generic[Model]):
     def table(self) -> list[tuple[str, float, str]]:
         """The parameters one by one: label, value, and standard error or why there is none."""
         pinned, errors, rows = set(self.status.at_bounds), self.standard_errors, []
+        ties = dict(self.objective.scales.ties)
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
@@ -128,6 +150,7 @@ class Fit(eqx.Module, Generic[Model]):
                 label = field.name if not i else f"{field.name}[{i[0]}]"
                 note = "not determined" if np.isnan(error[i]) else f"{error[i]:.4g}"
                 note = "fixed" if field.name not in self.free else "at its bound" if label in pinned else note
+                note = f"as {ties[field.name]}" if field.name in ties else note
                 rows.append((label, float(number), note))
         return rows
 
@@ -167,6 +190,10 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
         ]
+        if self.loss is not None:
+            scale = getattr(self.loss, "scale", None)
+            note = "" if scale is None else f", scale {float(scale):.4g}"
+            rows.append(f"{'loss':<22}{type(self.loss).__name__:>12}{note}")
         return "\n".join(rows)
 
 

@@ -14,8 +14,11 @@ from numpy.typing import NDArray
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.round import Round
-from jaxcal.calibration.standard_errors import standard_errors
+from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 
@@ -29,12 +32,14 @@ _OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outco
 
 class Part(NamedTuple):
     """Fits of one padded shape: the fields of a `Round`, on the host, with a leading axis; where each belongs among the
-    caller's surfaces; and the weights of its quotes.
+    caller's surfaces; the weights of its quotes; and the loss and the prior of each, if any.
     """
 
     place: NDArray[np.int64]
     weight: NDArray[np.floating]
     result: Round
+    loss: AbstractLoss | None = None
+    prior: AbstractPrior | None = None
 
     @classmethod
     def of_fit(cls, place: int, fit: Fit) -> "Part":
@@ -42,7 +47,8 @@ class Part(NamedTuple):
         names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
         result = Round(**{name: getattr(fit, name) for name in names}, moved=jnp.zeros(jnp.shape(fit.outcome), bool))
         result = jax.tree.map(lambda leaf: np.asarray(leaf)[None], result)
-        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result)
+        own = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (fit.loss, fit.prior))
+        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result, *own)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,6 +63,7 @@ class Fits(Generic[Model]):
         keys: of the dict that the surfaces came in, or 0, 1, 2, ...
         surfaces: as given.
         reasons: by position, why a surface was not fitted at all: a sentence.
+        objective: the residual and the ties of all fits; `fits[i].objective` has the loss and the prior of each.
 
     Example:
         >>> import jaxcal as jc
@@ -71,6 +78,7 @@ class Fits(Generic[Model]):
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[Part, ...]
+    objective: Objective = Objective()
 
     def __len__(self) -> int:
         """The number of surfaces."""
@@ -117,7 +125,9 @@ class Fits(Generic[Model]):
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
-        return fit_of(result, result.num_steps, self.free, weighed)
+        loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
+        objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
+        return fit_of(result, result.num_steps, self.free, weighed, objective)
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]
@@ -173,7 +183,7 @@ class Fits(Generic[Model]):
 
     @property
     def cost(self) -> NDArray:
-        """`[B]` half the weighted sums of squared residuals."""
+        """`[B]` what was made small, see `Fit`."""
         return self._gathered("cost", np.sum)
 
     @property
@@ -221,12 +231,13 @@ class Fits(Generic[Model]):
         found = []
         for part in self.parts:
             result, shape = part.result, np.shape(part.result.outcome)  # [b], or [b, E]
-            squares = part.weight * np.reshape(result.residuals, part.weight.shape).astype(np.float64) ** 2
-            axes = tuple(range(len(shape), 3))
+            weight = _flat(part.weight, len(shape))
+            loss = jax.tree.map(lambda leaf, n=len(weight) // len(part.place): np.repeat(leaf, n, axis=0), part.loss)
+            residuals = np.reshape(result.residuals, weight.shape)
             errors = standard_errors(
                 _flat(result.model, len(shape)), self.free, _flat(result.information, len(shape)),
-                _flat(result.at_bound, len(shape)), np.nansum(squares, axis=axes).ravel(),
-                np.sum(part.weight > 0, axis=axes).ravel(),
+                _flat(result.at_bound, len(shape)), misfit_of(loss, weight, residuals, np.shape(result.at_bound)[-1]),
+                np.sum(weight.reshape(len(weight), -1) > 0, axis=1), self.objective.scales,
             )  # fmt: skip
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
         return self._model(found)

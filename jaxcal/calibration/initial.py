@@ -35,8 +35,8 @@ Values = dict[str, Any]
 Kind = type[AbstractModel]
 
 _KAPPAS = np.geomspace(0.2, 40.0, 12)  # speeds of mean reversion tried
-# Jumps that a fit with jumps starts from: intensity, and mean (towards the side of the skew) and standard deviation in
-# units of the level of volatility. Real surfaces have optima with rare large jumps and others with frequent small ones.
+# Jumps that a fit starts from: intensity, and mean (towards the side of the skew) and standard deviation in levels of
+# volatility. Real surfaces have optima with rare large jumps and others with frequent small ones.
 _JUMPS = ((20.0, 0.05, 0.15), (0.3, 1.0, 1.0), (2.0, 0.4, 0.4))
 _BUCKETS = 4  # intervals of time-dependent parameters where the caller names no knots
 _RATES = {"mean_reversion": 0.05, "rate_vol": 0.01}
@@ -47,7 +47,8 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
     if model in (PiecewiseHeston, PiecewiseBates):
-        return [model.of(simpler, _knots(surface))]  # type: ignore[attr-defined]
+        several = [simpler] if model is PiecewiseHeston else [simpler, *starts_from(Bates, surface)]
+        return [model.of(start, _knots(surface)) for start in several]  # type: ignore[attr-defined]
     found = list(_of_one(model, surface, simpler))
     if model in (SSVI, SSVIHeston):
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
@@ -192,8 +193,7 @@ def _merton(shape: SmileShape) -> list[Values]:
 
 
 def _kou(shape: SmileShape) -> list[Values]:
-    falls = shape.side < 0
-    found = []
+    falls, found = shape.side < 0, []
     for intensity, size in ((2.0, 0.4), (20.0, 0.12), (0.3, 1.0)):
         mean = size * shape.level
         up, down = jnp.where(falls, 0.6, 1.0) * mean, jnp.where(falls, 1.0, 0.6) * mean

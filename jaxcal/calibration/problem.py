@@ -6,10 +6,11 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.residuals import AbstractResidual, MarketValues
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
-from jaxcal.models.parameters import from_vector
+from jaxcal.models.parameters import Scales, from_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.smile_grid import SmileGrid
 
@@ -17,7 +18,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 
 class CalibrationProblem(eqx.Module, Generic[Model]):
-    """A model template, which of its fields are free, market values, a pricing grid, a residual and a prior.
+    """A model template, which of its fields are free, market values, a pricing grid, a residual, a loss and a prior.
 
     Attributes:
         model: values of the fixed fields; those of the free ones are ignored.
@@ -27,6 +28,8 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         residual: what is made small.
         prior: residuals of the parameters, or None.
         root_weight: `[E, K]`, 0 at padding.
+        loss: of every residual, with a scale that is a number; None for half the square.
+        scales: search scales and ties that are not the model's own.
     """
 
     model: Model
@@ -36,22 +39,36 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
     residual: AbstractResidual
     prior: AbstractPrior | None
     root_weight: Float[Array, "e k"]
+    loss: AbstractLoss | None = None
+    scales: Scales = Scales()
 
     def model_at(self, y: Float[Array, " p"]) -> Model:
         """The model of a search vector."""
-        return from_vector(self.model, self.free, y)
+        return from_vector(self.model, self.free, y, self.scales)
 
     def values(self, y: Float[Array, " p"]) -> Float[Array, "e k"]:
         """Out-of-the-money model values in units of the forward."""
         return self.grid.value(self.model_at(y)).reshape(self.root_weight.shape)
 
     def residuals(self, y: Float[Array, " p"]) -> Float[Array, " m"]:
-        """Weighted residuals, `E * K` of them, zero at padding; those of the prior follow."""
+        """Weighted residuals, `E * K` of them, zero at padding; those of the prior follow.
+
+        Half the sum of their squares is the cost: with a loss they are its signed roots.
+        """
         difference = self.residual(self.values(y), self.market)
+        if self.loss is not None:
+            difference = self.loss.root(difference)
         quotes = (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
         if self.prior is None:
             return quotes
         return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
+
+    def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
+        """What a fit makes small: the weighted sum of the losses of the quotes, and half the sum of squares of the
+        prior's residuals.
+        """
+        residuals = self.residuals(y)
+        return 0.5 * (residuals @ residuals)
 
 
 def problem_of(
@@ -62,10 +79,12 @@ def problem_of(
     residual: AbstractResidual,
     pricer: AbstractPricer,
     prior: AbstractPrior | None = None,
+    loss: AbstractLoss | None = None,
+    scales: Scales = Scales(),
 ) -> CalibrationProblem[Model]:
     """A problem whose grid is built around `model` and the market's at-the-money volatilities."""
     grid = grid_of(model, market, pricer)
-    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight))
+    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss, scales)
 
 
 def grid_of(model: AbstractModel, market: MarketValues, pricer: AbstractPricer) -> Any:

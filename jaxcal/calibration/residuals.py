@@ -1,6 +1,7 @@
 """Residuals: what a fit makes small, quote by quote."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -25,6 +26,8 @@ class MarketValues(eqx.Module):
     value: Float[Array, "e k"]
     vega: Float[Array, "e k"]
     used: Bool[Array, "e k"]
+    bid_vol: Float[Array, "e k"] | None = None
+    ask_vol: Float[Array, "e k"] | None = None
 
     @classmethod
     def of(
@@ -34,8 +37,10 @@ class MarketValues(eqx.Module):
         strike: Float[Array, "e k"],
         vol: Float[Array, "e k"],
         weight: Float[Array, "e k"],
+        bid_vol: Float[Array, "e k"] | None = None,
+        ask_vol: Float[Array, "e k"] | None = None,
     ) -> "MarketValues":
-        """From the fields of a surface."""
+        """From the fields of a surface; a side of the spread that is not known is the target's volatility."""
         used = weight > 0
         forward, expiry = forward[:, None], expiry[:, None]
         # whatever lies where there is no quote must not reach a derivative
@@ -44,12 +49,14 @@ class MarketValues(eqx.Module):
         log_strike = jnp.log1p((strike - forward) / forward)
         value = black_otm(vol, ratio, expiry, forward=1.0)
         vega = black_vega(vol, ratio, expiry, forward=1.0)
-        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
+        sides = (None if x is None else jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
+        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used, *sides)
 
     @classmethod
     def of_surface(cls, surface: Surface | Target) -> "MarketValues":
         """From a surface."""
-        return cls.of(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight)
+        sides = (surface.bid_vol, surface.ask_vol)
+        return cls.of(surface.expiry, surface.forward, surface.strike, surface.vol, surface.weight, *sides)
 
     def atm_total_vol(self) -> Float[Array, " e"]:
         """Volatility times square root of time of the quote nearest the money at each expiry."""
@@ -72,6 +79,8 @@ class AbstractResidual(eqx.Module):
         >>> isinstance(LogPriceResidual(), AbstractResidual)
         True
     """
+
+    needs_spread: ClassVar[bool] = False  # whether `market.bid_vol` and `market.ask_vol` are asked for
 
     @abstractmethod
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
@@ -103,6 +112,34 @@ class ImpliedVolResidual(AbstractResidual):
         beyond = (value - inside) / jnp.maximum(market.vega, floor)
         worthless = (value - market.value) / jnp.maximum(market.vega, 1e-3 * jnp.sqrt(market.expiry))
         return jnp.where(market.value > floor, market.implied_vol(inside) - market.vol + beyond, worthless)
+
+
+class BidAskResidual(AbstractResidual):
+    """How far the model's implied volatility lies outside the bid-ask spread, decimal: zero inside.
+
+    Where a side of the spread is not known, the target's volatility stands for it. Quotes inside say nothing about the
+    parameters then, and where all of them are, every such fit is as good as any other.
+
+    Args:
+        inside: what a difference from the target counts for inside the spread, 0 to 1; a little (0.05) draws towards
+            the middle and makes the optimum one point.
+        floor: as of `ImpliedVolResidual`.
+
+    Example:
+        >>> BidAskResidual(inside=0.05).inside
+        0.05
+    """
+
+    needs_spread: ClassVar[bool] = True
+    inside: Float[Array, ""] | float = 0.0
+    floor: Float[Array, ""] | float = 1e-7
+
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        assert market.bid_vol is not None
+        assert market.ask_vol is not None
+        difference = ImpliedVolResidual(self.floor)(value, market)
+        below, above = jnp.minimum(market.bid_vol - market.vol, 0.0), jnp.maximum(market.ask_vol - market.vol, 0.0)
+        return difference - (1.0 - self.inside) * jnp.clip(difference, below, above)
 
 
 class VegaPriceResidual(AbstractResidual):

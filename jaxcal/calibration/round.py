@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
+from jaxcal.calibration.loss import AbstractLoss, losses, root_and_slope
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.problem import CalibrationProblem, grid_of, problem_of
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import to_vector
+from jaxcal.models.parameters import Scales, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.batching import least_squares_many
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
@@ -45,7 +46,9 @@ class Round(eqx.Module, Generic[Model]):
 
 
 class Method(NamedTuple):
-    """What is made small and how: everything of a round but the quotes and the start."""
+    """What is made small and how: everything of a round but the quotes and the start. The scale of a loss is a number
+    here.
+    """
 
     residual: AbstractResidual
     prior: AbstractPrior | None
@@ -53,11 +56,22 @@ class Method(NamedTuple):
     limits: Limits
     pricer: AbstractPricer
     check: AbstractPricer | None
+    loss: AbstractLoss | None = None
+    scales: Scales = Scales()
+
+
+class Own(NamedTuple):
+    """What each of many surfaces has of its own beside its quotes: every leaf has a leading axis of surfaces."""
+
+    loss: AbstractLoss | None = None
+    prior: AbstractPrior | None = None
 
 
 def _problem(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
     market = MarketValues.of(*target)
-    return problem_of(start, names, market, target.weight, method.residual, method.pricer, method.prior)
+    return problem_of(
+        start, names, market, target.weight, method.residual, method.pricer, method.prior, method.loss, method.scales
+    )
 
 
 def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
@@ -71,11 +85,16 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
     else:
         finer = grid_of(model, market, method.check).value(model).reshape(vol.shape)
     residuals = jnp.where(used, method.residual(finer, market), 0.0)
+    jacobian, roots, slope = solution.jacobian, residuals, jnp.ones_like(residuals)
+    if problem.loss is not None:
+        # the information is that of the residuals, whatever their loss
+        roots, slope = root_and_slope(problem.loss, residuals)
+        jacobian = jnp.concatenate([jacobian[: vol.size] / slope.reshape(-1, 1), jacobian[vol.size :]])
     if isinstance(method.residual, ImpliedVolResidual):
         # already volatilities: neither the inversion nor the prices of the fit are needed a second time
         off_market = residuals
         fitted = solution.residual[: vol.size].reshape(vol.shape)
-        shift = residuals - fitted / jnp.where(used, problem.root_weight, 1.0)
+        shift = (roots - fitted / jnp.where(used, problem.root_weight, 1.0)) / slope
     else:
         off_market = jnp.where(used, ImpliedVolResidual()(finer, market), 0.0)
         shift = jnp.where(used, (finer - problem.values(solution.y)) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
@@ -86,9 +105,11 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
         model=model,
         residuals=jnp.where(used, residuals, jnp.nan),
         model_vol=jnp.where(used & (finer > ImpliedVolResidual().floor), vol + off_market, jnp.nan),
-        information=solution.jacobian.T @ solution.jacobian,
+        information=jacobian.T @ jacobian,
         # of the finer prices, like the residuals
-        cost=solution.cost + 0.5 * jnp.sum(weight * residuals**2) - 0.5 * jnp.sum(solution.residual[: vol.size] ** 2),
+        cost=solution.cost
+        + jnp.sum(weight * losses(problem.loss, residuals))
+        - 0.5 * jnp.sum(solution.residual[: vol.size] ** 2),
         rmse_vol=rmse,
         gradient=solution.gradient,
         num_steps=solution.num_steps,
@@ -104,7 +125,7 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
     problem = _problem(names, method, target, start)
     lower, upper = method.limits
     solution = least_squares(
-        lambda y, p: p.residuals(y), method.solver, to_vector(start, names), problem,
+        lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
         lower=lower, upper=upper, max_step=_MAX_STEP,
     )  # fmt: skip
     return _ended(method, solution, problem)
@@ -121,15 +142,27 @@ def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def solve_many(
-    names: tuple[str, ...], lanes: int, refill: int, method: Method, target: Target, start: Model, count: Int[Array, ""]
+    names: tuple[str, ...],
+    lanes: int,
+    refill: int,
+    method: Method,
+    target: Target,
+    start: Model,
+    count: Int[Array, ""],
+    own: Own | None = None,
 ) -> Round[Model]:
-    """Many surfaces at once: every field of `target`, of `start` and of the result has a leading axis; from `count` on
-    it is padding.
+    """Many surfaces at once: every field of `target`, of `start`, of `own` and of the result has a leading axis; from
+    `count` on it is padding. `own` replaces the loss and the prior of `method`.
     """
-    y0 = jax.vmap(partial(to_vector, names=names))(start)
+    y0 = jax.vmap(partial(to_vector, names=names, scales=method.scales))(start)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)
+
+    def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:
+        target, start, own = data
+        return _problem(names, method if own is None else method._replace(**own._asdict()), target, start)
+
     return least_squares_many(
-        lambda y, p: p.residuals(y), method.solver, y0, (target, start),
-        build=lambda data: _problem(names, method, *data), keep=partial(_ended, method),
+        lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),
+        build=build, keep=partial(_ended, method),
         lower=lower, upper=upper, max_step=_MAX_STEP, count=count, lanes=lanes, refill=refill,
     )  # fmt: skip

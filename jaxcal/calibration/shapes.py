@@ -4,6 +4,7 @@
 # (arrays on the host, where `Target` is declared with those of JAX)
 from collections.abc import Sequence
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
@@ -48,13 +49,15 @@ def few_shapes(shapes: Sequence[tuple[int, int]], most: int = _MOST) -> list[tup
 def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
     """Targets on the host with a leading axis, padded to (expiries, strikes) by places without a quote."""
     dtype = np.asarray(targets[0].vol).dtype
+    sides = [None if side is None else np.nan for side in (targets[0].bid_vol, targets[0].ask_vol)]
     size, (e, k) = len(targets), shape
     whole = Target(
         np.ones((size, e), dtype), np.ones((size, e), dtype), np.ones((size, e, k), dtype),
         np.full((size, e, k), 0.2, dtype), np.zeros((size, e, k), dtype),
+        *(filler and np.full((size, e, k), filler, dtype) for filler in sides),
     )  # fmt: skip
     for i, target in enumerate(targets):
-        for field, values in zip(whole, target, strict=True):
+        for field, values in zip(jax.tree.leaves(whole), jax.tree.leaves(target), strict=True):
             field[(i, *(slice(length) for length in values.shape))] = values
     return whole
 

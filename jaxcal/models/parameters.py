@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -17,27 +18,75 @@ from jaxcal.models.interval import Interval
 Model = TypeVar("Model", bound=AbstractModel)
 
 
-def to_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
+class Scales(eqx.Module):
+    """What a caller changed of a model's search scales: static, so that another choice compiles another program.
+
+    Attributes:
+        own: by name, an `Interval` whose scale, unit and origin replace the model's; its bounds mean nothing here.
+        ties: by name, the parameter that this one is equal to.
+    """
+
+    own: tuple[tuple[str, Interval], ...] = eqx.field(static=True, default=())
+    ties: tuple[tuple[str, str], ...] = eqx.field(static=True, default=())
+
+    def of(self, model: AbstractModel, name: str) -> Interval:
+        """The search scale of a parameter."""
+        return dict(self.own).get(name, model.bounds[name])
+
+
+_OF_MODEL = Scales()
+
+
+def to_vector(model: AbstractModel, names: Sequence[str], scales: Scales = _OF_MODEL) -> Float[Array, " p"]:
     """The named parameters of `model` on their search scales, one after the other; a field may be a vector."""
-    return jnp.concatenate([jnp.ravel(search_value(model, name)) for name in names])
+    return jnp.concatenate([jnp.ravel(search_value(model, name, scales)) for name in names])
 
 
-def search_value(model: AbstractModel, name: str) -> Float[Array, "..."]:
+def search_value(model: AbstractModel, name: str, scales: Scales = _OF_MODEL) -> Float[Array, "..."]:
     """One parameter on its search scale."""
-    interval = model.bounds[name]
+    interval = scales.of(model, name)
     return interval.to_search(jnp.asarray(interval.relative(jnp.asarray(getattr(model, name)), model)))
 
 
-def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"]) -> Model:
-    """`model` with its named parameters replaced by those of a search vector."""
+def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"], scales: Scales = _OF_MODEL) -> Model:
+    """`model` with its named parameters replaced by those of a search vector, and tied ones by those they follow."""
     position = 0
     for name in names:
         old = jnp.asarray(getattr(model, name))
-        interval = model.bounds[name]
+        interval = scales.of(model, name)
         value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
         model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)
         position += old.size
+    for name, other in scales.ties:
+        model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, jnp.asarray(getattr(model, other)))
     return model
+
+
+def natural_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
+    """The named parameters of `model` in their own units, one after the other."""
+    return jnp.concatenate([jnp.ravel(jnp.asarray(getattr(model, name))) for name in names])
+
+
+def with_natural(model: Model, names: Sequence[str], x: Float[Array, " p"]) -> Model:
+    """`model` with its named parameters replaced by those of a vector in their own units."""
+    return shaped(model, names, by_field(model, names, x))
+
+
+def by_field(model: AbstractModel, names: Sequence[str], rows: Float[Array, "p ..."]) -> list[Array]:
+    """The rows of each of the named parameters, from one row for every place of a vector of them."""
+    sizes = [np.size(getattr(model, name)) for name in names]
+    return jnp.split(rows, np.cumsum(sizes)[:-1].tolist())
+
+
+def shaped(model: Model, names: Sequence[str], values: Sequence[Array], others: Array | None = None) -> Model:
+    """`model` with its named fields replaced: each has its own axes first and then those of its value, whose first
+    axis is the field's axes laid flat. The other array fields stay, or are `others` at each of their places.
+    """
+    shapes = [np.shape(getattr(model, name)) for name in names]
+    parts = [value.reshape(*shape, *value.shape[1:]) for shape, value in zip(shapes, values, strict=True)]
+    if others is not None:
+        model = jax.tree.map(lambda leaf: jnp.broadcast_to(others, (*np.shape(leaf), *others.shape)), model)
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, parts)
 
 
 def batch_size(model: AbstractModel) -> int | None:

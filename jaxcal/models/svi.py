@@ -79,7 +79,7 @@ class SVI(AbstractVolModel):
         "b": Interval(1e-6, 1.999, "log", unit=lambda model: 1.0 / (1.0 + abs(model.rho))),
         "m": Interval(-3.0, 3.0, "linear"),
         "sigma": Interval(1e-4, 10.0, "log"),
-        "a": Interval(0.0, 10.0, "linear", origin=lambda model: model.least_a()),
+        "a": Interval(0.0, 10.0, "linear", origin=lambda model: _smooth_least_a(model)),
     }
 
     def violations(self) -> Mapping[str, BoolLike]:
@@ -150,7 +150,7 @@ class SVI(AbstractVolModel):
             >>> round(float(least), 6), bool(jnp.all(repaired.durrleman(k) > -1e-9))
             (-0.032674, True)
         """
-        return _least_a(*float_arrays(self.b, self.rho, self.m, self.sigma))
+        return jnp.max(_lifts(*float_arrays(self.b, self.rho, self.m, self.sigma)), axis=-1)
 
     def jump_wings(self, expiry: RealLike) -> tuple[Array, Array, Array, Array, Array]:
         """The SVI-JW parameters (v, psi, p, c, v_tilde) at an expiry in years (Gatheral and Jacquier 2014, eq. 3.5).
@@ -216,6 +216,7 @@ def hyperbola(x: Array, rho: Array, width: Array) -> Smile:
 
 
 _REACH, _POINTS, _GOLDEN = 13.0, 79, 0.6180339887498949
+_RIDGE = 1e-3  # over which the kink between two binding log-strikes is rounded off, in units of b sigma
 
 
 def _lift(k: Array, b: Array, rho: Array, m: Array, sigma: Array) -> Array:
@@ -236,33 +237,44 @@ def _lift(k: Array, b: Array, rho: Array, m: Array, sigma: Array) -> Array:
 
 
 @jax.jit
-@partial(jnp.vectorize, signature="(),(),(),()->()")
-def _least_a(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
-    """The largest `_lift`: on a grid around the vertex and one around the money, then by golden section.
+@partial(jnp.vectorize, signature="(),(),(),()->(n)")
+def _lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
+    """The two highest peaks of `_lift`, the second -inf where there is one only: on a grid, then by golden section.
 
-    The first is as wide as the vertex; the second as the strikes at which k is comparable to the slope.
+    The grid is fine around the vertex, on the scale of its width, and around the money, on that of the strikes at which
+    k is comparable to the slope.
     """
     fixed = tuple(jax.lax.stop_gradient(x) for x in (b, rho, m, sigma))
-    centre = jnp.stack([fixed[2], jnp.zeros_like(m)])
-    scale = jnp.stack([fixed[3], 0.1 * fixed[0]])
-
-    def strikes(place: Array) -> Array:
-        return centre + scale * jnp.sinh(place)
-
-    grid = jnp.linspace(-_REACH, _REACH, _POINTS, dtype=b.dtype)
-    best = grid[jnp.argmax(jax.vmap(lambda place: _lift(strikes(place), *fixed))(grid), axis=0)]
-    step = 2.0 * _REACH / (_POINTS - 1)
+    reach = jnp.sinh(jnp.linspace(-_REACH, _REACH, _POINTS, dtype=b.dtype))
+    k = jnp.sort(jnp.concatenate([fixed[2] + fixed[3] * reach, 0.1 * fixed[0] * reach]))
+    value = _lift(k, *fixed)
+    rising = jnp.concatenate([jnp.ones(1, bool), value[1:] > value[:-1]])
+    falling = jnp.concatenate([value[1:] <= value[:-1], jnp.ones(1, bool)])
+    # the largest is always one, or NaN
+    peak = (rising & falling) | (jnp.arange(k.size) == jnp.argmax(value))
+    best = jax.lax.top_k(jnp.where(peak, value, -jnp.inf), 2)[1]
 
     def narrow(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        keep_left = _lift(strikes(left), *fixed) > _lift(strikes(right), *fixed)
+        keep_left = _lift(left, *fixed) > _lift(right, *fixed)
         return jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
 
-    low, high = jax.lax.fori_loop(0, 36, narrow, (best - step, best + step))
-    k = strikes(0.5 * (low + high))
-    found = _lift(k, *fixed)
-    return _lift(jax.lax.stop_gradient(k[jnp.argmax(found)]), b, rho, m, sigma)
+    around = k[jnp.maximum(best - 1, 0)], k[jnp.minimum(best + 1, k.size - 1)]
+    low, high = jax.lax.fori_loop(0, 40, narrow, around)
+    found = _lift(jax.lax.stop_gradient(0.5 * (low + high)), b, rho, m, sigma)
+    return jnp.where(peak[best], found, -jnp.inf)
+
+
+def _smooth_least_a(model: SVI) -> Array:
+    """`least_a` with the kink rounded off where two log-strikes bind: never below it, and no more than b sigma / 4000
+    above. On the kink itself a search would stall.
+    """
+    b, rho, m, sigma = float_arrays(model.b, model.rho, model.m, model.sigma)
+    lifts = _lifts(b, rho, m, sigma)
+    apart, width = jnp.abs(lifts[..., 0] - lifts[..., 1]), _RIDGE * b * sigma
+    near = jnp.maximum(width - apart, 0.0)
+    return jnp.max(lifts, axis=-1) + 0.25 * near * near / width
 
 
 def log_strike(strike: RealLike, expiry: RealLike, forward: RealLike) -> tuple[Array, Array]:

@@ -15,22 +15,62 @@ _AWAKE = 0.5  # nats below which nothing revives that the ordinary bounds do not
 _BEYOND = 1.5 ** np.arange(14)  # where the integrand is looked at from the last node on, in units of that node
 
 
+def revives(model: AbstractFourierModel) -> bool:
+    """Whether `model` says anything about its revival."""
+    return type(model).revival is not AbstractFourierModel.revival
+
+
 def stepped_over(
-    model: AbstractFourierModel, z: Complex[Array, "q n"], t: Float[Array, " q"], log_terms: Complex[Array, "q n"]
+    model: AbstractFourierModel,
+    z: Complex[Array, "q n"],
+    t: Float[Array, " q"],
+    log_terms: Complex[Array, "q n"],
+    log_bound: Float[Array, "q n"] | None = None,
 ) -> Float[Array, " q"]:
     """What peaks between the nodes `z` may add to the sum of the exponentials of `log_terms`.
 
     Where neither the root of `model.revival` nor the phase changes much from node to node, a peak is resolved, and adds
-    nothing. Zero for a model that does not revive.
+    nothing. Elsewhere it is as if the whole peak was missed, or what `log_bound` says, if that is less. Zero for a
+    model that does not revive.
     """
+    if not revives(model):
+        return jnp.zeros_like(t)
     model, z, log_terms = jax.lax.stop_gradient((model, z, log_terms))
     revival = jnp.maximum(model.revival(z, t[:, None]), 0.0)
     turn = jnp.abs(jnp.diff(jnp.imag(log_terms), axis=-1))
     far = (jnp.abs(jnp.diff(jnp.sqrt(revival), axis=-1)) > _STRIDE) | (turn > _TURN)
     edge = jnp.zeros_like(far[:, :1])
     either = jnp.concatenate([far, edge], axis=-1) | jnp.concatenate([edge, far], axis=-1)
-    total = jnp.sum(jnp.where(either, jnp.exp(jnp.real(log_terms) + revival), 0.0), axis=-1)
+    log_missed = jnp.real(log_terms) + revival
+    log_missed = log_missed if log_bound is None else jnp.minimum(log_missed, log_bound)
+    total = jnp.sum(jnp.where(either, jnp.exp(log_missed), 0.0), axis=-1)
     return jnp.where(jnp.max(revival, axis=-1) > _AWAKE, total, 0.0)
+
+
+def from_beside(
+    model: AbstractFourierModel,
+    z: Complex[Array, "q m n"],
+    t: Float[Array, " q"],
+    log_factor: Float[Array, "q m n"],
+    steps: Float[Array, "q m"],
+) -> Float[Array, "q n"]:
+    """Logarithm of a bound on what each term of a trapezoidal rule is wrong by, from the integrand beside its contour.
+
+    The rule in steps of h is wrong by the integrals of |F(t + i d)| and of |F(t - i d)| times exp(-2 pi d / h), for
+    whatever d, which may change along the way (N. Trefethen and J. Weideman, SIAM Review 56(3), 2014, "The
+    exponentially convergent trapezoidal rule", section 5). So on each side the least over some d will do, and the peaks
+    may be levelled. `z` are points beside the nodes at distances of `steps` times h, `log_factor` the logarithm of the
+    size of what multiplies phi there.
+    """
+    model, z, log_factor, steps = jax.lax.stop_gradient((model, z, log_factor, steps))
+    rows, many = z.shape[0], z.shape[1] * z.shape[2]
+    flat, years = z.reshape(rows, many), t[:, None]
+    size = (jnp.real(model.log_cf(flat, years)) + model.revival(flat, years)).reshape(z.shape) + log_factor
+    bound = size - 2.0 * jnp.pi * jnp.abs(steps)[:, :, None]
+    bound = jnp.where(jnp.isnan(bound), jnp.inf, bound)
+    above = (steps > 0)[:, :, None]
+    up, down = (jnp.min(jnp.where(side, bound, jnp.inf), axis=1) for side in (above, ~above))
+    return jnp.logaddexp(up, down)
 
 
 def beyond_last(

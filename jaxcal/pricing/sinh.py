@@ -83,13 +83,23 @@ class Sinh(AbstractPricer):
         def rows(z: Cartesian) -> Complex[Array, "e m"]:
             return z.flat_rows().to_complex()
 
+        # exp((k - drift) (1 - iz)), which ends the integrand where phi alone would not, of the strike nearest to the
+        # drift; half of it, as the drift of other models is nearer. The forward counts as a strike, also where it is
+        # none: padding stands there, and a model without drift is not cut short.
+        beyond = log_strike - drift[:, None]
+        strikes = jnp.concatenate([beyond, -drift[:, None]], axis=-1)
+        below = jnp.max(jnp.where(strikes <= 0, strikes, -total_vol[:, None]), axis=-1)
+        above = jnp.min(jnp.where(strikes >= 0, strikes, total_vol[:, None]), axis=-1)
+        nearest = 0.5 * jax.lax.stop_gradient(jnp.stack([below, above], axis=-1))[:, :, None]
+
         # to where what is cut off is as small as what the trapezoidal rule misses with so many nodes; the last such
         # place, since with jumps of nearly one size phi revives
         scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
         log_phi = jnp.real(model.log_cf(rows(z), expiry[:, None])) + model.revival(rows(z), expiry[:, None])
         poles = (z * (z + 1j)).square_modulus()
-        size = log_phi.reshape(z.re.shape) + shift * (1.0 + z.im) + 0.5 * jnp.log(dz.square_modulus() / poles)
+        size = log_phi.reshape(z.re.shape) + 0.5 * jnp.log(dz.square_modulus() / poles)
+        size += (shift + nearest) * (1.0 + z.im)
         alive = size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
@@ -98,9 +108,8 @@ class Sinh(AbstractPricer):
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
         log_factor = log(dz * reciprocal(z * (z + 1j))) + measure + shift * (1.0 - 1j * z)
 
-        # exp((k - drift) (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one
-        # loop over both halves of the weights: a concatenation would not vectorise.
-        beyond = log_strike - drift[:, None]
+        # the only part that a strike has to itself. Its real and imaginary parts are one loop over both halves of the
+        # weights: a concatenation would not vectorise.
         side = (beyond > 0).astype(jnp.int32)
         k, above = beyond[:, :, None], (side > 0)[:, :, None]
         re, im = (jnp.concatenate([part, part], axis=-1)[:, :, None, :] for part in (z.re, z.im))

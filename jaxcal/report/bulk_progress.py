@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 
-from jaxcal.bulk.job import Progress
+from jaxcal.bulk.tally import Progress
 
 _SECONDS = 10.0  # between two plain lines
 
@@ -17,7 +17,7 @@ class BulkProgress:
 
     Example:
         >>> import io
-        >>> from jaxcal.bulk.job import Progress
+        >>> from jaxcal.bulk.tally import Progress
         >>> from jaxcal.report.bulk_progress import BulkProgress
         >>> file = io.StringIO()
         >>> with BulkProgress(Console(file=file)) as observe:
@@ -58,7 +58,7 @@ def progress_line(progress: Progress) -> str:
     """Where a job stands, in a line.
 
     Example:
-        >>> from jaxcal.bulk.job import Progress
+        >>> from jaxcal.bulk.tally import Progress
         >>> from jaxcal.report.bulk_progress import progress_line
         >>> progress_line(Progress(surfaces=100, parts=1, resumed=1, share=0.25))
         '25 %: 100 surfaces, all done before'

@@ -2,6 +2,10 @@
 
 import errno
 import gzip
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxcal.bulk import source as source_module
 from jaxcal.bulk import store, table_file
 from jaxcal.bulk.problem import BulkError, Problem
 from jaxcal.bulk.summary import Summary
@@ -160,6 +165,30 @@ def test_input_without_a_single_row_is_an_empty_dataset(job: Job, tmp_path: Path
     assert pd.read_parquet(tmp_path / "out").empty
 
 
+def test_what_cannot_be_opened_is_said_and_left_out(
+    folder: Path, job: Job, make_quotes: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "link.csv").symlink_to(folder / "nowhere.csv")
+    (folder / "locked").mkdir()
+    make_quotes([3]).to_csv(folder / "locked" / "b.csv", index=False)
+    os.mkfifo(folder / "pipe.csv")  # would be waited for
+    scandir = os.scandir
+
+    def refusing(path: Any) -> Any:
+        if isinstance(path, Path) and path.name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(source_module.os, "scandir", refusing)
+    summary = job(folder)
+    assert summary.outcomes == {"CONVERGED": GOOD}
+    assert [(problem.source, problem.what) for problem in summary.problems] == [
+        ("link.csv", "file"),
+        ("locked", "file"),
+    ]
+    assert not summary.complete
+
+
 def test_a_full_disk_ends_the_job_and_what_is_written_stays(
     job: Job, tmp_path: Path, make_quotes: Make, monkeypatch: pytest.MonkeyPatch, contents: Callable[[Path], object]
 ) -> None:
@@ -184,6 +213,24 @@ def test_a_full_disk_ends_the_job_and_what_is_written_stays(
     ]  # fmt: skip
     assert job(source).resumed == 2
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_a_file_that_may_not_grow_ends_the_job_in_earnest(tmp_path: Path, make_quotes: Make) -> None:
+    """The system refuses to write on, as on a full disk, in the middle of a part."""
+    pytest.importorskip("resource")
+    source, out = tmp_path / "in.parquet", tmp_path / "out"
+    make_quotes(range(40)).to_parquet(source, index=False)
+
+    code = (
+        "import resource, runpy, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (6_000, 6_000)); runpy.run_module('jaxcal', run_name='__main__')"
+    )
+    command = [sys.executable, "-c", code, "bulk", str(source), str(out), "--model", "black-scholes"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert ended.returncode == 2
+    assert re.search(r"cannot be written to: .*File too large; 0 parts are kept", ended.stderr), ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert [path for path in out.rglob("*.parquet*") if path.is_file()] == []
 
 
 def test_a_folder_that_cannot_be_made_or_written_is_a_sentence(

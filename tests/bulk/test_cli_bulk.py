@@ -118,6 +118,24 @@ def test_a_job_killed_at_any_moment_ends_with_the_same_dataset(
     assert contents(out) == contents(whole)
 
 
+@pytest.mark.parametrize("count", [300, pytest.param(100_000, marks=pytest.mark.slow)])
+def test_a_folder_of_many_small_files_is_done(count: int, tmp_path: Path, make_quotes: Make) -> None:
+    """One file in a hundred has no rows, and one is of another kind."""
+    source, out = tmp_path / "in", tmp_path / "out"
+    source.mkdir()
+    texts = [make_quotes([place]).drop(columns="quote_time").to_csv(index=False) for place in range(100)]
+    texts[0] = texts[0].splitlines()[0] + "\n"
+    texts[1] = "date,close\n2026-01-05,100\n"
+    for i in range(count):
+        (source / f"{i:06d}.csv").write_text(texts[i % 100])
+    result = run(source, out, "--model", "black-scholes", "--part-size", 4096)
+    assert result.exit_code == 3
+    fine = count - count // 50
+    assert f"{fine:,} surfaces: {fine:,} converged" in result.stdout
+    problems = pd.read_csv(out / "_problems.csv")["what"].value_counts()
+    assert problems.to_dict() == {"empty": count // 100, "file": count // 100}
+
+
 def test_an_interrupt_ends_with_the_part_at_work_and_130(tmp_path: Path, make_quotes: Make) -> None:
     source, out = tmp_path / "quotes.parquet", tmp_path / "out"
     make_quotes(range(400)).to_parquet(source, index=False)

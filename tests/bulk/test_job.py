@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from jaxcal.bulk import job as job_module
-from jaxcal.bulk.job import Progress
+from jaxcal.bulk import part_rows
 from jaxcal.bulk.problem import BulkError
 from jaxcal.bulk.rows import quote_schema, surface_schema
 from jaxcal.bulk.store import Store
 from jaxcal.bulk.summary import Summary
+from jaxcal.bulk.tally import Progress
 
 Make = Callable[..., pd.DataFrame]
 Job = Callable[..., Summary]
@@ -163,14 +163,14 @@ def test_input_that_reads_otherwise_than_before_is_refused(
     job: Job, source: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A file that could not be read the first time, on a disk that comes and goes, shifts all parts behind it."""
-    read = job_module.read_windows
+    read = part_rows.read_windows
 
     def without_the_first(*arguments: Any):
         for window in read(*arguments):
             window.blocks[:1] = []
             yield window
 
-    monkeypatch.setattr(job_module, "read_windows", without_the_first)
+    monkeypatch.setattr(part_rows, "read_windows", without_the_first)
     job(source)
     monkeypatch.undo()
     with pytest.raises(BulkError, match="made from other rows"):

@@ -11,6 +11,7 @@ import pytest
 from jaxcal.bulk import block, part, table_file
 from jaxcal.bulk.block import read_windows
 from jaxcal.bulk.part import Part, cut_parts
+from jaxcal.bulk.part_rows import PartRows
 from jaxcal.bulk.problem import BulkError, Problem
 from jaxcal.bulk.source import find_source
 
@@ -57,7 +58,7 @@ def test_surfaces_that_span_pieces_of_a_file_are_whole(
     assert [part.number for part in parts] == [0, 1, 2, 3]
     assert problems_of(parts) == []
     assert parts[-1].bytes_read == path.stat().st_size
-    rows = [row for part in parts for table, _ in part.tables() for row in table["source_row"]]
+    rows = [row for part in parts for table, _ in PartRows.of(part).tables for row in table["source_row"]]
     assert rows == list(range(160))
 
 
@@ -138,7 +139,7 @@ def test_tables_with_other_columns_stand_side_by_side(tmp_path: Path, make_quote
     write(timed.assign(expiry=timed["quote_time"] + pd.Timedelta(days=30)), tmp_path / "2.csv")
     (one,) = parts_of(tmp_path)
     assert [surface.num_rows for surface in one.surfaces] == [8, 8, 8, 8]
-    assert [sorted(set(places)) for _, places in one.tables()] == [[0, 1], [2], [3]]
+    assert [sorted(set(places)) for _, places in PartRows.of(one).tables] == [[0, 1], [2], [3]]
 
 
 def test_a_poll_is_one_surface_within_a_file_and_ends_with_it(

@@ -89,3 +89,10 @@ def test_black_scholes_is_the_mean_volatility(dax):
     assert fit.converged
     mean = float(np.mean(np.asarray(dax.vol)[np.asarray(dax.weight) * long > 0]))
     assert float(fit.model.sigma) == pytest.approx(mean, rel=1e-8)
+
+
+def test_smiles_on_the_edge_of_arbitrage(dax):
+    """Six of the eight SVI smiles end at a bound; at one of them two log-strikes bind."""
+    fit = jc.calibrate(jc.SVI, dax)
+    assert fit.converged
+    assert 100.0 * float(fit.rmse_vol) == pytest.approx(0.27526, abs=2e-5)

@@ -168,6 +168,23 @@ def test_least_a_derivatives():
         np.testing.assert_allclose(found[~kink, j], expected[~kink], rtol=1e-5, atol=1e-7)
 
 
+def test_search_has_no_kink():
+    """Where two log-strikes bind, as in a symmetric smile, the bound of a search is smooth and just above the exact
+    one; elsewhere it is the exact one.
+    """
+    origin = jc.SVI.bounds["a"].origin
+    smooth = jax.jit(jax.vmap(lambda x: jnp.stack([origin(jc.SVI(x[0], *x)), jc.SVI(x[0], *x).least_a()])))  # type: ignore[misc]
+    slope = jax.jit(jax.vmap(jax.grad(lambda x: origin(jc.SVI(x[0], *x)))))  # type: ignore[misc]
+    points = jnp.asarray([MODELS["no skew"][1:], MODELS["equity"][1:]])
+    (rounded, exact), (same, least) = np.asarray(smooth(points))
+    assert 0 < rounded - exact <= 0.3 * 0.5 / 3999
+    assert same == least
+    np.testing.assert_allclose(np.asarray(slope(points))[0, 1:3], 0.0, atol=1e-6)  # by symmetry
+    near = points[:1] + jnp.asarray([[0.0, 0.0, 2e-5, 0.0], [0.0, 0.0, -2e-5, 0.0]])
+    left, right = np.asarray(slope(near))[:, 2]
+    assert abs(left - right) < 0.5 * abs(np.asarray(slope(points.at[:, 2].add(0.05)))[0, 2])
+
+
 def test_domain():
     good = dict(zip(FIELDS, MODELS["equity"], strict=True))
     broken = {

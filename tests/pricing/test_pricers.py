@@ -8,6 +8,7 @@ import pytest
 import jaxcal as jc
 from jaxcal.pricing.cos import cos_range
 from jaxcal.pricing.pricer import total_vol_of
+from jaxcal.pricing.sinh import Sinh
 
 MODEL = jax.tree.map(jnp.asarray, jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65))
 NEAR = jax.tree.map(jnp.asarray, jc.Heston(v0=0.05, kappa=2.0, theta=0.05, sigma=0.9, rho=-0.5))
@@ -110,3 +111,15 @@ def test_a_model_that_knows_only_its_characteristic_function(pricer):
     with jax.numpy_dtype_promotion("standard"):  # as a user writes it: real parameters times complex z
         found = jc.price(model, jnp.asarray(strike), 1.0, forward=100.0, pricer=pricer)
     np.testing.assert_allclose(np.asarray(found), exact, atol=1e-6)
+
+
+def test_a_drift_may_move_on_a_grid():
+    """Variance gamma at a week: phi falls like a power, so that the contour ends where the nearest strikes let it. A
+    model of another drift, as a fit tries it, then has finite and good values.
+    """
+    start, other = (jax.tree.map(jnp.asarray, jc.VarianceGamma(0.125, 0.1, theta)) for theta in (-0.0395, -0.07))
+    expiry, log_strike = jnp.asarray([7 / 365]), jnp.linspace(-0.06, 0.04, 15)[None, :]
+    found = Sinh(36).grid(start, expiry, log_strike, jnp.asarray([0.125 * (7 / 365) ** 0.5])).value(other)
+    expected, bound = jc.Saddle(512).value(other, jnp.repeat(expiry, 15), log_strike[0])
+    assert float(jnp.max(bound)) < 1e-6
+    np.testing.assert_allclose(np.asarray(found[0]), np.asarray(expected), atol=2e-5)

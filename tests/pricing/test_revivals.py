@@ -84,8 +84,10 @@ def test_right_or_not_a_number(name):
         found, bound = (np.asarray(x) for x in by_row(pricer, models, expiry, log_strike))
         tolerance = pricer.tolerance(np.dtype(np.float64))
         kept = known & (bound <= tolerance)
-        assert kept.sum() >= 5, pricer
         assert np.abs(found - exact)[kept].max() <= tolerance, pricer
+        if pricer == PRICERS[0]:  # nor is much of what is right thrown away
+            assert kept.sum() >= 0.7 * (known & (np.abs(found - exact) <= tolerance)).sum()
+        assert kept.sum() >= 5, pricer
 
 
 def test_narrow_cones():
