@@ -188,7 +188,7 @@ def test_what_cannot_be_asked_for(dax):
 @pytest.mark.slow
 def test_every_quote_of_dax(dax):
     places = [tuple(place) for place in np.argwhere(np.asarray(dax.surface.weight) > 0).tolist()]
-    assert compared(dax, places, 1e-3).max() <= 1e-4
+    assert compared(dax, places, 4e-3).max() <= 1e-4
 
 
 @pytest.mark.slow
@@ -202,4 +202,4 @@ def test_every_quote_of_a_recorded_chain(market_data, name):
     fit = jc.calibrate(jc.Heston, surface)
     assert fit.converged
     places = [tuple(place) for place in np.argwhere(np.asarray(surface.weight) > 0).tolist()]
-    assert compared(fit, places, 2e-3).max() <= 1e-4
+    assert compared(fit, places, 4e-3).max() <= 1e-4
