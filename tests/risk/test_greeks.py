@@ -3,6 +3,7 @@
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportArgumentType=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportCallIssue=false, reportOperatorIssue=false
 # (fields of models are declared as numbers too, and Greeks beyond the order asked for as None)
+import dataclasses
 from pathlib import Path
 
 import jax
@@ -31,7 +32,7 @@ def test_every_model_to_third_order(key, rows):
     name, parameters, forward, strike, expiry, kind = key
     model = getattr(jc, name)(*map(float, parameters.split(";")))
     found = jc.greeks(model, strike, expiry, forward=forward, is_call=kind == "call", order=3)
-    names = list(model.bounds)
+    names = [field.name for field in dataclasses.fields(model)]
     for row in rows.itertuples():
         value = getattr(found, row.field)
         value = value if np.isnan(row.parameter) else getattr(value, names[int(row.parameter)])
