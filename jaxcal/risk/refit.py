@@ -170,7 +170,7 @@ def _one(
         return natural_vector(from_vector(model, names, y), names)
 
     y = to_vector(model, names)
-    found = minimum(lambda y, vol: problem(vol).cost(y), y, target.vol.ravel(), held)
+    found = minimum(lambda y, vol: problem(vol).cost(y), y, target.vol.ravel(), jnp.asarray(held))
     slope = jax.jacfwd(natural)(found.y) @ found.slope
     # as the fit reports it
     vol = market.vol + ImpliedVolResidual()(problem(target.vol).values(y), market)

@@ -198,7 +198,7 @@ def test_every_quote_of_dax(dax):
 @pytest.mark.slow
 @pytest.mark.market_data
 @pytest.mark.parametrize("name", CHAINS)
-def test_every_quote_of_a_recorded_chain(market_data, name):
+def test_quotes_of_a_recorded_chain(market_data, name):
     path = market_data / name
     if not path.exists():
         pytest.skip(f"{path.name} is not in this set")
@@ -206,4 +206,5 @@ def test_every_quote_of_a_recorded_chain(market_data, name):
     fit = jc.calibrate(jc.Heston, surface)
     assert fit.converged
     places = [tuple(place) for place in np.argwhere(np.asarray(surface.weight) > 0).tolist()]
+    places = places[:: 1 if len(places) < 1000 else len(places) // 100]  # four refits each
     assert compared(fit, places, 2e-3).max() <= 1e-4
