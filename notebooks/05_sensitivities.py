@@ -122,6 +122,7 @@ check.round(4)
 
 
 # %%
+@eqx.filter_jit
 def digital(model):
     """The undiscounted price: minus the slope of calls in their strike."""
 

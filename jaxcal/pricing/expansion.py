@@ -75,7 +75,7 @@ def expansion(
         >>> import jaxcal as jc
         >>> found = expansion(jc.BlackScholes(0.2), ("sigma",), jnp.zeros(1), jnp.ones(1), 64, 2)
         >>> round(float(found.near(0, jnp.zeros(1), jnp.asarray([0.01, 0.0]))[0]), 6)
-        0.083625
+        0.083624
     """
     grid = jax.lax.stop_gradient(saddle_grid(model, log_strike, expiry, num_nodes))
     value, error = values_on(grid, model)

@@ -76,10 +76,10 @@ def greeks(
         >>> model = jc.BlackScholes(0.2)
         >>> found = jc.greeks(model, jnp.asarray([90.0, 110.0]), 0.5, forward=100.0)
         >>> [round(float(x), 6) for x in (found.delta[0], found.gamma[0], found.vega.sigma[0], found.theta[0] / 365)]
-        [0.792892, 0.020221, 20.220857, -0.01108]
+        [0.79267, 0.020226, 20.225756, -0.011083]
         >>> coin = jc.greeks(model, 90.0, 0.5, forward=100.0, order=1, settlement="coin")
         >>> round(float(100.0 * coin.delta), 6), round(float(found.delta[0] - coin.price), 6)
-        (0.676446, 0.676446)
+        (0.674946, 0.674946)
     """
     for name, value, known in (
         ("order", order, (1, 2, 3)),

@@ -38,10 +38,12 @@ class Refit(NamedTuple):
         slope: `[p, E, K]`; `[E, p, 1, K]` where every expiry was fitted by itself. 0 at padding and for parameters at
             their bounds, NaN where the fit did not converge or its Hessian is not positive definite.
         vol_shift: `[E, K]` volatility of the model on the grid used, less that which the fit reported.
+        parameters: `[p]`, `[E, p]`: the minimum itself on that grid, to more digits than the fit has.
     """
 
     slope: NDArray[np.floating]
     vol_shift: NDArray[np.floating]
+    parameters: NDArray[np.floating]
 
 
 class _Item(NamedTuple):
@@ -88,13 +90,13 @@ def _together(fits: Sequence[Fit], shape: tuple[int, int]) -> list[Refit]:
     vols = np.full(targets.vol.shape, np.nan)
     for row, fit in zip(vols, fits, strict=True):
         row[tuple(slice(size) for size in fit.model_vol.shape)] = fit.model_vol
-    slopes, shifts = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
+    slopes, shifts, points = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
     results = []
-    for fit, slope, shift in zip(fits, slopes, shifts, strict=True):
+    for fit, slope, shift, point in zip(fits, slopes, shifts, points, strict=True):
         e, k = fit.surface.vol.shape
         used = np.asarray(fit.surface.weight) > 0
         good = int(fit.outcome) == Outcome.CONVERGED
-        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), shift[:e, :k]))
+        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), shift[:e, :k], point))
     return results
 
 
@@ -104,32 +106,32 @@ def _by_slice(fit: Fit) -> Refit:
     objectives = for_each(fit.objective, len(targets.vol), targets.vol.dtype)
     models = jax.tree.map(np.asarray, fit.model)
     vols = np.asarray(fit.model_vol)[:, None, :]
-    slopes, shifts = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
+    slopes, shifts, points = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
     good = (np.asarray(fit.outcome) == Outcome.CONVERGED)[:, None, None, None]
     used = (np.asarray(fit.surface.weight) > 0)[:, None, None, :]
-    return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), shifts[:, 0, :])
+    return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), shifts[:, 0, :], points)
 
 
 def _target(fit: Fit) -> Target:
     return Target.of(fit.surface, spread=fit.objective.residual.needs_spread)
 
 
-def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray]:
+def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """On the first grid that gives each model the volatilities it was reported to have."""
     count = len(vols)
     ladder = (None,) if isinstance(like.model, AbstractVolModel) else _LADDER
-    slopes = shifts = np.empty(0)
+    slopes = shifts = points = np.empty(0)
     left = np.arange(count)
     for pricer in ladder:
-        slope, vol = _in_chunks(
+        slope, vol, point = _in_chunks(
             partial(_compiled, like.free, moving(like), pricer),
             jax.tree.map(lambda x: x[left], items),  # noqa: B023
         )
         shift = vol - vols[left]
         if pricer is ladder[0]:
-            slopes, shifts = slope, shift
+            slopes, shifts, points = slope, shift, point
         else:
-            slopes[left], shifts[left] = slope, shift
+            slopes[left], shifts[left], points[left] = slope, shift, point
         known = np.isfinite(vols[left]) & (items.target.weight[left] > 0)
         misfit = vols[left] - items.target.vol[left]
         eps = float(np.finfo(slope.dtype).eps)
@@ -137,7 +139,7 @@ def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray]
         left = left[~(_size(shift, known) <= least)]
         if not left.size:
             break
-    return slopes, shifts
+    return slopes, shifts, points
 
 
 def _size(values: NDArray, known: NDArray) -> NDArray:
@@ -146,7 +148,7 @@ def _size(values: NDArray, known: NDArray) -> NDArray:
     return np.sqrt(np.sum(np.where(known, values, 0.0) ** 2, axis=(1, 2)) / quotes)
 
 
-def _in_chunks(fn: Callable[[_Item], tuple[Array, Array]], items: _Item) -> tuple[NDArray, NDArray]:
+def _in_chunks(fn: Callable[[_Item], tuple[Array, ...]], items: _Item) -> tuple[NDArray, ...]:
     """Padded to powers of two, so that few programs serve all."""
     count, found = len(items.held), []
     for start in range(0, count, _CHUNK):
@@ -154,20 +156,20 @@ def _in_chunks(fn: Callable[[_Item], tuple[Array, Array]], items: _Item) -> tupl
         padded = np.resize(rows, 1 << (len(rows) - 1).bit_length())
         parts = fn(jax.tree.map(lambda x: jnp.asarray(x[padded]), items))  # noqa: B023
         found.append([np.array(part)[: len(rows)] for part in parts])
-    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _compiled(
     names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, items: _Item
-) -> tuple[Array, Array]:
+) -> tuple[Array, ...]:
     """One after the other: a minimum fills the processor by itself."""
     return jax.lax.map(partial(_one, names, moved, pricer), items)
 
 
 def _one(
     names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, item: _Item
-) -> tuple[Float[Array, "q e k"], Float[Array, "e k"]]:
+) -> tuple[Float[Array, "q e k"], Float[Array, "e k"], Float[Array, " q"]]:
     target, model, held, objective = item
     residual, prior, loss, scales = objective.residual, objective.prior, objective.loss, objective.scales
     shape = target.vol.shape
@@ -188,4 +190,4 @@ def _one(
     slope = jax.jacfwd(natural)(found.y) @ found.slope
     # as the fit reports it
     vol = market.vol + ImpliedVolResidual()(problem(target.vol).values(y), market)
-    return slope.reshape(-1, *shape), vol
+    return slope.reshape(-1, *shape), vol, natural(found.y)

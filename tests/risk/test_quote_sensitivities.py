@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.risk.refit import refits
 
 TIGHT = jc.LevenbergMarquardt(xtol=1e-13, ftol=1e-16, gtol=1e-13)
 CHAINS = ["deribit/single/btc_2025-12-05.csv", "deribit/single/btc_2020-05-21.csv", "us/chains/spx_2023-02-03.parquet"]
@@ -27,8 +28,9 @@ def refitted(fit, places, step, many=False, **options):
         for move in moves
     ]
     if many:
-        models = jc.calibrate_many(fit.model, surfaces, **options).model
-        found = np.stack([np.asarray(getattr(models, name)) for name in fit.free], axis=1)
+        # a solver that compares costs stops at half of the digits; the gradient has them all
+        moved = list(jc.calibrate_many(fit.model, surfaces, **options))
+        found = np.stack([refit.parameters for refit in refits(moved)])
     else:
         again = [jc.calibrate(fit.model, surface, **options).model for surface in surfaces]
         found = np.stack([np.concatenate([np.ravel(getattr(m, name)) for name in fit.free]) for m in again])
@@ -43,7 +45,9 @@ def compared(fit, places, step, **options):
     rows = np.stack([np.asarray(getattr(found, name)) for name in fit.free])
     expected, _ = refitted(fit, places, step, many=len(places) > 4, **options)
     error = np.stack([np.abs(rows[:, e, k] - expected[i]) for i, (e, k) in enumerate(places)])
-    return (error / np.max(np.abs(rows), axis=(1, 2))).max(axis=0)
+    largest = np.max(np.abs(rows), axis=(1, 2))
+    # what is held at its bound has none, and no error either
+    return (error / np.where(largest > 0, largest, 1e-9)).max(axis=0)
 
 
 @pytest.fixture(scope="module")
@@ -188,13 +192,13 @@ def test_what_cannot_be_asked_for(dax):
 @pytest.mark.slow
 def test_every_quote_of_dax(dax):
     places = [tuple(place) for place in np.argwhere(np.asarray(dax.surface.weight) > 0).tolist()]
-    assert compared(dax, places, 1e-3).max() <= 1e-4
+    assert compared(dax, places, 2e-3).max() <= 1e-4
 
 
 @pytest.mark.slow
 @pytest.mark.market_data
 @pytest.mark.parametrize("name", CHAINS)
-def test_every_quote_of_a_recorded_chain(market_data, name):
+def test_quotes_of_a_recorded_chain(market_data, name):
     path = market_data / name
     if not path.exists():
         pytest.skip(f"{path.name} is not in this set")
@@ -202,4 +206,5 @@ def test_every_quote_of_a_recorded_chain(market_data, name):
     fit = jc.calibrate(jc.Heston, surface)
     assert fit.converged
     places = [tuple(place) for place in np.argwhere(np.asarray(surface.weight) > 0).tolist()]
+    places = places[:: 1 if len(places) < 1000 else len(places) // 100]  # four refits each
     assert compared(fit, places, 2e-3).max() <= 1e-4
