@@ -31,13 +31,15 @@ _NORMAL = 1.4826
 
 
 def scale_of(tuning: float, residuals: Numbers, least: Numbers) -> Numbers:
-    """The scale that residuals `[b, ...]`, NaN at padding, ask for of a loss with that `tuning`, `[b]`; not below `least`; NaN without residuals.
+    """The scale, `[b]`, that residuals `[b, ...]`, NaN at padding, ask for of a loss with that `tuning`.
+
+    It is not below `least`, and NaN without residuals.
 
     Example:
         >>> from jaxcal.calibration.loss_scale import scale_of
         >>> noise = np.random.default_rng(0).normal(scale=0.003, size=(1, 20_000))
         >>> scale_of(1.345, noise, np.zeros(1)).round(5)
-        array([0.00403])
+        array([0.00405])
     """
     sizes = np.abs(residuals.reshape(len(residuals), -1))
     some = np.any(np.isfinite(sizes), axis=1)
