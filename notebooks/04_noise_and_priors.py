@@ -115,7 +115,8 @@ for fit in (alone, guided):
 
 # %% [markdown]
 # The strength is the noise of a quote; then the fit is the most likely model given quotes and prior. If the noise is
-# all one knows, the discrepancy principle finds the largest strength at which quotes are still fitted to it.
+# all one knows, the discrepancy principle finds the largest strength at which quotes are still fitted to it. These say
+# so little that it may fix both parameters.
 
 # %%
 searched = jc.calibrate(jc.Heston, short, prior=jc.Scaled(history, "discrepancy", noise=0.003))

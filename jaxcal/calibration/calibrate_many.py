@@ -190,7 +190,7 @@ def _fit_at_scale(
         return found, wide
     scale, least, rows = np.full(size, UNBOUNDED), least_scale(np.asarray(found.residuals, float)), np.arange(size)
     for _ in range(MOST_ROUNDS):
-        new = scale_of(loss, np.asarray(found.residuals[rows], float), least[rows])
+        new = scale_of(loss.tuning, np.asarray(found.residuals[rows], float), least[rows])
         go = unsettled(new, scale[rows]) & ~(_rmse_of_surfaces(found, batch.target)[rows] <= PERFECT)
         rows, new = rows[go], new[go]
         if not rows.size:
