@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.diagnostics import Diagnostics, diagnostics_of
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
@@ -125,6 +126,16 @@ class Fit(eqx.Module, Generic[Model]):
         errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, self.scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
+    def diagnostics(self) -> Diagnostics:
+        """How well the quotes determine each parameter, and which of them trade off: see `Diagnostics`."""
+        residual, vol, market = (np.asarray(x) for x in (self.residuals, self.model_vol, self.surface.vol))
+        known = np.isfinite(residual) & np.isfinite(vol)
+        # a difference of prices is none of volatilities
+        off = np.abs(residual - (vol - market))[known]
+        return diagnostics_of(
+            self, bool(known.any() and np.median(off) <= 0.05 * np.median(np.abs(vol - market)[known]))
+        )
+
     @property
     def parameters(self) -> dict[str, float | list[float]]:
         """The fitted parameters by name; a list where the model has a vector, or parameters of each expiry."""
@@ -181,6 +192,7 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'RMSE, vol points':<22}{100 * float(self.rmse_vol):>12.4f}",
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
+            f"{'identified':<22}{self.diagnostics().line}",
         ]
         return "\n".join(rows)
 
