@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.prior import AbstractPrior
@@ -52,6 +53,19 @@ class _Made(NamedTuple):
 def residual_of(fit: Fit) -> AbstractResidual:
     """The residual that a fit made small, where it remembers it; else the default."""
     return getattr(getattr(fit, "objective", None), "residual", ImpliedVolResidual())
+
+
+def bounds_of(fit: Fit, bounds: Bounds | None) -> Bounds:
+    """The bounds to fit again with: those given, and the ties that the fit remembers.
+
+    Raises:
+        ValueError: the fit had a search scale of its own, and its bounds are not given.
+    """
+    given = dict(bounds or {})
+    for name, _ in fit.scales.own:
+        if name not in given:
+            raise ValueError(f"{name} was fitted within bounds of its own scale: give the bounds of the fit again")
+    return dict(fit.scales.ties) | given
 
 
 def derivatives(fit: Fit) -> Derivatives:

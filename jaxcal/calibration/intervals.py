@@ -52,14 +52,16 @@ class Intervals(eqx.Module, Generic[Model]):
         """
         import pandas as pd
 
-        names = [name for name in self.lower.bounds if not isinstance(getattr(self.lower, name), str)]
-        many = max(np.ndim(getattr(self.lower, name)) - (name in self.lower.vectors) for name in names)
-        if many == 1 and not getattr(self.lower, "per_expiry", False):
-            columns = {
-                f"{name}_{end}": list(np.asarray(getattr(model, name)))
-                for name in names
-                for end, model in (("lower", self.lower), ("upper", self.upper))
-            }
+        names = list(self.lower.bounds)
+        own = 1 if getattr(self.lower, "per_expiry", False) else 0
+        if any(np.ndim(getattr(self.lower, name)) > max(own, name in self.lower.vectors) for name in names):
+            columns: dict[str, NDArray] = {}
+            for name in names:
+                for end, model in (("lower", self.lower), ("upper", self.upper)):
+                    values = np.asarray(getattr(model, name))
+                    wide = values.ndim > 1
+                    several = {f"{name}[{j}]_{end}": x for j, x in enumerate(values.T)} if wide else {}
+                    columns |= several or {f"{name}_{end}": values}
             return pd.DataFrame(columns)
         rows = {"parameter": labels(self.lower, names)}
         for end, model in (("lower", self.lower), ("upper", self.upper)):
@@ -178,8 +180,6 @@ def _moved(model: Model, errors: Model, quantile: NDArray) -> Model:
 
 
 def _by_profile(fit: Fit[Model], level: float, **refit: Any) -> Intervals[Model]:
-    from jaxcal.calibration.profile import profiles
-
     ends: dict[str, list] = {"lower": [], "upper": []}
     found = profiles(fit, fit.free, level=level, **refit)
     for name in fit.free:

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds, intervals
+from jaxcal.calibration.derivatives import bounds_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.ridge import Point, Ridge
 from jaxcal.calibration.student_t import t_quantile
@@ -162,7 +163,7 @@ def profiles(
         raise ValueError(f"num is {num}: a profile takes at least 5 values")
     if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(fit.model)):
         raise ValueError(f"there is nothing to profile: {fit.status}")
-    ridge = Ridge.of(fit, intervals(type(fit.model), bounds))
+    ridge = Ridge.of(fit, intervals(type(fit.model), bounds_of(fit, bounds)))
     limit = t_quantile(level, ridge.dof)
     limit = limit if np.isfinite(limit) else 3.0
     reach = _BEYOND * limit

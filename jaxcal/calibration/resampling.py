@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
-from jaxcal.calibration.derivatives import residual_of
+from jaxcal.calibration.derivatives import bounds_of, residual_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.intervals import Intervals, degrees_of_freedom
 from jaxcal.calibration.residuals import MarketValues
@@ -132,7 +132,8 @@ def bootstrap(
         A `Bootstrap`.
 
     Raises:
-        ValueError: another kind; `num` below 2; a fit without numbers.
+        ValueError: another kind; `num` below 2; a fit without numbers; bounds of their own scale that are not given
+            again.
 
     References:
         B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 9 and 13.
@@ -170,7 +171,7 @@ def bootstrap(
         draws = np.where(weight > 0, np.maximum(draws, 0.05 * centre), np.asarray(surface.vol))
         surfaces = [eqx.tree_at(lambda s: s.vol, surface, draw.astype(surface.vol.dtype)) for draw in draws]
     found = calibrate_many(
-        fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, bounds=bounds,
+        fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, bounds=bounds_of(fit, bounds),
         prior=fit.prior,
     )  # fmt: skip
     return Bootstrap(found.model, found.converged, fit.model, kind, fit.free)
@@ -197,5 +198,6 @@ def _noise_vol(fit: Fit, residual: Any) -> NDArray[np.floating]:
     # how a residual moves with the volatility of its quote: -1 where residuals are volatilities
     slope = jax.jvp(off, (fit.surface.vol,), (jnp.ones_like(fit.surface.vol),))[1]
     slope = np.abs(np.asarray(slope, np.float64))
-    size = np.sqrt(variance)[:, None] / root if slices else np.sqrt(variance[0]) / root
-    return np.where((weight > 0) & (slope > 1e-12), size / np.where(slope > 1e-12, slope, 1.0), 0.0)
+    size = (np.sqrt(variance)[:, None] if slices else np.sqrt(variance[0])) / root
+    known = slope > 1e-12
+    return np.where((weight > 0) & known, size / np.where(known, slope, 1.0), 0.0)

@@ -121,7 +121,8 @@ def test_intervals_of_a_linear_model(line, ols):
 def test_profile_of_a_linear_model(line, ols):
     estimate, residuals, inverse = ols
     found = jc.profile(line, "slope")
-    assert found.converged.all() and not found.lower_found
+    assert found.converged.all()
+    assert not found.lower_found
     t = (np.asarray(found.values) - estimate[1]) / np.sqrt(residuals @ residuals / 30 * inverse[1, 1])
     np.testing.assert_allclose(found.t, t, atol=2e-3)
     assert len(found.to_frame()) == len(found.values)
@@ -191,7 +192,8 @@ def test_bounded_parameters_stay_inside(dax_fit):
         assert dax_fit.model.bounds[name].lower <= float(getattr(lower, name))
         assert float(getattr(lower, name)) < dax_fit.parameters[name] < float(getattr(upper, name))
         assert float(getattr(upper, name)) <= dax_fit.model.bounds[name].upper
-    assert "95" not in str(found) and "kappa" in str(found)
+    assert "95" not in str(found)
+    assert "kappa" in str(found)
 
 
 def test_fixed_and_pinned_parameters_have_none():
@@ -201,24 +203,31 @@ def test_fixed_and_pinned_parameters_have_none():
     for fit in (pinned, fixed):
         for kind in ("gauss_newton", "hessian", "sandwich"):
             matrix = np.asarray(jc.covariance(fit, kind).matrix)
-            assert np.isnan(matrix[1]).all() and np.isnan(matrix[:, 1]).all() and matrix[0, 0] > 0
+            assert np.isnan(matrix[1]).all()
+            assert np.isnan(matrix[:, 1]).all()
+            assert matrix[0, 0] > 0
         found = jc.confidence_intervals(fit)
-        assert np.isnan(found.lower.slope) and np.isfinite(found.lower.level)
+        assert np.isnan(found.lower.slope)
+        assert np.isfinite(found.lower.level)
     assert int(degrees_of_freedom(pinned)) == 31
     assert pinned.diagnostics().at_bounds == ("slope",)
     assert "no, at its bound" in str(pinned.diagnostics())
     low, high = jc.profile(pinned, "slope", bounds={"slope": (0.0, 1.0)}).interval()
-    assert low == 0.0 and 0.0 < high < 0.1
+    assert low == 0.0
+    assert 0.0 < high < 0.1
 
 
 def test_flat_direction():
     fit = jc.calibrate(Product(0.5, 0.5), surface_of(np.abs(noisy(2))))
     found = fit.diagnostics()
-    assert not found.identified.any() and not np.asarray(jc.identified(fit).first)
+    assert not found.identified.any()
+    assert not np.asarray(jc.identified(fit).first)
     assert found.condition > 1e6
-    assert sorted(found.flat) == ["first", "second"] and found.flat_shift < 1e-7
+    assert sorted(found.flat) == ["first", "second"]
+    assert found.flat_shift < 1e-7
     assert found.flat["first"] == pytest.approx(-found.flat["second"], rel=1e-3)
-    assert "trade off: 5 % " in found.sentence and "% less " in found.sentence
+    assert "trade off: 5 % " in found.sentence
+    assert "% less " in found.sentence
     assert "none; not first, second" in fit.summary()
 
 
@@ -244,7 +253,8 @@ def test_diagnostics_of_heston(dax_fit):
     assert directions != 0.0
     # what is not named moves too, by less than a fifth of the largest
     assert shift == pytest.approx(0.01 * found.flat_shift, rel=2.0)
-    assert found.in_vols and "vol points" in found.sentence
+    assert found.in_vols
+    assert "vol points" in found.sentence
     assert np.all(np.diff(found.singular_values) <= 0)
     assert f"identified            {found.line}" in dax_fit.summary()
 
@@ -260,7 +270,8 @@ def test_every_expiry_by_itself():
     np.testing.assert_allclose(np.diagonal(matrix), np.asarray(fit.standard_errors.sigma) ** 2, rtol=1e-6)
     assert (matrix[~np.eye(4, dtype=bool)] == 0.0).all()
     known = fit.diagnostics()
-    assert known.labels == ("sigma[0]", "sigma[1]", "sigma[2]", "sigma[3]") and known.identified.all()
+    assert known.labels == ("sigma[0]", "sigma[1]", "sigma[2]", "sigma[3]")
+    assert known.identified.all()
     assert known.singular_values.shape == (4, 1)
     assert jc.bootstrap(fit, num=20).model.sigma.shape == (20, 4)
     with pytest.raises(ValueError, match="expiry by expiry"):
@@ -305,7 +316,8 @@ def test_bootstrap_of_a_linear_model(line, kind):
         jc.bootstrap(line, num=8, kind=kind, seed=4).model.slope,
         jc.bootstrap(line, num=8, kind=kind, seed=4).model.slope,
     )
-    assert len(draws.to_frame()) == 400 and "0 of which did not converge" in str(draws)
+    assert len(draws.to_frame()) == 400
+    assert "0 of which did not converge" in str(draws)
 
 
 def test_bootstrap_leaves_failures_out():
@@ -364,5 +376,6 @@ def test_coverage_of_heston():
 
     rows = covered(many(600, seed=21), CASES[0])
     shares = np.asarray([row["covered"] for row in rows])
-    assert (np.abs(shares - 0.95) < 0.05).all() and abs(shares.mean() - 0.95) < 0.015
+    assert (np.abs(shares - 0.95) < 0.05).all()
+    assert abs(shares.mean() - 0.95) < 0.015
     assert all(row["identified"] >= 0.8 for row in rows if row["parameter"] in ("v0", "theta", "rho"))
