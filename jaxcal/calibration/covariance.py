@@ -118,11 +118,12 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
     slices = np.ndim(fit.outcome) > 0
     if clusters is not None and (clusters != "expiry" or kind != "sandwich" or slices or fit.surface.num_expiries < 2):
         raise ValueError(f"clusters is {clusters!r}: it may be 'expiry', for a sandwich of two or more expiries")
-    information, at_bound = np.asarray(fit.information, np.float64), np.asarray(fit.at_bound)
+    information: NDArray = np.asarray(fit.information, np.float64)
+    at_bound: NDArray = np.asarray(fit.at_bound, bool)
     weight, residuals = np.asarray(fit.surface.weight, np.float64), np.asarray(fit.residuals, np.float64)
     model, loss = fit.model, fit.loss
     if not slices:
-        information, at_bound, weight, residuals = (x[None] for x in (information, at_bound, weight, residuals))
+        information, at_bound, weight, residuals = information[None], at_bound[None], weight[None], residuals[None]
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], model)
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), loss)
     weight, residuals = weight.reshape(len(weight), -1), residuals.reshape(len(weight), -1)
@@ -159,7 +160,8 @@ def _inverse(hessian: NDArray, at_bound: NDArray, misfit: NDArray, counts: NDArr
     pair = ~at_bound[:, :, None] & ~at_bound[:, None, :]
     finite = np.isfinite(hessian).all(axis=(1, 2))
     inside = np.where(pair & finite[:, None, None], hessian, np.eye(hessian.shape[-1]))
-    good = finite & (np.linalg.eigvalsh(inside)[:, 0] > 0)
+    least: NDArray = np.linalg.eigvalsh(inside)
+    good = finite & (least[:, 0] > 0)
     return np.where(good[:, None, None], found, np.nan)
 
 
@@ -190,7 +192,7 @@ def _meat(
 def _natural(fit: Fit, models: AbstractModel, matrices: NDArray) -> NDArray:
     """`[q, q]` over all parameters, fixed ones included, from `[s, p, p]` on the search scales."""
     slopes = np.asarray(slopes_of(fit.free, fit.scales, models), np.float64)
-    known = np.isfinite(np.diagonal(matrices, axis1=1, axis2=2))
+    known: NDArray = np.isfinite(np.diagonal(matrices, axis1=1, axis2=2))
     pair = known[:, :, None] & known[:, None, :]
     own = np.where(pair, slopes @ np.where(pair, matrices, 0.0) @ np.swapaxes(slopes, 1, 2), np.nan)
     every = labels(fit.model, list(fit.model.bounds))

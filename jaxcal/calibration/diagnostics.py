@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jaxcal.calibration.natural_scale import is_share, own_size
 from jaxcal.calibration.standard_errors import slopes_of
@@ -211,9 +211,9 @@ def identified(fit: Any) -> Any:
     return eqx.tree_at(lambda m: [getattr(m, name) for name in names], nothing, values)
 
 
-def _small(error: NDArray, size: NDArray) -> NDArray[np.bool_]:
+def _small(error: ArrayLike, size: ArrayLike) -> NDArray[np.bool_]:
     with np.errstate(invalid="ignore"):
-        return error <= IDENTIFIED * size
+        return np.asarray(np.asarray(error) <= IDENTIFIED * np.asarray(size))
 
 
 def _singular(

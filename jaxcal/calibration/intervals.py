@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jaxcal.calibration.covariance import Kind, covariance
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
 from jaxcal.calibration.natural_scale import moved
+from jaxcal.calibration.profile import profiles
 from jaxcal.calibration.student_t import t_quantile
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
@@ -166,7 +167,7 @@ def _dof(weight: NDArray, at_bound: NDArray) -> NDArray[np.integer]:
     return np.where(quotes > size, quotes - np.sum(~at_bound, axis=-1), 0)
 
 
-def _moved(model: Model, errors: Model, quantile: NDArray) -> Model:
+def _moved(model: Model, errors: Model, quantile: ArrayLike) -> Model:
     """Every parameter by so many of its standard errors."""
     names = [name for name in model.bounds if np.size(getattr(model, name))]
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
@@ -23,8 +23,8 @@ def own_size(model: AbstractModel, name: str) -> Numbers:
     """
     interval, value = model.bounds[name], _array(getattr(model, name))
     if interval.scale == "log":
-        return np.abs(value - (_array(interval.origin(model)) if interval.origin else 0.0))
-    return np.ones_like(value) if is_share(interval) else np.abs(value)
+        return _array(np.abs(value - (_array(interval.origin(model)) if interval.origin else 0.0)))
+    return np.ones_like(value) if is_share(interval) else _array(np.abs(value))
 
 
 def is_share(interval: Interval) -> bool:
@@ -32,7 +32,7 @@ def is_share(interval: Interval) -> bool:
     return interval.scale == "linear" and interval.unit is None and -1.0 <= interval.lower < interval.upper <= 1.0
 
 
-def moved(model: AbstractModel, name: str, amount: Numbers) -> Numbers:
+def moved(model: AbstractModel, name: str, amount: ArrayLike) -> Numbers:
     """A parameter moved by `amount`, in its units to first order, on the scale on which its error is most nearly
     normal, so that it stays inside its bounds: the logarithm of a positive parameter, Fisher's z (the inverse
     hyperbolic tangent of its place between its bounds) of a correlation; any other as it is, up to its bounds.
@@ -53,16 +53,16 @@ def moved(model: AbstractModel, name: str, amount: Numbers) -> Numbers:
     place = _array(interval.relative(value, model))
     # of the place, in its own unit: at the same values of the parameters that unit and origin are made of
     one = _array(interval.relative(value + 1.0, model)) - place
-    amount = np.asarray(amount, np.float64) * one
+    shift = np.asarray(amount, np.float64) * one
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         if interval.scale == "log":
-            place = place * np.exp(np.clip(amount / place, -700.0, 700.0))
+            place = place * np.exp(np.clip(shift / place, -700.0, 700.0))
         elif is_share(interval):
             half = 0.5 * (high - low)
             share = np.clip((place - 0.5 * (low + high)) / half, -1.0, 1.0)
-            place = low + half * (1.0 + np.tanh(np.arctanh(share) + amount / half / (1.0 - share**2)))
+            place = low + half * (1.0 + np.tanh(np.arctanh(share) + shift / half / (1.0 - share**2)))
         else:
-            place = place + amount
+            place = place + shift
         place = np.clip(place, low, high)
     return _array(interval.absolute(place, model))
 

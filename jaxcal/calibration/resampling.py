@@ -171,8 +171,8 @@ def bootstrap(
         draws = np.where(weight > 0, np.maximum(draws, 0.05 * centre), np.asarray(surface.vol))
         surfaces = [eqx.tree_at(lambda s: s.vol, surface, draw.astype(surface.vol.dtype)) for draw in draws]
     found = calibrate_many(
-        fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, bounds=bounds_of(fit, bounds),
-        prior=fit.prior,
+        fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, prior=fit.prior,
+        bounds=bounds_of(fit, bounds),
     )  # fmt: skip
     return Bootstrap(found.model, found.converged, fit.model, kind, fit.free)
 
