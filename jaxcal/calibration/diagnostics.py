@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from jaxcal.calibration.natural_scale import is_share, own_size
 from jaxcal.calibration.standard_errors import slopes_of
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 Model = TypeVar("Model", bound=AbstractModel)
 
-IDENTIFIED = 0.25  # the largest standard error, in the parameter's own size, of one that counts as identified
+IDENTIFIED = 0.15  # the largest standard error, in the parameter's own size, of one that counts as identified
+TOGETHER = 0.9  # the least correlation of errors, in size, of parameters that are only identified together
 _NUDGE = 0.05  # of the parameter that moves most in a flat direction: 5 %
 _NAMED = 0.2  # of the largest move: what moves less is not named
 
@@ -32,9 +33,10 @@ class Diagnostics(Generic[Model]):
     """What `fit.diagnostics()` says: how well the quotes, and a prior if there is one, determine each parameter.
 
     A parameter is measured in its own size: a positive one relative to its value, a correlation absolutely, any other
-    relative to the size of its value. It is *identified* where its standard error is at most 0.25 of that size (so a
-    95 % interval is about a factor of 1.6 to both sides, or 0.5 of a correlation), and not where it is at a bound or
-    the quotes do not determine it. Where every expiry was fitted by itself there is a row for each of them.
+    relative to the size of its value. It is *identified* where its standard error is at most 0.15 of that size (so a
+    95 % interval reaches about a third to both sides), and the same is true of every parameter whose error has a
+    correlation beyond 0.9 with its own: of two that trade off, neither is known alone. It is not where it is at a bound
+    or the quotes do not determine it. Where every expiry was fitted by itself there is a row for each of them.
 
     Attributes:
         labels: of the fitted parameters.
@@ -167,7 +169,7 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
         conditions = np.where(np.isfinite(least), singular[:, 0] / least, np.nan)
     flat: dict[str, float] = {}
     shift = np.nan
-    if np.isfinite(conditions).any():
+    if not np.isnan(conditions).all():  # infinite where a direction moves nothing at all
         worst = int(np.nanargmax(conditions))
         condition, direction = float(conditions[worst]), directions[worst]
         largest = np.argmax(np.abs(direction))
@@ -187,7 +189,7 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
     pinned = flatten(at_bound & quoted[:, None])
     return Diagnostics(
         labels=every, values=flatten(rows(lambda name: getattr(fit.model, name))), errors=error,
-        sizes=flatten(sizes), identified=_small(error, flatten(sizes)),
+        sizes=flatten(sizes), identified=flatten(_identified(rows(lambda n: getattr(errors, n)) / sizes, information)),
         at_bounds=tuple(label for label, at in zip(every, pinned, strict=True) if at),
         singular_values=singular if slices else singular[0], condition=condition, flat=flat, flat_shift=shift,
         in_vols=in_vols, shares=frozenset(n for n in fit.free if is_share(fit.model.bounds[n])),
@@ -204,16 +206,53 @@ def identified(fit: Any) -> Any:
         >>> bool(jc.identified(jc.calibrate(jc.BlackScholes, surface)).sigma)
         True
     """
+    found = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), bool), fit.model)
+    if hasattr(fit, "parts") and found.vectors:
+        # vectors of any length: one by one
+        for i, one in enumerate(fit):
+            for name in fit.free:
+                values = np.asarray(getattr(identified(one), name))
+                getattr(found, name)[(i, *(slice(size) for size in values.shape))] = values
+        return found
+    information = _information(fit)
+    lead = information.shape[:-2]
     errors = fit.standard_errors
-    names = list(fit.model.bounds)
-    values = [_small(np.asarray(getattr(errors, name), np.float64), own_size(fit.model, name)) for name in names]
-    nothing = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), bool), fit.model)
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], nothing, values)
+
+    def wide(values: Any) -> NDArray:
+        return np.reshape(np.asarray(values, np.float64), (*lead, -1))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = [wide(getattr(errors, name)) / wide(own_size(fit.model, name)) for name in fit.free]
+    known = _identified(np.concatenate(relative, axis=-1), information)
+    parts = np.split(known, np.cumsum([x.shape[-1] for x in relative])[:-1], axis=-1)
+    values = [part.reshape(np.shape(getattr(found, name))) for name, part in zip(fit.free, parts, strict=True)]
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in fit.free], found, values)
 
 
-def _small(error: ArrayLike, size: ArrayLike) -> NDArray[np.bool_]:
-    with np.errstate(invalid="ignore"):
-        return np.asarray(np.asarray(error) <= IDENTIFIED * np.asarray(size))
+def _information(fit: Any) -> NDArray[np.floating]:
+    """`[..., p, p]` of a fit, or of many in the caller's order, NaN where there is none."""
+    if not hasattr(fit, "parts"):
+        return np.asarray(fit.information, np.float64)
+    found = [np.asarray(part.result.information, np.float64) for part in fit.parts]
+    whole = np.full((len(fit), *np.max([x.shape[1:] for x in found], axis=0).astype(int)), np.nan)
+    for part, values in zip(fit.parts, found, strict=True):
+        whole[(part.place, *(slice(size) for size in values.shape[1:]))] = values
+    return whole
+
+
+def _identified(relative: NDArray, information: NDArray) -> NDArray[np.bool_]:
+    """`[..., p]` by the rule of `Diagnostics`, from errors in own sizes (NaN where there is none)."""
+    known = np.isfinite(relative)
+    small = known & (np.where(known, relative, np.inf) <= IDENTIFIED)
+    pair = known[..., :, None] & known[..., None, :] & np.isfinite(information)
+    eye = np.eye(relative.shape[-1])
+    inside = np.where(pair, information, eye)
+    root = np.sqrt(np.maximum(np.einsum("...ii->...i", inside), np.finfo(float).tiny))
+    inverse = np.linalg.pinv(inside / (root[..., :, None] * root[..., None, :]), hermitian=True)
+    size = np.sqrt(np.maximum(np.einsum("...ii->...i", inverse), np.finfo(float).tiny))
+    correlation = np.abs(inverse) / (size[..., :, None] * size[..., None, :])
+    loose = known & ~small
+    return np.asarray(small & ~np.any((correlation > TOGETHER) & pair & loose[..., None, :], axis=-1))
 
 
 def _singular(
