@@ -191,7 +191,7 @@ def _meat(
 
 def _natural(fit: Fit, models: AbstractModel, matrices: NDArray) -> NDArray:
     """`[q, q]` over all parameters, fixed ones included, from `[s, p, p]` on the search scales."""
-    slopes = np.asarray(slopes_of(fit.free, fit.scales, models), np.float64)
+    slopes = np.asarray(slopes_of(fit.free, fit.objective.scales, models), np.float64)
     known: NDArray = np.isfinite(np.diagonal(matrices, axis1=1, axis2=2))
     pair = known[:, :, None] & known[:, None, :]
     own = np.where(pair, slopes @ np.where(pair, matrices, 0.0) @ np.swapaxes(slopes, 1, 2), np.nan)

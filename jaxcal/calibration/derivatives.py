@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.loss import AbstractLoss
-from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.problem import problem_of
-from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
+from jaxcal.calibration.residuals import MarketValues
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel, AbstractVolModel
-from jaxcal.models.parameters import Scales, to_vector
+from jaxcal.models.parameters import to_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
@@ -41,20 +40,6 @@ class Derivatives(NamedTuple):
     hessian: NDArray[np.floating]
 
 
-class _Made(NamedTuple):
-    """What was made small."""
-
-    residual: AbstractResidual
-    prior: AbstractPrior | None
-    loss: AbstractLoss | None
-    scales: Scales
-
-
-def residual_of(fit: Fit) -> AbstractResidual:
-    """The residual that a fit made small, where it remembers it; else the default."""
-    return getattr(getattr(fit, "objective", None), "residual", ImpliedVolResidual())
-
-
 def bounds_of(fit: Fit, bounds: Bounds | None) -> Bounds:
     """The bounds to fit again with: those given, and the ties that the fit remembers.
 
@@ -62,10 +47,10 @@ def bounds_of(fit: Fit, bounds: Bounds | None) -> Bounds:
         ValueError: the fit had a search scale of its own, and its bounds are not given.
     """
     given = dict(bounds or {})
-    for name, _ in fit.scales.own:
+    for name, _ in fit.objective.scales.own:
         if name not in given:
             raise ValueError(f"{name} was fitted within bounds of its own scale: give the bounds of the fit again")
-    return dict(fit.scales.ties) | given
+    return dict(fit.objective.scales.ties) | given
 
 
 def derivatives(fit: Fit) -> Derivatives:
@@ -79,20 +64,21 @@ def derivatives(fit: Fit) -> Derivatives:
         ((1, 8, 1), True)
     """
     slices = np.ndim(fit.outcome) > 0
-    residual = residual_of(fit)
+    residual = fit.objective.residual
     target = Target.of(fit.surface, spread=residual.needs_spread)
     one = fit.model
     if slices:
         target = target.slices()
     else:
         target, one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (target, one))
-    made = _Made(residual, fit.prior, fit.loss, fit.scales)
     reported = np.nan_to_num(np.asarray(fit.residuals)).reshape(len(target.vol), -1)
     least = max(_SAME, 1000.0 * float(np.finfo(reported.dtype).eps)) + _OF_MISFIT * _size(reported)
     ladder = (Sinh(),) if isinstance(fit.model, AbstractVolModel) else _LADDER
     found = Derivatives(np.empty(0), np.empty(0), np.empty(0))
     for pricer in ladder:
-        found = Derivatives(*(np.asarray(x, np.float64) for x in _derivatives(fit.free, made, pricer, target, one)))
+        found = Derivatives(
+            *(np.asarray(x, np.float64) for x in _derivatives(fit.free, fit.objective, pricer, target, one))
+        )
         if _size(found.residual - reported) <= least:
             break
     return found
@@ -105,7 +91,7 @@ def _size(residuals: NDArray) -> float:
 
 @partial(jax.jit, static_argnums=0)
 def _derivatives(
-    names: tuple[str, ...], made: _Made, pricer: AbstractPricer, targets: Target, models: AbstractModel
+    names: tuple[str, ...], made: Objective, pricer: AbstractPricer, targets: Target, models: AbstractModel
 ) -> tuple[Array, Array, Array]:
     def of_one(target: Target, model: AbstractModel) -> tuple[Array, Array, Array]:
         market = MarketValues.of(*target)

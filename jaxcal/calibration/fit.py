@@ -12,11 +12,13 @@ from jaxtyping import Array, Float, Int
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.diagnostics import Diagnostics, diagnostics_of
 from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.residuals import BidAskResidual, ImpliedVolResidual, VegaPriceResidual
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import Scales, labels
+from jaxcal.models.parameters import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -52,9 +54,8 @@ class Fit(eqx.Module, Generic[Model]):
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
-        loss: that was used, with the scale that was used; None for least squares.
-        prior: that was used, with the strength that was used; or None.
-        scales: search scales and ties that were asked for beside the model's own.
+        objective: the residual, the loss with the scale that was used, the prior with the strength that was used, and
+            the ties.
 
     Example:
         >>> import jaxcal as jc
@@ -76,9 +77,17 @@ class Fit(eqx.Module, Generic[Model]):
     outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
-    loss: AbstractLoss | None = None
-    prior: AbstractPrior | None = None
-    scales: Scales = Scales()
+    objective: Objective = Objective()
+
+    @property
+    def loss(self) -> AbstractLoss | None:
+        """The loss, with the scale that was used; None for least squares."""
+        return self.objective.loss
+
+    @property
+    def prior(self) -> AbstractPrior | None:
+        """The prior, with the strength that was used; or None."""
+        return self.objective.prior
 
     @property
     def status(self) -> Status:
@@ -112,7 +121,7 @@ class Fit(eqx.Module, Generic[Model]):
         determine, and where quotes are too few. With a loss rho, the squares are those of rho', over the square of the
         mean of rho'' (P. Huber, "Robust Statistics", 1981, section 7.6).
         """
-        slices = np.ndim(self.outcome) > 0
+        slices, scales = np.ndim(self.outcome) > 0, self.objective.scales
         weight, residuals = np.asarray(self.surface.weight), np.asarray(self.residuals)
         if not slices:
             weight, residuals = weight[None], residuals[None]
@@ -121,20 +130,15 @@ class Fit(eqx.Module, Generic[Model]):
         misfit = misfit_of(loss, weight, residuals, information.shape[-1])
         counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
         if slices:
-            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, self.scales)
+            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, scales)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
-        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, self.scales)
+        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
     def diagnostics(self) -> Diagnostics:
         """How well the quotes determine each parameter, and which of them trade off: see `Diagnostics`."""
-        residual, vol, market = (np.asarray(x) for x in (self.residuals, self.model_vol, self.surface.vol))
-        known = np.isfinite(residual) & np.isfinite(vol)
-        # a difference of prices is none of volatilities
-        off = np.abs(residual - (vol - market))[known]
-        return diagnostics_of(
-            self, bool(known.any() and np.median(off) <= 0.05 * np.median(np.abs(vol - market)[known]))
-        )
+        in_vols = isinstance(self.objective.residual, ImpliedVolResidual | VegaPriceResidual | BidAskResidual)
+        return diagnostics_of(self, in_vols)
 
     @property
     def parameters(self) -> dict[str, float | list[float]]:
@@ -144,7 +148,7 @@ class Fit(eqx.Module, Generic[Model]):
     def table(self) -> list[tuple[str, float, str]]:
         """The parameters one by one: label, value, and standard error or why there is none."""
         pinned, errors, rows = set(self.status.at_bounds), self.standard_errors, []
-        ties = dict(self.scales.ties)
+        ties = dict(self.objective.scales.ties)
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
@@ -194,6 +198,10 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'steps':<22}{int(self.num_steps):>12d}",
             f"{'identified':<22}{self.diagnostics().line}",
         ]
+        if self.loss is not None:
+            scale = getattr(self.loss, "scale", None)
+            note = "" if scale is None else f", scale {float(scale):.4g}"
+            rows.append(f"{'loss':<22}{type(self.loss).__name__:>12}{note}")
         return "\n".join(rows)
 
 

@@ -40,7 +40,7 @@ def scale_of(loss: AbstractLoss, residuals: Numbers, least: Numbers) -> Numbers:
         array([0.00403])
     """
     sizes = np.abs(residuals.reshape(len(residuals), -1))
-    some = np.isfinite(sizes).any(axis=1)
+    some = np.any(np.isfinite(sizes), axis=1)
     middle = np.nanmedian(np.where(some[:, None], sizes, 0.0), axis=1)
     return np.where(some, np.maximum(loss.tuning * _NORMAL * middle, least), np.nan)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
-from jaxcal.calibration.derivatives import bounds_of, residual_of
+from jaxcal.calibration.derivatives import bounds_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.intervals import Intervals, degrees_of_freedom
 from jaxcal.calibration.residuals import MarketValues
@@ -154,7 +154,7 @@ def bootstrap(
     if not np.isfinite(np.asarray(fit.cost)) and not np.ndim(fit.outcome):
         raise ValueError(f"there is nothing to draw from: {fit.status}")
     rng = np.random.default_rng(seed)
-    surface, residual = fit.surface, residual_of(fit)
+    surface, residual = fit.surface, fit.objective.residual
     weight = np.asarray(surface.weight, np.float64)
     surfaces = [surface] * num
     weights = None

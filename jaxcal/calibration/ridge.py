@@ -14,7 +14,6 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.batch import rounds
 from jaxcal.calibration.calibrate import ladder_of
-from jaxcal.calibration.derivatives import residual_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import curvature
 from jaxcal.calibration.pinned import Pinned
@@ -55,7 +54,7 @@ class Ridge(NamedTuple):
     def of(cls, fit: Fit, limits: Mapping[str, Interval]) -> "Ridge":
         """Of a fit of one model to a whole surface, within `limits`."""
         dtype = np.dtype(fit.surface.vol.dtype)
-        y = np.asarray(to_vector(fit.model, fit.free, fit.scales), np.float64)
+        y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), np.float64)
         lower, upper = search_bounds(fit.model, limits, fit.free, dtype)
         weight, residuals = np.asarray(fit.surface.weight, float)[None], np.asarray(fit.residuals, float)[None]
         loss = jax.tree.map(lambda leaf: np.asarray(leaf)[None], fit.loss)
@@ -78,7 +77,7 @@ class Ridge(NamedTuple):
     def model_at(self, y: Any) -> Any:
         """The model of a search vector."""
         dtype = np.dtype(self.fit.surface.vol.dtype)
-        return from_vector(self.fit.model, self.fit.free, jnp.asarray(y, dtype), self.fit.scales)
+        return from_vector(self.fit.model, self.fit.free, jnp.asarray(y, dtype), self.fit.objective.scales)
 
     def room(self, i: int, side: int) -> float:
         """How far parameter `i` may go up (1) or down (-1), in standard errors."""
@@ -101,18 +100,18 @@ class Ridge(NamedTuple):
         centre = self.y[index] + step * (1.0 + 1.0 / _STIFF)
         direction = np.eye(self.y.size, dtype=dtype)[index]
         drawn = Pinned(
-            fit.free, fit.scales, for_each(fit.prior, size, dtype), direction, centre.astype(dtype),
+            fit.free, fit.objective.scales, for_each(fit.prior, size, dtype), direction, centre.astype(dtype),
             stiffness.astype(dtype),
         )  # fmt: skip
         own = Own(for_each(fit.loss, size, dtype), drawn)
-        residual = residual_of(fit)
+        residual = fit.objective.residual
         one = jax.tree.map(np.asarray, Target.of(fit.surface, spread=residual.needs_spread))
         target = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), one)
         found: Any = None
         left = np.arange(size)
         for method, check in ladder_of(type(fit.model), None):
             box = (self.lower, self.upper)
-            of_round = Method(residual, None, LevenbergMarquardt(), box, method, check, scales=fit.scales)
+            of_round = Method(residual, None, LevenbergMarquardt(), box, method, check, scales=fit.objective.scales)
             quotes, mine, begin = jax.tree.map(lambda leaf: leaf[left], (target, own, models))  # noqa: B023
             result = rounds(fit.free, of_round, quotes, begin, own=mine)
             if found is None:
@@ -124,7 +123,7 @@ class Ridge(NamedTuple):
             left = np.flatnonzero(found.moved)
             if not left.size:
                 break
-        ended = jax.vmap(lambda model: to_vector(model, fit.free, fit.scales))(found.model)
+        ended = jax.vmap(lambda model: to_vector(model, fit.free, fit.objective.scales))(found.model)
         ended = np.asarray(ended, np.float64)[np.arange(size), index]
         cost = found.cost - 0.5 * (stiffness * (ended - centre)) ** 2
         good = (found.outcome == Outcome.CONVERGED) & ~found.moved
