@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 IDENTIFIED = 0.15  # the largest standard error, in the parameter's own size, of one that counts as identified
 TOGETHER = 0.9  # the least correlation of errors, in size, of parameters that are only identified together
 _NUDGE = 0.05  # of the parameter that moves most in a flat direction: 5 %
-_NAMED = 0.2  # of the largest move: what moves less is not named
+_NEARLY = 1.5  # times the least shift: as few parameters are named as come so near to it
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,8 +48,9 @@ class Diagnostics(Generic[Model]):
             (root mean square over the quotes, after weights) the residuals move where the parameters move by one along
             each singular direction. `[E, p]` where every expiry was fitted by itself. NaN for parameters at bounds.
         condition: the largest over the smallest of them; of the worst expiry.
-        flat: the direction that moves the fit least: by label, moves in own sizes, the largest 0.05.
-        flat_shift: by how much that moves the residuals, root mean square.
+        flat: moves in own sizes, by label, the largest 0.05, along the direction that moves the fit least: of as few
+            parameters as come within a factor of 1.5 of it, while the others stay.
+        flat_shift: by how much just these move the residuals, root mean square.
         in_vols: whether residuals are volatilities.
 
     Example:
@@ -58,7 +59,8 @@ class Diagnostics(Generic[Model]):
         >>> surface = jc.synthetic_surface(truth, expiry=[0.1, 0.5, 1.0, 2.0], moneyness=[-2.0, -1.0, 0.0, 1.0])
         >>> noise = 3e-3 * np.random.default_rng(1).standard_normal(surface.vol.shape)
         >>> fit = jc.calibrate(jc.Heston, eqx.tree_at(lambda s: s.vol, surface, surface.vol + noise))
-        >>> print(fit.diagnostics().sentence)
+        >>> fit.diagnostics().sentence.endswith("vol points.")
+        True
     """
 
     labels: tuple[str, ...]
@@ -160,36 +162,33 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
     sizes = rows(lambda name: own_size(fit.model, name))
     slopes = np.asarray(slopes_of(fit.free, fit.objective.scales, model), np.float64)
     total = weight.reshape(count, -1).sum(axis=1)
-    singular, directions = _singular(information, slopes, sizes, ~at_bound, total)
+    singular, grams = _singular(information, slopes, sizes, ~at_bound, total)
     names = np.asarray(labels(fit.model, fit.free)).reshape(sizes.shape[::-1]).T if slices else None
     names = np.asarray(labels(fit.model, fit.free))[None] if names is None else names
     worst, condition = 0, np.nan
     with np.errstate(invalid="ignore", divide="ignore"):
         least = np.nanmin(np.where(np.isfinite(singular), singular, np.inf), axis=1)
         conditions = np.where(np.isfinite(least), singular[:, 0] / least, np.nan)
-    flat: dict[str, float] = {}
-    shift = np.nan
+    flat, shift = {}, np.nan
     if not np.isnan(conditions).all():  # infinite where a direction moves nothing at all
         worst = int(np.nanargmax(conditions))
-        condition, direction = float(conditions[worst]), directions[worst]
-        largest = np.argmax(np.abs(direction))
-        scale = _NUDGE / direction[largest]
-        order = np.argsort(-np.abs(direction), kind="stable")
-        named = [j for j in order if abs(direction[j] * scale) >= _NAMED * _NUDGE]
-        flat = {str(names[worst, j]): float(direction[j] * scale) for j in named}
-        shift = float(least[worst] * abs(scale))
+        condition = float(conditions[worst])
+        moves, shift = _flattest(grams[worst], float(least[worst]))
+        flat = {str(names[worst, j]): move for j, move in moves.items()}
     order = np.arange(sizes.size).reshape(sizes.shape).T.ravel() if slices else np.arange(sizes.size)
 
     def flatten(x: NDArray) -> NDArray:
         return x.ravel()[order]
 
-    error = flatten(rows(lambda name: getattr(errors, name)))
+    error = rows(lambda name: getattr(errors, name))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        known = flatten(_identified(error / sizes, information))
     every = tuple(labels(fit.model, fit.free))
     quoted = np.any(weight.reshape(count, -1) > 0, axis=1)
     pinned = flatten(at_bound & quoted[:, None])
     return Diagnostics(
-        labels=every, values=flatten(rows(lambda name: getattr(fit.model, name))), errors=error,
-        sizes=flatten(sizes), identified=flatten(_identified(rows(lambda n: getattr(errors, n)) / sizes, information)),
+        labels=every, values=flatten(rows(lambda name: getattr(fit.model, name))), errors=flatten(error),
+        sizes=flatten(sizes), identified=known,
         at_bounds=tuple(label for label, at in zip(every, pinned, strict=True) if at),
         singular_values=singular if slices else singular[0], condition=condition, flat=flat, flat_shift=shift,
         in_vols=in_vols, shares=frozenset(n for n in fit.free if is_share(fit.model.bounds[n])),
@@ -258,18 +257,37 @@ def _identified(relative: NDArray, information: NDArray) -> NDArray[np.bool_]:
 def _singular(
     information: NDArray, slopes: NDArray, sizes: NDArray, inside: NDArray, total: NDArray
 ) -> tuple[NDArray, NDArray]:
-    """`[s, p]` singular values of the Jacobian in own sizes, largest first, and the direction `[s, p]` of the least."""
-    values, directions = np.full(sizes.shape, np.nan), np.zeros(sizes.shape)
+    """`[s, p]` singular values of the Jacobian J in own sizes, largest first, and `[s, p, p]` J'J over the quotes'
+    weight; NaN at bounds.
+    """
+    values, grams = np.full(sizes.shape, np.nan), np.full(information.shape, np.nan)
     for i, rows in enumerate(inside):
         slope, scale = slopes[i][np.ix_(rows, rows)], sizes[i][rows]
         if not rows.any() or not (np.isfinite(slope).all() and np.isfinite(information[i]).all() and total[i] > 0):
             continue
         unit = np.linalg.lstsq(slope, np.diag(scale), rcond=None)[0]  # moves of the search vector, by own size
         gram = unit.T @ information[i][np.ix_(rows, rows)] @ unit / total[i]
-        if not np.isfinite(gram).all():
-            continue
-        squares, vectors = np.linalg.eigh(gram)
-        found = np.sqrt(np.maximum(squares, 0.0))
-        values[i, : len(found)] = found[::-1]
-        directions[i, rows] = vectors[:, 0]
-    return values, directions
+        if np.isfinite(gram).all():
+            grams[i][np.ix_(rows, rows)] = gram
+            values[i, : len(gram)] = np.sqrt(np.maximum(np.linalg.eigvalsh(gram)[::-1], 0.0))
+    return values, grams
+
+
+def _flattest(gram: NDArray, least: float) -> tuple[dict[int, float], float]:
+    """Moves of as few parameters as nearly reach the flattest direction, by place and largest first, and by how much
+    they move the residuals while the others stay.
+    """
+    inside = np.flatnonzero(np.isfinite(np.diagonal(gram)))
+    direction = np.linalg.eigh(gram[np.ix_(inside, inside)])[1][:, 0]
+    order = inside[np.argsort(-np.abs(direction), kind="stable")]
+    for size in range(1, len(order) + 1):
+        some = order[:size]
+        squares, vectors = np.linalg.eigh(gram[np.ix_(some, some)])
+        shift = float(np.sqrt(max(squares[0], 0.0)))
+        if shift <= _NEARLY * least or size == len(order):
+            break
+    move = vectors[:, 0]  # type: ignore[possibly-undefined]
+    largest = np.argsort(-np.abs(move), kind="stable")
+    scale = _NUDGE / move[largest[0]]
+    found = {int(some[j]): float(scale * move[j]) for j in largest}  # type: ignore[possibly-undefined]
+    return found, abs(scale) * shift  # type: ignore[possibly-undefined]

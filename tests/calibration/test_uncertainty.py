@@ -192,7 +192,7 @@ def test_bounded_parameters_stay_inside(dax_fit):
         assert dax_fit.model.bounds[name].lower <= float(getattr(lower, name))
         assert float(getattr(lower, name)) < dax_fit.parameters[name] < float(getattr(upper, name))
         assert float(getattr(upper, name)) <= dax_fit.model.bounds[name].upper
-    assert "95" not in str(found)
+    assert "wald" in str(found)
     assert "kappa" in str(found)
 
 
@@ -276,10 +276,7 @@ def test_diagnostics_of_heston(dax_fit):
         for p in (dax_fit.parameters, moved)
     )
     shift = np.sqrt(np.nanmean((after - before)[np.asarray(s.weight) > 0] ** 2))
-    directions = sum(found.flat.values())
-    assert directions != 0.0
-    # what is not named moves too, by less than a fifth of the largest
-    assert shift == pytest.approx(0.01 * found.flat_shift, rel=2.0)
+    assert shift == pytest.approx(0.01 * found.flat_shift, rel=0.05)
     assert found.in_vols
     assert "vol points" in found.sentence
     assert np.all(np.diff(found.singular_values) <= 0)
