@@ -8,6 +8,10 @@ from jaxcal.calibration.calibrate import calibrate as calibrate
 from jaxcal.calibration.calibrate_many import calibrate_many as calibrate_many
 from jaxcal.calibration.compare import compare as compare
 from jaxcal.calibration.comparison import Comparison as Comparison
+from jaxcal.calibration.covariance import Covariance as Covariance
+from jaxcal.calibration.covariance import covariance as covariance
+from jaxcal.calibration.diagnostics import Diagnostics as Diagnostics
+from jaxcal.calibration.diagnostics import identified as identified
 from jaxcal.calibration.feller import Feller as Feller
 from jaxcal.calibration.feller import feller_bounds as feller_bounds
 from jaxcal.calibration.fit import CalibrationError as CalibrationError
@@ -15,6 +19,8 @@ from jaxcal.calibration.fit import Fit as Fit
 from jaxcal.calibration.fits import Fits as Fits
 from jaxcal.calibration.gaussian import Gaussian as Gaussian
 from jaxcal.calibration.gaussian import toward as toward
+from jaxcal.calibration.intervals import Intervals as Intervals
+from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
 from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
 from jaxcal.calibration.loss import Cauchy as Cauchy
 from jaxcal.calibration.loss import Huber as Huber
@@ -23,6 +29,11 @@ from jaxcal.calibration.loss import SoftL1 as SoftL1
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Scaled as Scaled
 from jaxcal.calibration.prior import Smoothness as Smoothness
+from jaxcal.calibration.profile import Profile as Profile
+from jaxcal.calibration.profile import profile as profile
+from jaxcal.calibration.profile import profiles as profiles
+from jaxcal.calibration.resampling import Bootstrap as Bootstrap
+from jaxcal.calibration.resampling import bootstrap as bootstrap
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
 from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
@@ -78,6 +89,7 @@ from jaxcal.published import dax_quotes as dax_quotes
 from jaxcal.report.comparison import plot_comparison as plot_comparison
 from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
+from jaxcal.report.profiles import plot_profiles as plot_profiles
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.risk.greeks import Greeks as Greeks
 from jaxcal.risk.greeks_of_model import greeks as greeks

@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.diagnostics import Diagnostics, diagnostics_of
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.residuals import BidAskResidual, ImpliedVolResidual, VegaPriceResidual
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -133,6 +135,11 @@ class Fit(eqx.Module, Generic[Model]):
         errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
+    def diagnostics(self) -> Diagnostics:
+        """How well the quotes determine each parameter, and which of them trade off: see `Diagnostics`."""
+        in_vols = isinstance(self.objective.residual, ImpliedVolResidual | VegaPriceResidual | BidAskResidual)
+        return diagnostics_of(self, in_vols)
+
     @property
     def parameters(self) -> dict[str, float | list[float]]:
         """The fitted parameters by name; a list where the model has a vector, or parameters of each expiry."""
@@ -189,6 +196,7 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'RMSE, vol points':<22}{100 * float(self.rmse_vol):>12.4f}",
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
+            f"{'identified':<22}{self.diagnostics().line}",
         ]
         if self.loss is not None:
             scale = getattr(self.loss, "scale", None)

@@ -38,8 +38,8 @@ def standard_errors(
         quotes: `[b]` numbers of quotes used.
         scales: search scales and ties of the fits; a tied parameter has the error of the one it follows.
     """
-    covariance = _covariance(np.asarray(information, np.float64), at_bound, misfit, quotes)
-    slopes = np.asarray(_slopes(tuple(names), scales, models), np.float64)
+    covariance = search_covariance(np.asarray(information, np.float64), at_bound, misfit, quotes)
+    slopes = np.asarray(slopes_of(tuple(names), scales, models), np.float64)
     known = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
     spread = np.where(known[:, :, None] & known[:, None, :], covariance, 0.0)
     with np.errstate(invalid="ignore"):
@@ -85,7 +85,7 @@ def misfit_of(loss: AbstractLoss | None, weight: Numbers, residuals: Numbers, nu
 
 
 @partial(jax.jit, static_argnums=0)
-def _slopes(names: tuple[str, ...], scales: Scales, models: AbstractModel) -> Array:
+def slopes_of(names: tuple[str, ...], scales: Scales, models: AbstractModel) -> Array:
     """Derivatives of the parameters in their search vectors."""
 
     def of_one(model: AbstractModel) -> Array:
@@ -98,7 +98,7 @@ def _slopes(names: tuple[str, ...], scales: Scales, models: AbstractModel) -> Ar
     return jax.vmap(of_one)(models)
 
 
-def _covariance(
+def search_covariance(
     information: Numbers, at_bound: NDArray[np.bool_], misfit: Numbers, quotes: NDArray[np.integer]
 ) -> Numbers:
     """`s^2 (J' J)^-1` on the search scales; NaN where a parameter is at its bound or nothing determines it."""

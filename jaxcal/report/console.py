@@ -20,7 +20,8 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
         truth: a model of the same class, known where the quotes are synthetic: one more column.
 
     Returns:
-        The title, the table, and below it the error, the effort and the sentence of the status. A standard error that
+        The title, the table, and below it the error, the effort, the sentence of the status, and which parameters are
+        identified (see `Diagnostics`). A standard error that
         is not a number is explained: the parameter is fixed, at its bound, or the quotes do not determine it.
 
     Raises:
@@ -38,6 +39,7 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
         └...
         RMSE 4.714 vol points over 3 quotes, 1 expiry; ... steps
         Converged: no step within the bounds lowers the cost.
+        Identified: sigma.
     """
     table = Table()
     table.add_column("parameter")
@@ -49,8 +51,9 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
         known = [] if truth is None else [_true(truth, label)]
         table.add_row(label, f"{value:.6g}", note, *known)
     return Group(
-        Text(title or type(fit.model).__name__, style="bold"), table, Text(_effort(fit)), Text(str(fit.status))
-    )
+        Text(title or type(fit.model).__name__, style="bold"), table, Text(_effort(fit)), Text(str(fit.status)),
+        Text(f"Identified: {fit.diagnostics().line}."),
+    )  # fmt: skip
 
 
 def comparison_table(comparison: Comparison, *, title: str | None = None) -> Group:
