@@ -23,11 +23,14 @@ from jaxcal.calibration.loss import SoftL1 as SoftL1
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Scaled as Scaled
 from jaxcal.calibration.prior import Smoothness as Smoothness
+from jaxcal.calibration.recalibrate import Recalibrator as Recalibrator
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
 from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
 from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
+from jaxcal.calibration.stream_state import StreamState as StreamState
+from jaxcal.calibration.update import Update as Update
 from jaxcal.calibration.weights import AbstractWeights as AbstractWeights
 from jaxcal.calibration.weights import InverseSpreadWeights as InverseSpreadWeights
 from jaxcal.calibration.weights import UniformWeights as UniformWeights
