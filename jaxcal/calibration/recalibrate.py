@@ -1,46 +1,39 @@
 """Recalibrator: one model to a stream of surfaces, each fit starting from all that came before."""
 
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from os import PathLike
-from typing import Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pandas as pd
-from jaxtyping import Array
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import (
-    Bounds,
-    checked_weights,
-    free_names,
-    intervals,
-    scales_of,
-    start_of,
-    without_ties,
-)
-from jaxcal.calibration.calibrate import calibrate, ladder_of, outcome_of
+from jaxcal.calibration.arguments import Bounds, checked_weights, free_names, intervals, scales_of, without_ties
+from jaxcal.calibration.calibrate import calibrate, ladder_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
-from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.random_walk import Predicted, inverse_root
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Round, solve_round
+from jaxcal.calibration.round import Method
 from jaxcal.calibration.shapes import stacked
-from jaxcal.calibration.stream_state import StreamState, load_state, on_host
+from jaxcal.calibration.stream_fit import fit_not_made, fit_of_look, solve_look
+from jaxcal.calibration.stream_state import StreamState, load_state
 from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, marked, noise_of
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.update import Update
 from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.market.clock import years_since_1970
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import Scales, labels, search_bounds, to_vector
+from jaxcal.models.parameters import Scales, search_bounds, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -50,7 +43,7 @@ Time = float | str | datetime | np.datetime64 | pd.Timestamp
 
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
 _SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
-_YEAR = 365.0 * 86400.0  # seconds
+_RESIDUAL = ImpliedVolResidual()
 _LOG_SPREAD, _LINEAR_SPREAD = 1.0, 0.075  # stationary: a factor of e; a share of the width of the bounds
 
 
@@ -97,42 +90,64 @@ class Recalibrator(eqx.Module, Generic[Model]):
     """
 
     model: type[Model] | Model
-    memory: float = 60.0
-    spread: Mapping[str, float] | None = None
-    noise: Literal["residuals", "spreads"] | float = "residuals"
-    confidence: float = 0.99
-    leap: float = 10.0
-    gate: float = 4.0
-    patience: int = 3
-    shape: tuple[int, int] = (1, 8)
-    residual: AbstractResidual = ImpliedVolResidual()
-    loss: AbstractLoss | str | None = None
-    weights: AbstractWeights | str | None = None
-    solver: AbstractLeastSquaresSolver = _SOLVER
-    pricer: AbstractPricer | None = None
-    free: Sequence[str] | None = None
-    bounds: Bounds | None = None
+    walk: Walk
+    noise: Literal["residuals", "spreads"] | float
+    shape: tuple[int, int]
+    residual: AbstractResidual
+    loss: AbstractLoss | None
+    weights: AbstractWeights | str | None
+    solver: AbstractLeastSquaresSolver
+    pricer: AbstractPricer | None
+    free: tuple[str, ...]
+    bounds: Mapping[str, Any]
+    scales: Scales
 
-    def __check_init__(self) -> None:
-        template = self._template
+    def __init__(
+        self,
+        model: type[Model] | Model,
+        *,
+        memory: float = 60.0,
+        spread: Mapping[str, float] | None = None,
+        noise: Literal["residuals", "spreads"] | float = "residuals",
+        confidence: float = 0.99,
+        leap: float = 10.0,
+        gate: float = 4.0,
+        patience: int = 2,
+        shape: tuple[int, int] = (1, 8),
+        residual: AbstractResidual = _RESIDUAL,
+        loss: AbstractLoss | str | None = None,
+        weights: AbstractWeights | str | None = None,
+        solver: AbstractLeastSquaresSolver = _SOLVER,
+        pricer: AbstractPricer | None = None,
+        free: Sequence[str] | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """See the class."""
+        template = model if isinstance(model, type) else type(model)
+        scales = scales_of(template, bounds)
+        names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
         if getattr(template, "per_expiry", False) or template.vectors:
             raise ValueError(
-                f"{template.__name__} has parameters of each expiry or interval: a stream takes a flat model"
+                f"{template.__name__} has parameters of each expiry or interval: a stream takes flat models"
             )
-        positive = {"memory": self.memory, "leap": self.leap, "gate": self.gate, "patience": self.patience}
-        for name, value in (positive | {f"spread of {n}": v for n, v in (self.spread or {}).items()}).items():
+        positive = {"memory": memory, "leap": leap, "gate": gate, "patience": patience}
+        positive |= {f"the spread of {name}": value for name, value in (spread or {}).items()}
+        for name, value in positive.items():
             if not 0.0 < value < math.inf:
                 raise ValueError(f"{name} is {value}: it must be positive and finite")
-        if not 0.5 <= self.confidence < 1.0:
-            raise ValueError(f"confidence is {self.confidence}: it must lie in [0.5, 1)")
-        if self.noise not in ("residuals", "spreads") and not (
-            isinstance(self.noise, float) and 0.0 < self.noise < 1e9
+        if not 0.5 <= confidence < 1.0:
+            raise ValueError(f"confidence is {confidence}: it must lie in [0.5, 1)")
+        if isinstance(noise, str) != (noise in ("residuals", "spreads")) or not (
+            isinstance(noise, str) or 0 < noise < 1e9
         ):
-            raise ValueError(f'noise is {self.noise!r}: it must be "residuals", "spreads" or a positive number')
-        if unknown := [name for name in self.spread or {} if name not in self._names]:
-            raise ValueError(f"spread names {unknown[0]!r}: the free parameters are {', '.join(self._names)}")
-        loss_of(self.loss)
-        intervals(template, self.bounds)
+            raise ValueError(f'noise is {noise!r}: it must be "residuals", "spreads" or a positive number')
+        if unknown := [name for name in spread or {} if name not in names]:
+            raise ValueError(f"spread names {unknown[0]!r}; the free parameters are {', '.join(names)}")
+        widths = np.asarray([(spread or {}).get(name, _spread(limits[name])) for name in names])
+        self.model, self.noise, self.shape = model, noise, shape
+        self.walk = Walk(widths, memory, confidence, leap, gate, patience)
+        self.residual, self.loss, self.weights, self.solver = residual, loss_of(loss), weights, solver
+        self.pricer, self.free, self.bounds, self.scales = pricer, names, bounds or {}, scales
 
     def step(
         self, state: StreamState[Model] | None, surface: Surface, time: Time
@@ -145,25 +160,26 @@ class Recalibrator(eqx.Module, Generic[Model]):
             time: of the quotes: anything that pandas reads as a time (UTC without a zone), or years.
 
         Returns:
-            The next state, and the fit of this surface. `state.verdict` is a sentence; where it begins with "Not used"
-            the state is what it was (but for the verdict and the candidate of a rejected surface) and the fit says why
-            in its status, or is that of a surface on probation. Without a state and without a fit to start from, the
-            state is None again. `fit.information` is that of quotes and prior together.
+            The next state, and the fit of this surface. `state.verdict` is a sentence. Where it begins with "Not used"
+            the state believes what it believed, and the fit is one of no numbers whose status says why, or that of a
+            surface on probation by itself. Without a state, and without a fit to start from, the state is None again.
+            `fit.information` is that of quotes and prior together.
 
         Raises:
             ValueError: the time cannot be read.
         """
-        years = _years(time)
+        years = years_since_1970(time)
+        target = self._target(surface)
         if state is None:
             return self._started(surface, years)
-        state = on_host(state)
         if not years >= float(state.time):
-            return marked(state, Update.OUT_OF_ORDER), self._unfitted(state, surface, Outcome.INVALID)
-        target = self._target(surface)
+            late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
+            return marked(state, Update.OUT_OF_ORDER), late
         if isinstance(target, Outcome):
-            return marked(state, Update.UNUSABLE), self._unfitted(state, surface, target)
-        shape = tuple(max(a, b) for a, b in zip(state.shape.tolist(), surface.vol.shape, strict=True))
-        state = eqx.tree_at(lambda s: s.shape, state, np.asarray(shape))
+            return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, self.free, target, self.scales)
+        shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
+        if shape != tuple(state.shape):
+            state = replace(state, shape=np.asarray(shape))
         return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
 
     def load(self, path: str | PathLike[str]) -> StreamState[Model]:
@@ -174,79 +190,32 @@ class Recalibrator(eqx.Module, Generic[Model]):
             ValueError: it is no state of this model with these free parameters.
         """
         state = load_state(path, self.model)
-        if len(state.mean) != len(labels(state.model, self._names)):
-            raise ValueError(f"{path}: the state has {len(state.mean)} free parameters, not {len(self._names)}")
+        if len(state.mean) != len(self.free):
+            raise ValueError(f"{path}: the state has {len(state.mean)} free parameters, not {len(self.free)}")
         return state
 
-    @property
-    def _template(self) -> type[Model]:
-        return self.model if isinstance(self.model, type) else type(self.model)
-
-    @property
-    def _scales(self) -> Scales:
-        return scales_of(self._template, self.bounds)
-
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return without_ties(free_names(self._template, self.free), self.free, self._scales)
-
-    @property
-    def _walk(self) -> Walk:
-        def default(interval: Interval) -> float:
-            return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)
-
-        limits = intervals(self._template, self.bounds)
-        spread = np.asarray([(self.spread or {}).get(name, default(limits[name])) for name in self._names])
-        return Walk(spread, self.memory, self.confidence, self.leap, self.gate, self.patience)
-
-    def _noise(self, noise: float, correlation: float, surface: Surface) -> float:
+    def _noise(self, noise: float, correlation: float, surface: Surface, quotes: int) -> float:
         """Of a quote, as the posterior counts it."""
         if self.noise == "spreads":
             return half_spread(surface) or noise
-        if isinstance(self.noise, float):
+        if not isinstance(self.noise, str):
             return self.noise
-        return effective_noise(noise, correlation, surface.num_quotes, len(self._names))
-
-    def _unfitted(self, state: StreamState[Model], surface: Surface, outcome: Outcome) -> Fit[Model]:
-        """A fit that did not take place, at the model of the state."""
-        dtype, size = surface.vol.dtype, len(state.mean)
-        nothing = jnp.full(surface.vol.shape, jnp.nan, dtype)
-        nan = jnp.asarray(jnp.nan, dtype)
-        return Fit(
-            model=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), state.model),
-            surface=surface,
-            residuals=nothing,
-            model_vol=nothing,
-            information=jnp.full((size, size), jnp.nan, dtype),
-            cost=nan,
-            rmse_vol=nan,
-            gradient=nan,
-            num_steps=jnp.asarray(0, jnp.int32),
-            outcome=jnp.asarray(outcome.value, jnp.int32),
-            at_bound=jnp.zeros(size, bool),
-            free=self._names,
-            scales=self._scales,
-        )
+        return effective_noise(noise, correlation, quotes, len(self.free))
 
     def _target(self, surface: Surface) -> Target | Outcome:
         """The quotes on the host, or why they cannot be fitted."""
-        target = Target(*map(np.asarray, Target.of(surface, spread=self.residual.needs_spread)))  # type: ignore[arg-type]
+        target = jax.tree.map(np.asarray, Target.of(surface, spread=self.residual.needs_spread))
         try:
             if self.weights is not None:
-                more = np.asarray(checked_weights(self.weights, surface))
-                target = target._replace(weight=target.weight * more)  # type: ignore[arg-type]
+                target = target._replace(weight=target.weight * np.asarray(checked_weights(self.weights, surface)))
         except ValueError:
             return Outcome.INVALID
-        used = np.asarray(target.weight) > 0
+        used = target.weight > 0
         lines = used.any(axis=-1)
-        good = all(
-            np.isfinite(x[used]).all() and (x[used] > 0).all() for x in (target.vol, target.strike, target.weight)
-        )
-        good &= all(np.isfinite(x[lines]).all() and (x[lines] > 0).all() for x in (target.expiry, target.forward))
-        good &= not np.isnan(np.asarray(target.weight)).any()
-        if not good:
+        numbers = (target.vol[used], target.strike[used], target.expiry[lines], target.forward[lines])
+        if not all((np.isfinite(x) & (x > 0)).all() for x in numbers) or not np.isfinite(target.weight).all():
             return Outcome.INVALID
-        return target if used.sum() >= len(self._names) else Outcome.TOO_FEW_QUOTES
+        return target if used.sum() >= len(self.free) else Outcome.TOO_FEW_QUOTES
 
     def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
         fit = calibrate(
@@ -255,13 +224,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
         )  # fmt: skip
         if not (fit.converged and math.isfinite(years)):
             return None, fit
+        size = len(self.free)
         noise, correlation = noise_of(np.asarray(fit.residuals))
-        at = self._noise(noise, correlation, surface)
-        precision = np.linalg.inv(self._walk.stationary)
-        model = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), fit.model)
+        at = self._noise(noise, correlation, surface, surface.num_quotes)
+        precision = np.linalg.inv(self.walk.stationary)
         state = StreamState(
-            model=model,
-            mean=np.asarray(to_vector(fit.model, self._names, self._scales), np.float64),
+            model=fit.model,
+            mean=np.asarray(to_vector(fit.model, self.free, self.scales), np.float64),
             covariance=np.linalg.inv(np.asarray(fit.information, np.float64) / at**2 + precision),
             time=np.asarray(years),
             noise=np.asarray(noise),
@@ -270,7 +239,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
             shape=np.asarray([max(a, b) for a, b in zip(self.shape, surface.vol.shape, strict=True)]),
             update=np.asarray(Update.STARTED.value),
             surprise=np.asarray(np.nan),
-            candidate=np.full(len(precision), np.nan),
+            candidate=np.full(size, np.nan),
             candidate_noise=np.asarray(np.nan),
             rejected=np.asarray(0),
         )
@@ -280,54 +249,32 @@ class Recalibrator(eqx.Module, Generic[Model]):
         self, state: StreamState[Model], surface: Surface, target: Target, years: float
     ) -> tuple[StreamState[Model], Fit[Model]]:
         """The next state and the fit, of quotes that are numbers and not older than the state."""
-        names, scales, template = self._names, self._scales, self._template
-        noise = self._noise(float(state.noise), float(state.correlation), surface)
-        mean, start = np.asarray(state.mean), start_of(state.model, surface)
-        box = search_bounds(start, intervals(template, self.bounds), names, np.asarray(surface.vol).dtype)
-        loss = loss_of(self.loss)
+        names, scales = self.free, self.scales
+        template = self.model if isinstance(self.model, type) else type(self.model)
+        dtype = target.vol.dtype
+        quotes = int(np.sum(target.weight > 0))
+        noise = self._noise(float(state.noise), float(state.correlation), surface, quotes)
+        mean = np.asarray(state.mean)
+        start = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state.model)
+        box = search_bounds(start, intervals(template, self.bounds), names, dtype)
+        loss = self.loss
         if loss is not None and is_automatic(loss):
             loss = at_scale(loss, loss.tuning * float(state.noise))
 
         def fit(covariance: np.ndarray) -> Look:
             prior = Predicted(names, mean, noise * inverse_root(covariance), scales)
-            found, at = None, start
+            found, y, at = None, mean, start
             for pricer, check in ladder_of(template, self.pricer):
                 method = Method(self.residual, prior, self.solver, box, pricer, check, loss, scales)
-                found, y = jax.device_get(_solved(names, method, target, at))
+                found, y = solve_look(names, method, target, at)
                 if not found.moved:
                     break
                 at = found.model
             assert found is not None
-            return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise)
+            return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
-        state, look = advance(state, years, self._walk, noise, fit)
-        prior = Predicted(names, jnp.asarray(mean), jnp.asarray(noise * inverse_root(look.predicted)), scales)
-        return state, _fit(look.result, surface, names, loss, prior, scales)
-
-
-@partial(jax.jit, static_argnums=0)
-def _solved(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
-    """A round, its outcome with what the finer grid says, and its search vector, from one program."""
-    result = solve_round(names, method, target, start)
-    result = eqx.tree_at(lambda r: r.outcome, result, outcome_of(result))
-    return result, to_vector(result.model, names, method.scales)
-
-
-def _fit(
-    result: Round[Model], surface: Surface, names: tuple[str, ...], loss: AbstractLoss | None, prior: AbstractPrior,
-    scales: Scales,
-) -> Fit[Model]:  # fmt: skip
-    """The fit of a round on the host, without its padding."""
-    e, k = surface.vol.shape
-    kept = [name for name in _OF_FIT if name not in ("residuals", "model_vol")]
-    values = {name: getattr(result, name) for name in kept}
-    values |= {name: getattr(result, name)[:e, :k] for name in ("residuals", "model_vol")}
-    return Fit(surface=surface, free=names, loss=loss, prior=prior, scales=scales, **jax.device_put(values))
-
-
-_OF_FIT = (
-    "model", "residuals", "model_vol", "information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound"
-)  # fmt: skip
+        state, look = advance(state, years, self.walk, fit)
+        return state, fit_of_look(look.result, surface, names, loss, look.prior, scales)
 
 
 def half_spread(surface: Surface) -> float:
@@ -337,15 +284,6 @@ def half_spread(surface: Surface) -> float:
     return float(np.sqrt(np.mean(known**2))) if known.size else 0.0
 
 
-def _years(time: Time) -> float:
-    """Years since 1970, actual/365; NaN where there is no time."""
-    if isinstance(time, float | int):
-        return float(time)
-    try:
-        stamp = pd.Timestamp(time)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"time is {time!r}, which is no time: {error}") from None
-    if stamp is pd.NaT:
-        return math.nan
-    stamp = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp.tz_convert("UTC")
-    return stamp.value / 1e9 / _YEAR
+def _spread(interval: Interval) -> float:
+    """Standard deviation of a parameter of which nothing is known but the mean, on its search scale."""
+    return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)

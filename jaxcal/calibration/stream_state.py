@@ -4,7 +4,6 @@ from os import PathLike
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
@@ -110,8 +109,3 @@ def load_state(path: str | PathLike[str], template: type[Model] | Model) -> Stre
         names = list(values)
         model = eqx.tree_at(lambda m: [getattr(m, n) for n in names], template, list(values.values()))
     return StreamState(model, **{name: found[name] for name in _ARRAYS})  # pyright: ignore[reportArgumentType]
-
-
-def on_host(tree: Any) -> Any:
-    """Every array as numpy's; numbers as arrays in double precision."""
-    return jax.tree.map(np.asarray, tree)

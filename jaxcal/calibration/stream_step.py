@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
 
 from jaxcal.calibration.random_walk import (
     Matrix,
+    Predicted,
     Vector,
     after,
     chi_squared,
@@ -28,7 +29,7 @@ _MOST_CORRELATED = 0.98
 _LEAST_QUOTES = 2.0  # effective quotes for every parameter, however correlated
 _NEWEST = 0.1  # weight of the newest surface in the running noise
 _CALMER = 0.7  # what a surface without surprise leaves of a hurried pace
-_SURE = 1.0 - 1e-6  # of the test whether a candidate is confirmed
+_SURE = 0.9999  # of the tests whether a surface is out of reach, and whether it confirms another
 
 
 class Walk(NamedTuple):
@@ -60,11 +61,13 @@ class Look(NamedTuple):
     information: Matrix
     noise: float
     correlation: float
-    predicted: Matrix
+    prior: Predicted
 
     @classmethod
-    def of(cls, result: Round, mean: Vector, before: Vector, predicted: Matrix, noise: float) -> "Look":
-        """From a round with the prior `Predicted(before, noise L^-1)`, its fields on the host."""
+    def of(
+        cls, result: Round, mean: Vector, before: Vector, predicted: Matrix, noise: float, prior: Predicted
+    ) -> "Look":
+        """From a round with the prior `Predicted(before, noise L^-1)`."""
         both = np.asarray(result.information, np.float64) / noise**2
         precision = np.linalg.inv(predicted)
         information = both - precision
@@ -106,21 +109,18 @@ def effective_noise(noise: float, correlation: float, quotes: int, parameters: i
     return noise * math.sqrt(max(1.0, min(fewer, quotes / (_LEAST_QUOTES * parameters))))
 
 
-def advance(
-    state: StreamState, years: float, walk: Walk, noise: float, fit: Callable[[Matrix], Look]
-) -> tuple[StreamState, Look]:
+def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix], Look]) -> tuple[StreamState, Look]:
     """The state after a surface of the time `years`, and the fit that belongs to it.
 
     A surface that the prediction finds likely updates it. One that it does not loosens it, by as much as makes the
-    surface likely, if that is no more than `leap` times what the time brings. What is further away, or misses the
-    quotes by `gate` times the noise, is fitted under the stationary prior and put on probation: only when `patience`
-    such surfaces in a row agree does the state go there.
+    surface likely, up to `leap` times what the time brings. What is out of reach even then, or misses the quotes by
+    `gate` times the noise, is fitted under the stationary prior and put on probation: only when `patience` such
+    surfaces in a row agree does the state go there.
 
     Args:
         state: before.
         years: not before `state.time`.
         walk: the settings.
-        noise: of a quote, for the tests.
         fit: of the surface, under a predicted covariance.
     """
     stationary, covariance, pace = walk.stationary, np.asarray(state.covariance), float(state.pace)
@@ -132,19 +132,21 @@ def advance(
     if math.isfinite(before) and before <= chi_squared(walk.confidence, size) and not absurd:
         update, pace = Update.UPDATED, 1.0 + (pace - 1.0) * (_CALMER if before < size else 1.0)
     else:
-        needed = 1.0
+        needed, reached = 1.0, False
         if math.isfinite(before):
+            furthest = surprise(first.move, first.information, after(covariance, stationary, most))
+            reached = furthest <= chi_squared(_SURE, size)
             needed = loosening(first.move, first.information, covariance, stationary, share, float(size))
         update = Update.REJECTED
-        if needed <= most:
+        if reached:
+            needed = min(needed, most)
             look = fit(after(covariance, stationary, needed))
             update = Update.REJECTED if look.noise > walk.gate * float(state.noise) else Update.LOOSENED
         if update is Update.REJECTED:
             look = fit(stationary)
         if update is Update.LOOSENED:
-            pace = (
-                min(walk.leap, max(pace, pace * math.log1p(-needed) / math.log1p(-share))) if share > 0 else walk.leap
-            )
+            hurry = math.log1p(-needed) / math.log1p(-share) if 0.0 < share < 1.0 and needed < 1.0 else walk.leap
+            pace = min(walk.leap, max(1.0, hurry) * pace)
     if look.result.outcome != 0 or look.result.moved:
         return marked(state, Update.UNFITTED, before), look
     if update is Update.REJECTED:
@@ -152,8 +154,8 @@ def advance(
         rejected = int(state.rejected) + 1 if agrees else 1
         if rejected < walk.patience:
             held = marked(state, Update.REJECTED, before)
-            new = (look.mean, np.asarray(look.noise), np.asarray(rejected))
-            return eqx.tree_at(lambda s: (s.candidate, s.candidate_noise, s.rejected), held, new), look
+            noted = {"candidate_noise": np.asarray(look.noise), "rejected": np.asarray(rejected)}
+            return replace(held, candidate=look.mean, **noted), look
         update, pace = Update.SHIFTED, 1.0
     kept = 0.0 if update is Update.SHIFTED else 1.0 - _NEWEST
     steadied = math.exp(kept * math.log(float(state.noise)) + (1.0 - kept) * math.log(look.noise))
@@ -171,13 +173,12 @@ def advance(
         "candidate_noise": np.asarray(np.nan),
         "rejected": np.asarray(0),
     }
-    return eqx.tree_at(lambda s: [getattr(s, name) for name in fields], state, list(fields.values())), look
+    return replace(state, **fields), look
 
 
 def marked(state: StreamState, update: Update, surprised: float = math.nan) -> StreamState:
     """The same state with another verdict."""
-    new = (np.asarray(update.value), np.asarray(surprised))
-    return eqx.tree_at(lambda s: (s.update, s.surprise), state, new)
+    return replace(state, update=np.asarray(update.value), surprise=np.asarray(surprised))
 
 
 def _agrees(state: StreamState, look: Look, share: float, stationary: Matrix) -> bool:
