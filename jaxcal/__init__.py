@@ -81,6 +81,7 @@ from jaxcal.published import dax_quotes as dax_quotes
 from jaxcal.report.comparison import plot_comparison as plot_comparison
 from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
+from jaxcal.report.parameter_path import plot_path as plot_path
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.solvers.least_squares import Solution as Solution
 from jaxcal.solvers.least_squares import least_squares as least_squares
