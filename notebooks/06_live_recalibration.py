@@ -34,7 +34,7 @@ from jaxcal.report.parameter_path import plot_path
 # %% [markdown]
 # ## A stream whose truth we know
 #
-# The variance today wanders by 4 % a step, the other parameters hardly. At step 20 the variance doubles and stays there.
+# The variance today wanders by 4 % a step, the other parameters stay. At step 20 the variance doubles and stays there.
 # Quotes have errors of half a vol point. At step 30 one surface is garbage.
 
 # %%
@@ -57,7 +57,8 @@ for step, time in enumerate(times):
     vol = np.asarray(vols(truth, jnp.asarray(strike))) + 0.005 * rng.standard_normal(strike.shape)
     surfaces["COIN", time] = jc.Surface.from_vols(expiry, strike, vol, forward=100.0)
 absurd = surfaces["COIN", times[30]]
-surfaces["COIN", times[30]] = eqx.tree_at(lambda s: s.vol, absurd, jnp.asarray(rng.uniform(0.1, 3.0, absurd.vol.shape)))
+garbage = jnp.asarray(rng.uniform(0.1, 3.0, absurd.vol.shape))
+surfaces["COIN", times[30]] = eqx.tree_at(lambda s: s.vol, absurd, garbage)
 
 # %% [markdown]
 # ## One step at a time
