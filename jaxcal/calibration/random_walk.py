@@ -115,11 +115,11 @@ def loosening(
 
 
 def chi_squared(probability: float, degrees: int) -> float:
-    """A quantile of the chi-squared distribution, to about 1 % (E. Wilson, M. Hilferty, PNAS 17, 1931, 684-688).
+    """A quantile of the chi-squared distribution, to 2 % up to 0.9999 (E. Wilson, M. Hilferty, PNAS 17, 1931, 684-688).
 
     Example:
         >>> round(chi_squared(0.99, 5), 2)
-        15.13
+        15.12
     """
     spread = 2.0 / (9.0 * degrees)
     return degrees * (1.0 - spread + NormalDist().inv_cdf(probability) * spread**0.5) ** 3

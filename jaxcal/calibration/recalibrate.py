@@ -4,13 +4,14 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from datetime import datetime
 from os import PathLike
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -85,13 +86,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
         ...     state, fit = recalibrator.step(state, surface, f"2026-03-{day + 2:02d}T16:00Z")
         ...     print(f"{fit.model.sigma:.3f} {state.verdict}")
         0.205 Started: fitted to this surface alone.
-        0.212 Updated: the quotes moved no more than expected.
-        0.207 Updated: the quotes moved no more than expected.
+        0.215 Updated: the quotes moved no more than expected.
+        0.205 Updated: the quotes moved no more than expected.
     """
 
     model: type[Model] | Model
     walk: Walk
-    noise: Literal["residuals", "spreads"] | float
+    noise: str | float
     shape: tuple[int, int]
     residual: AbstractResidual
     loss: AbstractLoss | None
@@ -108,7 +109,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         *,
         memory: float = 60.0,
         spread: Mapping[str, float] | None = None,
-        noise: Literal["residuals", "spreads"] | float = "residuals",
+        noise: str | float = "residuals",
         confidence: float = 0.99,
         leap: float = 10.0,
         gate: float = 4.0,
@@ -171,6 +172,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
         years = years_since_1970(time)
         target = self._target(surface)
         if state is None:
+            if isinstance(target, Outcome):
+                return None, fit_not_made(self._unknown(), surface, self.free, target, self.scales)
             return self._started(surface, years)
         if not years >= float(state.time):
             late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
@@ -193,6 +196,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if len(state.mean) != len(self.free):
             raise ValueError(f"{path}: the state has {len(state.mean)} free parameters, not {len(self.free)}")
         return state
+
+    def _unknown(self) -> Model:
+        """A model without numbers."""
+        if not isinstance(self.model, type):
+            return self.model
+        needed = [field.name for field in fields(self.model) if field.default is MISSING]  # type: ignore[arg-type]
+        return self.model(**{name: jnp.asarray(jnp.nan) for name in needed})
 
     def _noise(self, noise: float, correlation: float, surface: Surface, quotes: int) -> float:
         """Of a quote, as the posterior counts it."""
@@ -218,9 +228,12 @@ class Recalibrator(eqx.Module, Generic[Model]):
         return target if used.sum() >= len(self.free) else Outcome.TOO_FEW_QUOTES
 
     def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
+        template = self.model if isinstance(self.model, type) else type(self.model)
+        everything = without_ties(free_names(template, None), None, self.scales)
         fit = calibrate(
             self.model, surface, residual=self.residual, loss=self.loss, weights=self.weights, pricer=self.pricer,
-            free=self.free, bounds=self.bounds,
+            free=None if self.free == everything else self.free,  # several starts are tried only for all
+            bounds=self.bounds,
         )  # fmt: skip
         if not (fit.converged and math.isfinite(years)):
             return None, fit

@@ -113,7 +113,7 @@ def parameter_band(
         >>> state, _ = jc.Recalibrator(jc.BlackScholes, noise=0.005).step(None, surface, 0.0)
         >>> low, high = parameter_band(state, ("sigma",), Scales(), 0.95)
         >>> print(low.round(4), high.round(4))
-        [0.1977] [0.2091]
+        [0.1978] [0.2091]
     """
     quantile = NormalDist().inv_cdf(0.5 + 0.5 * level)
     steps = np.diag(quantile * np.sqrt(np.diag(np.asarray(state.covariance))))

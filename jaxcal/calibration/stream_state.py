@@ -2,6 +2,7 @@
 
 from os import PathLike
 from typing import Any, Generic, TypeVar
+from zipfile import BadZipFile
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -95,7 +96,7 @@ def load_state(path: str | PathLike[str], template: type[Model] | Model) -> Stre
     try:
         with np.load(path) as data:
             found = {name: data[name] for name in data.files}
-    except (EOFError, ValueError) as error:
+    except (EOFError, ValueError, BadZipFile) as error:
         raise ValueError(f"{path}: this is no saved state: {error}") from None
     missing = [name for name in ("kind", *_ARRAYS) if name not in found]
     if missing:

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from jaxcal._status import Outcome
 from jaxcal.calibration.random_walk import (
     Matrix,
     Predicted,
@@ -147,7 +148,7 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
         if update is Update.LOOSENED:
             hurry = math.log1p(-needed) / math.log1p(-share) if 0.0 < share < 1.0 and needed < 1.0 else walk.leap
             pace = min(walk.leap, max(1.0, hurry) * pace)
-    if look.result.outcome != 0 or look.result.moved:
+    if int(look.result.outcome) != Outcome.CONVERGED or bool(look.result.moved):
         return marked(state, Update.UNFITTED, before), look
     if update is Update.REJECTED:
         agrees = _agrees(state, look, most, stationary)
