@@ -26,7 +26,7 @@ from jaxcal.calibration.round import Method
 from jaxcal.calibration.shapes import stacked
 from jaxcal.calibration.stream_fit import fit_not_made, fit_of_look, solve_look
 from jaxcal.calibration.stream_state import StreamState, load_state
-from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, marked, noise_of
+from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.update import Update
 from jaxcal.calibration.weights import AbstractWeights
@@ -288,13 +288,6 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
         state, look = advance(state, years, self.walk, fit)
         return state, fit_of_look(look.result, surface, names, loss, look.prior, scales)
-
-
-def half_spread(surface: Surface) -> float:
-    """Root mean square half-spread of the quotes that have two sides; 0 without any."""
-    half = 0.5 * (np.asarray(surface.ask_vol) - np.asarray(surface.bid_vol))
-    known = half[(np.asarray(surface.weight) > 0) & np.isfinite(half)]
-    return float(np.sqrt(np.mean(known**2))) if known.size else 0.0
 
 
 def _spread(interval: Interval) -> float:

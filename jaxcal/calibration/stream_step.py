@@ -23,6 +23,7 @@ from jaxcal.calibration.random_walk import (
 from jaxcal.calibration.round import Round
 from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.update import Update
+from jaxcal.market.surface import Surface
 
 _NORMAL = 1.4826  # standard deviations in a median absolute deviation
 _LEAST_NOISE = 1e-4  # of a residual: below it a stream of perfect fits would find everything absurd
@@ -108,6 +109,13 @@ def effective_noise(noise: float, correlation: float, quotes: int, parameters: i
     """
     fewer = (1.0 + correlation) / (1.0 - correlation)
     return noise * math.sqrt(max(1.0, min(fewer, quotes / (_LEAST_QUOTES * parameters))))
+
+
+def half_spread(surface: Surface) -> float:
+    """Root mean square half-spread of the quotes that have two sides; 0 without any."""
+    half = 0.5 * (np.asarray(surface.ask_vol) - np.asarray(surface.bid_vol))
+    known = half[(np.asarray(surface.weight) > 0) & np.isfinite(half)]
+    return float(np.sqrt(np.mean(known**2))) if known.size else 0.0
 
 
 def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix], Look]) -> tuple[StreamState, Look]:
