@@ -83,6 +83,10 @@ from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
 from jaxcal.report.parameter_path import plot_path as plot_path
 from jaxcal.report.smiles import plot_smiles as plot_smiles
+from jaxcal.risk.greeks import Greeks as Greeks
+from jaxcal.risk.greeks_of_model import greeks as greeks
+from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
+from jaxcal.risk.through_fit import through_fit as through_fit
 from jaxcal.solvers.least_squares import Solution as Solution
 from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

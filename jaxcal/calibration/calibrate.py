@@ -26,6 +26,7 @@ from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior, prior_of
 from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
@@ -34,7 +35,7 @@ from jaxcal.calibration.target import Target
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
-from jaxcal.models.parameters import Scales, search_bounds
+from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
@@ -135,7 +136,7 @@ def calibrate(
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     loss = loss_of(loss)
     common = {"residual": residual, "solver": solver, "pricer": pricer}
-    if is_searched(prior):
+    if prior is not None and is_searched(prior):
 
         def run_with(start: type[Model] | Model, more: AbstractPrior, loss: AbstractLoss | None) -> Fit[Model]:
             return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=more, **common)
@@ -170,7 +171,7 @@ def calibrate(
     if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
         starts = [bootstrapped(lambda t, m: run(m, *ladder[0], t), starts[0], names, target), *starts]
     result, steps = _best(run, starts, ladder)
-    return _checked(fit_of(result, steps, names, surface, loss, prior, scales), throw)
+    return _checked(fit_of(result, steps, names, surface, Objective(residual, prior, loss, scales)), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
@@ -223,13 +224,7 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
 
 
 def fit_of(
-    result: Round[Model],
-    steps: Int[Array, "*slices"],
-    names: tuple[str, ...],
-    surface: Surface,
-    loss: AbstractLoss | None = None,
-    prior: AbstractPrior | None = None,
-    scales: Scales = Scales(),
+    result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface, objective: Objective
 ) -> Fit[Model]:
     """The result of the last round of a fit, with the steps of all."""
     slices = result.outcome.ndim > 0
@@ -254,7 +249,5 @@ def fit_of(
         outcome=outcome,
         at_bound=result.at_bound,
         free=names,
-        loss=loss,
-        prior=prior,
-        scales=scales,
+        objective=objective,
     )

@@ -33,6 +33,7 @@ from jaxcal.calibration.fits import Fits, Part
 from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
@@ -140,6 +141,7 @@ def calibrate_many(
     settings = _Settings(names, limits, residual, solver, pricer, precision, devices, scales)
     priors = priors_of(prior, template, keys)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
+    objective = Objective(residual, scales=scales)
     refused = [_refused(i, template, names, given[i]) for i in reasons]
     if template.vectors or any(map(is_searched, priors)):
         # as long as the surface has expiries, or as the model has intervals: each its own program; or each a search
@@ -152,7 +154,7 @@ def calibrate_many(
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts = tuple(pool.map(alone, fitted.tolist()))
-        return Fits(keys, given, reasons, names, (*refused, *parts), scales)
+        return Fits(keys, given, reasons, names, (*refused, *parts), objective)
     parts = []
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         place = fitted[group]
@@ -163,7 +165,7 @@ def calibrate_many(
         own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
         result, used = _fit_at_scale(template, _Batch(batch, own), start, settings, loss, several=free is None)
         parts.append(Part(place, batch.weight, result, used, own.prior))
-    return Fits(keys, given, reasons, names, (*refused, *parts), scales)
+    return Fits(keys, given, reasons, names, (*refused, *parts), objective)
 
 
 def _fit_at_scale(
@@ -188,7 +190,7 @@ def _fit_at_scale(
         return found, wide
     scale, least, rows = np.full(size, UNBOUNDED), least_scale(np.asarray(found.residuals, float)), np.arange(size)
     for _ in range(MOST_ROUNDS):
-        new = scale_of(loss, np.asarray(found.residuals[rows], float), least[rows])
+        new = scale_of(loss.tuning, np.asarray(found.residuals[rows], float), least[rows])
         go = unsettled(new, scale[rows]) & ~(_rmse_of_surfaces(found, batch.target)[rows] <= PERFECT)
         rows, new = rows[go], new[go]
         if not rows.size:
@@ -201,7 +203,7 @@ def _fit_at_scale(
 
 def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
     if found.rmse_vol.ndim == 1:
-        return found.rmse_vol
+        return np.asarray(found.rmse_vol)
     counts = np.sum(target.weight > 0, axis=-1)
     return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
 

@@ -11,11 +11,12 @@ from jaxtyping import Array, Float, Int
 
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import Scales, labels
+from jaxcal.models.parameters import labels
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,9 +52,8 @@ class Fit(eqx.Module, Generic[Model]):
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
-        loss: that was used, with the scale that was used; None for least squares.
-        prior: that was used, with the strength that was used; or None.
-        scales: search scales and ties that were asked for beside the model's own.
+        objective: the residual, the loss with the scale that was used, the prior with the strength that was used, and
+            the ties.
 
     Example:
         >>> import jaxcal as jc
@@ -75,9 +75,17 @@ class Fit(eqx.Module, Generic[Model]):
     outcome: Int[Array, "*slices"]
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
-    loss: AbstractLoss | None = None
-    prior: AbstractPrior | None = None
-    scales: Scales = Scales()
+    objective: Objective = Objective()
+
+    @property
+    def loss(self) -> AbstractLoss | None:
+        """The loss, with the scale that was used; None for least squares."""
+        return self.objective.loss
+
+    @property
+    def prior(self) -> AbstractPrior | None:
+        """The prior, with the strength that was used; or None."""
+        return self.objective.prior
 
     @property
     def status(self) -> Status:
@@ -111,7 +119,7 @@ class Fit(eqx.Module, Generic[Model]):
         determine, and where quotes are too few. With a loss rho, the squares are those of rho', over the square of the
         mean of rho'' (P. Huber, "Robust Statistics", 1981, section 7.6).
         """
-        slices = np.ndim(self.outcome) > 0
+        slices, scales = np.ndim(self.outcome) > 0, self.objective.scales
         weight, residuals = np.asarray(self.surface.weight), np.asarray(self.residuals)
         if not slices:
             weight, residuals = weight[None], residuals[None]
@@ -120,9 +128,9 @@ class Fit(eqx.Module, Generic[Model]):
         misfit = misfit_of(loss, weight, residuals, information.shape[-1])
         counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
         if slices:
-            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, self.scales)
+            return standard_errors(self.model, self.free, information, at_bound, misfit, counts, scales)
         one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], self.model)
-        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, self.scales)
+        errors = standard_errors(one, self.free, information[None], at_bound[None], misfit, counts, scales)
         return jax.tree.map(lambda leaf: leaf[0], errors)
 
     @property
@@ -133,7 +141,7 @@ class Fit(eqx.Module, Generic[Model]):
     def table(self) -> list[tuple[str, float, str]]:
         """The parameters one by one: label, value, and standard error or why there is none."""
         pinned, errors, rows = set(self.status.at_bounds), self.standard_errors, []
-        ties = dict(self.scales.ties)
+        ties = dict(self.objective.scales.ties)
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
@@ -182,6 +190,10 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
         ]
+        if self.loss is not None:
+            scale = getattr(self.loss, "scale", None)
+            note = "" if scale is None else f", scale {float(scale):.4g}"
+            rows.append(f"{'loss':<22}{type(self.loss).__name__:>12}{note}")
         return "\n".join(rows)
 
 

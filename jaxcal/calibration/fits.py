@@ -15,12 +15,12 @@ from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.round import Round
 from jaxcal.calibration.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import Scales
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +63,7 @@ class Fits(Generic[Model]):
         keys: of the dict that the surfaces came in, or 0, 1, 2, ...
         surfaces: as given.
         reasons: by position, why a surface was not fitted at all: a sentence.
-        scales: search scales and ties that were asked for beside the model's own.
+        objective: the residual and the ties of all fits; `fits[i].objective` has the loss and the prior of each.
 
     Example:
         >>> import jaxcal as jc
@@ -78,7 +78,7 @@ class Fits(Generic[Model]):
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[Part, ...]
-    scales: Scales = Scales()
+    objective: Objective = Objective()
 
     def __len__(self) -> int:
         """The number of surfaces."""
@@ -126,7 +126,8 @@ class Fits(Generic[Model]):
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
-        return fit_of(result, result.num_steps, self.free, weighed, loss, prior, self.scales)
+        objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
+        return fit_of(result, result.num_steps, self.free, weighed, objective)
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]
@@ -236,7 +237,7 @@ class Fits(Generic[Model]):
             errors = standard_errors(
                 _flat(result.model, len(shape)), self.free, _flat(result.information, len(shape)),
                 _flat(result.at_bound, len(shape)), misfit_of(loss, weight, residuals, np.shape(result.at_bound)[-1]),
-                np.sum(weight.reshape(len(weight), -1) > 0, axis=1), self.scales,
+                np.sum(weight.reshape(len(weight), -1) > 0, axis=1), self.objective.scales,
             )  # fmt: skip
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
         return self._model(found)

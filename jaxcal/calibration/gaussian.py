@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from numpy.typing import ArrayLike
 
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
@@ -17,6 +16,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, search_value, to_vector
 
 On = Literal["natural", "search"]
+Numbers = Array | np.ndarray | Sequence[Any] | float | int
 
 
 class Gaussian(AbstractPrior):
@@ -55,10 +55,10 @@ class Gaussian(AbstractPrior):
 
     def __init__(
         self,
-        mean: Mapping[str, ArrayLike],
+        mean: Mapping[str, Numbers],
         *,
-        std: Mapping[str, ArrayLike] | float | None = None,
-        covariance: ArrayLike | None = None,
+        std: Mapping[str, Numbers] | float | None = None,
+        covariance: Numbers | None = None,
         on: On = "natural",
         strength: float = 0.01,
     ) -> None:
@@ -127,8 +127,8 @@ class Toward(AbstractPrior):
         information = np.asarray(fit.information, float)
         if not (np.isfinite(information).all() and _finite(fit.model)):
             raise ValueError(f"there is nothing to stay near to: {fit.status}")
-        self.free, self.scales = fit.free, fit.scales
-        self.y = np.asarray(to_vector(fit.model, fit.free, fit.scales), float)
+        self.free, self.scales = fit.free, fit.objective.scales
+        self.y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), float)
         values, directions = np.linalg.eigh(information)
         self.root = np.sqrt(np.maximum(values, 0.0))[:, None] * directions.T
 
@@ -169,7 +169,7 @@ def toward(
         ...     return jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[vol] * 3], forward=100.0)
         >>> before = jc.calibrate(jc.BlackScholes, flat(0.2))
         >>> print(f"{jc.calibrate(jc.BlackScholes, flat(0.24), prior=toward(before, 1.0)).model.sigma:.3f}")
-        0.219
+        0.222
     """
     if isinstance(fit, Fits):
         good = [key for key, fine in zip(fit.keys, fit.converged, strict=True) if fine]
@@ -185,7 +185,7 @@ def _finite(model: AbstractModel) -> bool:
     return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(model))
 
 
-def _deviations(mean: Mapping[str, ArrayLike], std: Mapping[str, ArrayLike] | float | None) -> np.ndarray:
+def _deviations(mean: Mapping[str, Numbers], std: Mapping[str, Numbers] | float | None) -> np.ndarray:
     by_name = std if isinstance(std, Mapping) else dict.fromkeys(mean, std)
     if set(by_name) != set(mean):
         raise ValueError(f"std is given for {', '.join(by_name)}, and mean for {', '.join(mean)}")
@@ -196,7 +196,7 @@ def _deviations(mean: Mapping[str, ArrayLike], std: Mapping[str, ArrayLike] | fl
     return found
 
 
-def _inverse_root(covariance: ArrayLike | Sequence, size: int) -> np.ndarray:
+def _inverse_root(covariance: Numbers, size: int) -> np.ndarray:
     """L^-1 of a covariance L L'; a ValueError where it is none."""
     matrix = np.asarray(covariance, float)
     if matrix.shape != (size, size):

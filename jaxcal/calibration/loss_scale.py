@@ -30,19 +30,21 @@ _LEAST = 0.01  # of the first fit's root mean square
 _NORMAL = 1.4826
 
 
-def scale_of(loss: AbstractLoss, residuals: Numbers, least: Numbers) -> Numbers:
-    """The scale that residuals `[b, ...]`, NaN at padding, ask for, `[b]`; not below `least`; NaN without residuals.
+def scale_of(tuning: float, residuals: Numbers, least: Numbers) -> Numbers:
+    """The scale, `[b]`, that residuals `[b, ...]`, NaN at padding, ask for of a loss with that `tuning`.
+
+    It is not below `least`, and NaN without residuals.
 
     Example:
-        >>> from jaxcal.calibration.loss import Huber
+        >>> from jaxcal.calibration.loss_scale import scale_of
         >>> noise = np.random.default_rng(0).normal(scale=0.003, size=(1, 20_000))
-        >>> scale_of(Huber(), noise, np.zeros(1)).round(5)
-        array([0.00403])
+        >>> scale_of(1.345, noise, np.zeros(1)).round(5)
+        array([0.00405])
     """
     sizes = np.abs(residuals.reshape(len(residuals), -1))
-    some = np.isfinite(sizes).any(axis=1)
+    some = np.any(np.isfinite(sizes), axis=1)
     middle = np.nanmedian(np.where(some[:, None], sizes, 0.0), axis=1)
-    return np.where(some, np.maximum(loss.tuning * _NORMAL * middle, least), np.nan)
+    return np.where(some, np.maximum(tuning * _NORMAL * middle, least), np.nan)
 
 
 def least_scale(residuals: Numbers) -> Numbers:
@@ -72,7 +74,7 @@ def fit_with_own_scale(
     steps, least = fit.num_steps, least_scale(np.asarray(fit.residuals)[None])
     scale = np.asarray([UNBOUNDED])
     for _ in range(MOST_ROUNDS):
-        new = scale_of(loss, np.asarray(fit.residuals)[None], least)
+        new = scale_of(loss.tuning, np.asarray(fit.residuals)[None], least)
         if float(fit.rmse_vol) <= perfect or not unsettled(new, scale)[0]:
             break
         fit, scale = run(fit.model, at_scale(loss, float(new[0]))), new

@@ -22,6 +22,7 @@ _CLOSE = 0.01  # of the misfit that is aimed at
 _MOST = 30  # fits
 _REACH = 1e4  # how far a strength may be from where prior and quotes balance
 _POINTS = 13  # of an L-curve
+_EXACT = 1e-16  # a misfit below this is rounding
 
 
 def is_searched(prior: AbstractPrior | None) -> bool:
@@ -69,7 +70,7 @@ def fit_with_own_strength(
     size = float(jnp.sum(rule.prior(plain.model) ** 2))
     if not plain.converged or size == 0.0:
         return plain  # nothing to balance
-    middle = math.sqrt((misfit if misfit > 0 else aim) / size)
+    middle = math.sqrt(max(misfit, aim, _EXACT) / size)
 
     def at(strength: float, begin: Fit[Model]) -> Fit[Model]:
         fit = run(begin.model, at_strength(prior, strength), loss)

@@ -20,6 +20,7 @@ from jaxcal.calibration.arguments import Bounds, checked_weights, free_names, in
 from jaxcal.calibration.calibrate import calibrate, ladder_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.random_walk import Predicted, inverse_root
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method
@@ -287,7 +288,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
             return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
         state, look = advance(state, years, self.walk, fit)
-        return state, fit_of_look(look.result, surface, names, loss, look.prior, scales)
+        objective = Objective(self.residual, look.prior, loss, scales)
+        return state, fit_of_look(look.result, surface, names, objective)
 
 
 def _spread(interval: Interval) -> float:

@@ -12,8 +12,7 @@ from jaxtyping import Array
 from jaxcal._status import Outcome
 from jaxcal.calibration.calibrate import outcome_of
 from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.loss import AbstractLoss
-from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.round import Method, Round, solve_round
 from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
@@ -33,10 +32,7 @@ def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Mo
     return result, to_vector(result.model, names, method.scales)
 
 
-def fit_of_look(
-    result: Round[Model], surface: Surface, names: tuple[str, ...], loss: AbstractLoss | None, prior: AbstractPrior,
-    scales: Scales,
-) -> Fit[Model]:  # fmt: skip
+def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
     """The fit of a round of a surface that was padded to a larger shape."""
     shape = surface.vol.shape
     wide = {name: getattr(result, name) for name in ("residuals", "model_vol")}
@@ -44,7 +40,7 @@ def fit_of_look(
         # on the host: a slice on the device is one more program for every shape
         wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
     values = {name: getattr(result, name) for name in _OF_FIT}
-    return Fit(surface=surface, free=names, loss=loss, prior=prior, scales=scales, **values, **wide)
+    return Fit(surface=surface, free=names, objective=objective, **values, **wide)
 
 
 def fit_not_made(
@@ -67,5 +63,5 @@ def fit_not_made(
         outcome=jnp.asarray(outcome.value, jnp.int32),
         at_bound=jnp.zeros(size, bool),
         free=names,
-        scales=scales,
+        objective=Objective(scales=scales),
     )

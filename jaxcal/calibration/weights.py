@@ -66,7 +66,7 @@ class VegaWeights(AbstractWeights):
         >>> import jaxcal as jc
         >>> surface = jc.Surface.from_vols([0.25], [80.0, 100.0], [[0.25, 0.2]], forward=100.0)
         >>> weighed(VegaWeights(), surface)[0, :2].round(3)
-        array([0.374, 1.626])
+        array([0.307, 1.693])
     """
 
     power: float = 1.0

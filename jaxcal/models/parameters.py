@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -59,6 +60,33 @@ def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"], scale
     for name, other in scales.ties:
         model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, jnp.asarray(getattr(model, other)))
     return model
+
+
+def natural_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
+    """The named parameters of `model` in their own units, one after the other."""
+    return jnp.concatenate([jnp.ravel(jnp.asarray(getattr(model, name))) for name in names])
+
+
+def with_natural(model: Model, names: Sequence[str], x: Float[Array, " p"]) -> Model:
+    """`model` with its named parameters replaced by those of a vector in their own units."""
+    return shaped(model, names, by_field(model, names, x))
+
+
+def by_field(model: AbstractModel, names: Sequence[str], rows: Float[Array, "p ..."]) -> list[Array]:
+    """The rows of each of the named parameters, from one row for every place of a vector of them."""
+    sizes = [np.size(getattr(model, name)) for name in names]
+    return jnp.split(rows, np.cumsum(sizes)[:-1].tolist())
+
+
+def shaped(model: Model, names: Sequence[str], values: Sequence[Array], others: Array | None = None) -> Model:
+    """`model` with its named fields replaced: each has its own axes first and then those of its value, whose first
+    axis is the field's axes laid flat. The other array fields stay, or are `others` at each of their places.
+    """
+    shapes = [np.shape(getattr(model, name)) for name in names]
+    parts = [value.reshape(*shape, *value.shape[1:]) for shape, value in zip(shapes, values, strict=True)]
+    if others is not None:
+        model = jax.tree.map(lambda leaf: jnp.broadcast_to(others, (*np.shape(leaf), *others.shape)), model)
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, parts)
 
 
 def batch_size(model: AbstractModel) -> int | None:

@@ -94,19 +94,24 @@ class Saddle(AbstractPricer):
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
         grid = saddle_grid(model, log_strike, expiry, self.sized().num_nodes or 128)
-        points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
-        offset = grid.offset[:, 0]
-        value = offset - jnp.sum(points, axis=-1)
-        # every other node: the trapezoidal rule with twice the step
-        halved = offset - 2.0 * jnp.sum(points[:, ::2], axis=-1)
-        # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
-        scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
-        missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
-        eps = float(jnp.finfo(value.dtype).eps)
-        rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
-        # what is left of a value far below its terms is rounding, of either sign
-        unseen = stepped_over(model, grid.nodes[:, 0], expiry, grid.log_terms(model)[:, 0])
-        return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
+        return values_on(grid, model)
+
+
+def values_on(grid: FourierGrid, model: AbstractFourierModel) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    """Out-of-the-money values on a grid of `saddle_grid`, in units of the forward, and a bound on their errors."""
+    points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
+    offset = grid.offset[:, 0]
+    value = offset - jnp.sum(points, axis=-1)
+    # every other node: the trapezoidal rule with twice the step
+    halved = offset - 2.0 * jnp.sum(points[:, ::2], axis=-1)
+    # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
+    scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
+    missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
+    eps = float(jnp.finfo(value.dtype).eps)
+    rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
+    # what is left of a value far below its terms is rounding, of either sign
+    unseen = stepped_over(model, grid.nodes[:, 0], grid.expiry, grid.log_terms(model)[:, 0])
+    return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
 
 
 def saddle_grid(

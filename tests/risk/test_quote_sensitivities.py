@@ -1,0 +1,205 @@
+"""Sensitivities of fitted parameters against re-calibration, and what is held, fixed, padded or not fitted."""
+
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportArgumentType=false
+# pyright: reportOptionalOperand=false, reportCallIssue=false, reportOperatorIssue=false, reportOptionalSubscript=false
+# (fields of models are declared as numbers too, and Greeks beyond the order asked for as None)
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcal as jc
+
+TIGHT = jc.LevenbergMarquardt(xtol=1e-13, ftol=1e-16, gtol=1e-13)
+CHAINS = ["deribit/single/btc_2025-12-05.csv", "deribit/single/btc_2020-05-21.csv", "us/chains/spx_2023-02-03.parquet"]
+
+
+def refitted(fit, places, step, many=False, **options):
+    """Parameters `[p]` by the quotes at `places`, by central differences with Richardson's step, from `fit` on; and by
+    how much one step and two differ, an upper bound on the error.
+    """
+    options |= {"solver": TIGHT, "pricer": jc.Sinh(96)}
+    moves = np.asarray([step, -step, 2.0 * step, -2.0 * step])
+    surfaces = [
+        eqx.tree_at(lambda s: s.vol, fit.surface, fit.surface.vol.at[place].add(move))
+        for place in places
+        for move in moves
+    ]
+    if many:
+        models = jc.calibrate_many(fit.model, surfaces, **options).model
+        found = np.stack([np.asarray(getattr(models, name)) for name in fit.free], axis=1)
+    else:
+        again = [jc.calibrate(fit.model, surface, **options).model for surface in surfaces]
+        found = np.stack([np.concatenate([np.ravel(getattr(m, name)) for name in fit.free]) for m in again])
+    up, down, far_up, far_down = np.moveaxis(found.reshape(len(places), 4, -1), 1, 0)
+    fine, coarse = (up - down) / (2.0 * step), (far_up - far_down) / (4.0 * step)
+    return (4.0 * fine - coarse) / 3.0, np.abs(fine - coarse)
+
+
+def compared(fit, places, step, **options):
+    """Largest errors of each parameter, in units of its largest sensitivity."""
+    found = jc.quote_sensitivities(fit)
+    rows = np.stack([np.asarray(getattr(found, name)) for name in fit.free])
+    expected, _ = refitted(fit, places, step, many=len(places) > 4, **options)
+    error = np.stack([np.abs(rows[:, e, k] - expected[i]) for i, (e, k) in enumerate(places)])
+    return (error / np.max(np.abs(rows), axis=(1, 2))).max(axis=0)
+
+
+@pytest.fixture(scope="module")
+def dax():
+    return jc.calibrate(jc.Heston, jc.Surface.from_quotes(jc.dax_quotes("quantlib")))
+
+
+def test_against_re_calibration_on_dax(dax):
+    assert compared(dax, [(0, 5), (7, 12)], 1e-3).max() <= 1e-4
+
+
+def test_the_curvature_of_the_residuals_matters(dax):
+    """J' J alone is far off on this surface: what the full Hessian is for."""
+    found = jc.quote_sensitivities(dax)
+    from jaxcal.calibration.problem import problem_of
+    from jaxcal.calibration.residuals import MarketValues
+    from jaxcal.models.parameters import to_vector
+
+    surface = dax.surface
+    market = MarketValues.of_surface(surface)
+    problem = problem_of(dax.model, dax.free, market, surface.weight, jc.ImpliedVolResidual(), jc.Sinh(96))
+    jacobian = np.asarray(jax.jit(jax.jacfwd(problem.residuals))(to_vector(dax.model, dax.free)))
+    plain = np.linalg.solve(jacobian.T @ jacobian, jacobian.T) * np.sqrt(np.asarray(surface.weight)).ravel()
+    kappa = np.asarray(found.kappa).ravel()
+    assert np.max(np.abs(plain[1] * float(dax.model.kappa) - kappa)) > 0.2 * np.max(np.abs(kappa))
+
+
+def test_per_price_is_per_vol_over_vega(dax):
+    per_vol, per_price = jc.quote_sensitivities(dax), jc.quote_sensitivities(dax, wrt="price")
+    s = dax.surface
+    wide = (x[:, None] for x in (s.expiry, s.forward, s.discount))
+    expiry, forward, discount = wide
+    bump = 1e-4
+    prices = [
+        jc.black_price(s.vol + h, s.strike, expiry, forward=forward, discount=discount, is_call=s.is_call)
+        for h in (bump, -bump)
+    ]
+    vega = np.asarray((prices[0] - prices[1]) / (2.0 * bump))
+    used = np.asarray(s.weight) > 0
+    np.testing.assert_allclose((per_price.rho * vega)[used], per_vol.rho[used], rtol=1e-4, atol=1e-9)
+    assert (np.asarray(per_price.rho)[~used] == 0.0).all()
+
+
+def small(level=0.2, extra=0.0):
+    strikes = [80.0, 90.0, 100.0, 110.0, 120.0]
+    vols = [[level + 0.1 * (1.0 - k / 100.0) + extra * (k == 90.0) for k in strikes]] * 2
+    return jc.Surface.from_vols([0.25, 1.0], strikes, vols, forward=100.0)
+
+
+def test_a_bound_is_held_and_the_others_move_without_it(dax):
+    options = {"bounds": {"sigma": (0.05, 2.5)}}
+    fit = jc.calibrate(dax.model, dax.surface, **options)
+    assert fit.converged
+    assert np.asarray(fit.at_bound).tolist() == [False, False, False, True, False]
+    found, place = jc.quote_sensitivities(fit), (3, 6)
+    np.testing.assert_array_equal(found.sigma, 0.0)
+    assert (np.asarray(found.v0)[np.asarray(dax.surface.weight) == 0] == 0.0).all()
+    expected, _ = refitted(fit, [place], 1e-3, **options)
+    for i, name in enumerate(fit.free):
+        rows = np.asarray(getattr(found, name))
+        assert abs(rows[place] - expected[0, i]) <= 1e-4 * np.max(np.abs(rows)), name
+    # held, it is another derivative
+    assert abs(float(found.kappa[place]) - float(jc.quote_sensitivities(dax).kappa[place])) > 0.1
+
+
+class NearMean(jc.AbstractPrior):
+    """A belief about the volatility."""
+
+    def __call__(self, model):
+        return jnp.atleast_1d(2.0 * (model.sigma - 0.25))
+
+
+def test_a_prior_weighs_against_the_quotes():
+    """Flat volatility: (sum of quotes + 4 x 0.25) / (quotes + 4) is the minimum."""
+    surface = small()
+    found = jc.quote_sensitivities(jc.calibrate(jc.BlackScholes, surface, prior=NearMean()))
+    np.testing.assert_allclose(np.asarray(found.sigma)[np.asarray(surface.weight) > 0], 1.0 / 14.0, rtol=1e-6)
+
+
+def test_expiries_fitted_by_themselves_do_not_mix():
+    surface = small(extra=0.01)
+    fit = jc.calibrate(jc.SABR, surface)
+    found = jc.quote_sensitivities(fit)
+    assert found.alpha.shape == surface.vol.shape
+    np.testing.assert_array_equal(found.beta, 0.0)
+    expected, _ = refitted(fit, [(1, 1)], 1e-3)
+    # alpha, rho, nu by expiry; those of the other do not move
+    alpha, rho, nu = expected[0].reshape(3, -1)
+    for name, moved in (("alpha", alpha), ("rho", rho), ("nu", nu)):
+        rows = np.asarray(getattr(found, name))
+        assert abs(moved[0]) <= 1e-6 * np.max(np.abs(rows))
+        assert abs(rows[1, 1] - moved[1]) <= 1e-4 * np.max(np.abs(rows[1]))
+    level = jc.through_fit(lambda model: jnp.sum(model.alpha**2), fit)
+    np.testing.assert_allclose(level, 2.0 * fit.model.alpha[:, None] * found.alpha, rtol=1e-9)
+
+
+def test_many_fits_and_one_that_is_none():
+    surfaces = {"a": small(), "b": small(0.3, 0.02), "c": small(0.25)}
+    weights = {key: np.full(s.vol.shape, np.nan if key == "c" else 1.0) for key, s in surfaces.items()}
+    fits = jc.calibrate_many(jc.BlackScholes, surfaces, weights=weights)
+    found = jc.quote_sensitivities(fits)
+    assert found.sigma.shape == (3, *surfaces["a"].vol.shape)
+    for i, key in enumerate("ab"):
+        np.testing.assert_allclose(found.sigma[i], jc.quote_sensitivities(fits[key]).sigma, rtol=1e-9)
+    assert np.isnan(found.sigma[2]).all()
+    both = jc.through_fit(lambda model: {"var": model.sigma**2, "pair": jnp.stack([model.sigma] * 2)}, fits)
+    np.testing.assert_allclose(both["var"][0], 2.0 * fits.model.sigma[0] * found.sigma[0], rtol=1e-9)
+    assert both["pair"].shape == (3, 2, *surfaces["a"].vol.shape)
+
+
+def test_through_a_fit_forward_and_reverse(dax):
+    def exotic(model):
+        """A down-weighted strip: prices of several options."""
+        return jc.price(model, jnp.asarray([3500.0, 4400.0]), 0.5, forward=4468.0, pricer=jc.Sinh(64))
+
+    back, ahead = (jc.through_fit(exotic, dax, mode=mode) for mode in ("reverse", "forward"))
+    assert back.shape == (2, *dax.surface.vol.shape)
+    np.testing.assert_allclose(back, ahead, rtol=1e-9, atol=1e-9)
+    slopes = jc.quote_sensitivities(dax)
+    vega = jax.jit(jax.jacfwd(exotic))(dax.model)
+    chained = sum(getattr(vega, n)[1] * getattr(slopes, n)[2, 3] for n in dax.free)
+    assert float(back[1, 2, 3]) == pytest.approx(float(chained), rel=1e-8)
+    # one option hedged with quotes: a parallel move of all of them moves it by about its Black vega
+    assert float(jnp.sum(back[1])) == pytest.approx(0.4 * 4468.0 * 0.5**0.5, rel=0.2)
+
+
+def test_no_minimum_no_sensitivity(dax):
+    short = eqx.tree_at(lambda f: f.outcome, dax, jnp.asarray(int(jc.Outcome.STEP_LIMIT), jnp.int32))
+    used = np.asarray(dax.surface.weight) > 0
+    found = np.asarray(jc.quote_sensitivities(short).v0)
+    assert np.isnan(found[used]).all()
+    assert (found[~used] == 0.0).all()
+
+
+def test_what_cannot_be_asked_for(dax):
+    with pytest.raises(Exception, match="vol"):  # run-time types of the tests, or a ValueError without them
+        jc.quote_sensitivities(dax, wrt="delta")
+    with pytest.raises(Exception, match="reverse"):
+        jc.through_fit(lambda model: model.v0, dax, mode="sideways")
+
+
+@pytest.mark.slow
+def test_every_quote_of_dax(dax):
+    places = [tuple(place) for place in np.argwhere(np.asarray(dax.surface.weight) > 0).tolist()]
+    assert compared(dax, places, 1e-3).max() <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.market_data
+@pytest.mark.parametrize("name", CHAINS)
+def test_every_quote_of_a_recorded_chain(market_data, name):
+    path = market_data / name
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in this set")
+    surface = jc.Surface.from_quotes(jc.read_quotes(path))
+    fit = jc.calibrate(jc.Heston, surface)
+    assert fit.converged
+    places = [tuple(place) for place in np.argwhere(np.asarray(surface.weight) > 0).tolist()]
+    assert compared(fit, places, 2e-3).max() <= 1e-4
