@@ -74,9 +74,7 @@ class Look(NamedTuple):
         precision = np.linalg.inv(predicted)
         information = both - precision
         move = unconstrained(mean - before, information, precision)
-        return cls(
-            result, mean, np.linalg.inv(both), move, information, *noise_of(np.asarray(result.residuals)), predicted
-        )
+        return cls(result, mean, np.linalg.inv(both), move, information, *noise_of(np.asarray(result.residuals)), prior)
 
 
 def noise_of(residuals: Float[np.ndarray, "e k"]) -> tuple[float, float]:
