@@ -281,7 +281,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
             for pricer, check in ladder_of(template, self.pricer):
                 method = Method(self.residual, prior, self.solver, box, pricer, check, loss, scales)
                 found, y = solve_look(names, method, target, at)
-                if not found.moved:
+                # what misses the quotes by far is not worth a finer grid, which may have to be compiled
+                if not found.moved or noise_of(np.asarray(found.residuals))[0] > self.walk.gate * float(state.noise):
                     break
                 at = found.model
             assert found is not None

@@ -75,7 +75,7 @@ def test_a_calm_stream_is_smoother_than_its_surfaces(stream: list[jc.StreamState
     fits = [jc.calibrate(jc.Heston, quotes(TRUTH, seed=day)) for day in range(6, 12)]
     alone = [np.log(float(fit.model.kappa)) for fit in fits]
     kept = [np.log(float(state.model.kappa)) for state in stream[6:]]
-    assert np.median(np.abs(np.diff(kept))) < 0.7 * np.median(np.abs(np.diff(alone)))
+    assert np.std(np.diff(kept)) < 0.75 * np.std(np.diff(alone))
     assert calm.update == Update.UPDATED
     assert calm.surprise < chi_squared(0.99, 5)
     assert 0.002 < calm.noise < 0.004
