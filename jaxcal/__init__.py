@@ -32,6 +32,7 @@ from jaxcal.calibration.prior import Smoothness as Smoothness
 from jaxcal.calibration.profile import Profile as Profile
 from jaxcal.calibration.profile import profile as profile
 from jaxcal.calibration.profile import profiles as profiles
+from jaxcal.calibration.recalibrate import Recalibrator as Recalibrator
 from jaxcal.calibration.resampling import Bootstrap as Bootstrap
 from jaxcal.calibration.resampling import bootstrap as bootstrap
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
@@ -39,6 +40,8 @@ from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
 from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
+from jaxcal.calibration.stream_state import StreamState as StreamState
+from jaxcal.calibration.update import Update as Update
 from jaxcal.calibration.weights import AbstractWeights as AbstractWeights
 from jaxcal.calibration.weights import InverseSpreadWeights as InverseSpreadWeights
 from jaxcal.calibration.weights import UniformWeights as UniformWeights
@@ -89,6 +92,7 @@ from jaxcal.published import dax_quotes as dax_quotes
 from jaxcal.report.comparison import plot_comparison as plot_comparison
 from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
+from jaxcal.report.parameter_path import plot_path as plot_path
 from jaxcal.report.profiles import plot_profiles as plot_profiles
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.risk.greeks import Greeks as Greeks

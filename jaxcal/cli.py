@@ -1,4 +1,4 @@
-"""The command line: `jaxcal demo`, `jaxcal calibrate`, `jaxcal compare` and `jaxcal bulk`."""
+"""The command line: `jaxcal demo`, `jaxcal calibrate`, `jaxcal compare`, `jaxcal replay` and `jaxcal bulk`."""
 
 import functools
 import time as clock
@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
+from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
 from jaxcal.report.terminal import complain, refuse, say
@@ -208,6 +209,13 @@ def compare(
         refuse(f"the files cannot be written to {folder}: {error}")
     _list(paths)
     raise typer.Exit(0 if comparison.converged else 1)
+
+
+@app.command(name="replay")
+@functools.wraps(replay)
+def _replay(**options: Any) -> None:
+    _prepare_jax()
+    replay(**options)
 
 
 @app.command(name="bulk")

@@ -1,6 +1,6 @@
 """Clock: instants, settlement times of bare expiry dates, and years between instants."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -27,6 +27,29 @@ def years_between(start: Instants, end: Instants) -> NDArray[np.float64]:
         [1.]
     """
     return (end - start) / _YEAR
+
+
+def years_since_1970(time: "float | str | datetime | np.datetime64 | pd.Timestamp") -> float:
+    """An instant as years, actual/365; a number is years already, NaN stands for an unknown time.
+
+    Raises:
+        ValueError: it cannot be read as a time.
+
+    Example:
+        >>> from jaxcal.market.clock import years_since_1970
+        >>> years_since_1970("1971-01-01T00:00:00Z"), years_since_1970(2.5)
+        (1.0, 2.5)
+    """
+    if isinstance(time, float | int):
+        return float(time)
+    try:
+        stamp = pd.Timestamp(time)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{time!r} is no time: {error}") from None
+    if stamp is pd.NaT:
+        return float("nan")
+    zoned = stamp.tz_localize("UTC") if stamp.tzinfo is None else stamp
+    return zoned.timestamp() / (365 * 86400)
 
 
 def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:

@@ -1,0 +1,298 @@
+"""Recalibrator: one model to a stream of surfaces, each fit starting from all that came before."""
+
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields, replace
+from datetime import datetime
+from os import PathLike
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.arguments import Bounds, checked_weights, free_names, intervals, scales_of, without_ties
+from jaxcal.calibration.calibrate import calibrate, ladder_of
+from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.random_walk import Predicted, inverse_root
+from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.round import Method
+from jaxcal.calibration.shapes import stacked
+from jaxcal.calibration.stream_fit import fit_not_made, fit_of_look, solve_look
+from jaxcal.calibration.stream_state import StreamState, load_state
+from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
+from jaxcal.calibration.target import Target
+from jaxcal.calibration.update import Update
+from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.market.clock import years_since_1970
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.interval import Interval
+from jaxcal.models.parameters import Scales, search_bounds, to_vector
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+
+Model = TypeVar("Model", bound=AbstractModel)
+Time = float | str | datetime | np.datetime64 | pd.Timestamp
+
+# a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
+_SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
+_RESIDUAL = ImpliedVolResidual()
+_LOG_SPREAD, _LINEAR_SPREAD = 1.0, 0.075  # stationary: a factor of e; a share of the width of the bounds
+
+
+class Recalibrator(eqx.Module, Generic[Model]):
+    """Settings of a stream: `step` takes a state and a surface, and returns the next state and the fit.
+
+    Parameters move as a random walk on their search scales (logarithms of positive ones), whose uncertainty ends at a
+    stationary one; a surface is a noisy look at them. A step is one fit with the prediction as its prior, started
+    there: the update of an iterated extended Kalman filter. Where quotes determine a parameter badly it moves little;
+    where they insist, it follows. `docs/streams.md` says how, and how to choose.
+
+    Args:
+        model: a class, whose first fit starts from the data; or an instance, which also sets the fixed parameters.
+        memory: days after which what was known is nearly forgotten; the smaller, the faster the parameters may move.
+        spread: standard deviation of a parameter that nothing is known of but its mean, on its search scale, by name;
+            1 (a factor of e) for those on a logarithmic scale, 7.5 % of the width of the bounds for others, where
+            absent. Of two parameters, the one with twice the spread moves twice as far in a day.
+        noise: of a quote's residual, in its units: "residuals", a running median of the stream, with fewer quotes
+            counted where neighbours are missed alike; "spreads", the root mean square half-spread of the surface;
+            or a number. The smaller, the closer the parameters follow the quotes.
+        confidence: of the test of surprise: a surface that the prior finds less likely than this loosens it.
+        leap: times the expected pace at which parameters may move at most, unless several surfaces agree.
+        gate: times the running noise from which a surface counts as absurd.
+        patience: surfaces in a row that must agree with one another before the stream follows them where it would not
+            follow one.
+        shape: expiries and strikes to pad to from the start: room for what may come, so that nothing compiles later.
+        residual, loss, weights, solver, pricer, free, bounds: as of `calibrate`; a loss whose scale is "auto" takes it
+            from the running noise.
+
+    Raises:
+        ValueError: a setting that cannot be; a model with parameters of each expiry, or with vectors.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> recalibrator, state = jc.Recalibrator(jc.BlackScholes), None
+        >>> for day, vol in enumerate([0.2, 0.21, 0.2]):
+        ...     smile = [[vol + 0.01, vol, vol + 0.004]]
+        ...     surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], smile, forward=100.0)
+        ...     state, fit = recalibrator.step(state, surface, f"2026-03-{day + 2:02d}T16:00Z")
+        ...     print(f"{fit.model.sigma:.3f} {state.verdict}")
+        0.205 Started: fitted to this surface alone.
+        0.215 Updated: the quotes moved no more than expected.
+        0.205 Updated: the quotes moved no more than expected.
+    """
+
+    model: type[Model] | Model
+    walk: Walk
+    noise: str | float
+    shape: tuple[int, int]
+    residual: AbstractResidual
+    loss: AbstractLoss | None
+    weights: AbstractWeights | str | None
+    solver: AbstractLeastSquaresSolver
+    pricer: AbstractPricer | None
+    free: tuple[str, ...]
+    bounds: Mapping[str, Any]
+    scales: Scales
+
+    def __init__(
+        self,
+        model: type[Model] | Model,
+        *,
+        memory: float = 60.0,
+        spread: Mapping[str, float] | None = None,
+        noise: str | float = "residuals",
+        confidence: float = 0.99,
+        leap: float = 10.0,
+        gate: float = 4.0,
+        patience: int = 2,
+        shape: tuple[int, int] = (1, 8),
+        residual: AbstractResidual = _RESIDUAL,
+        loss: AbstractLoss | str | None = None,
+        weights: AbstractWeights | str | None = None,
+        solver: AbstractLeastSquaresSolver = _SOLVER,
+        pricer: AbstractPricer | None = None,
+        free: Sequence[str] | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """See the class."""
+        template = model if isinstance(model, type) else type(model)
+        scales = scales_of(template, bounds)
+        names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
+        if getattr(template, "per_expiry", False) or template.vectors:
+            raise ValueError(
+                f"{template.__name__} has parameters of each expiry or interval: a stream takes flat models"
+            )
+        positive = {"memory": memory, "leap": leap, "gate": gate, "patience": patience}
+        positive |= {f"the spread of {name}": value for name, value in (spread or {}).items()}
+        for name, value in positive.items():
+            if not 0.0 < value < math.inf:
+                raise ValueError(f"{name} is {value}: it must be positive and finite")
+        if not 0.5 <= confidence < 1.0:
+            raise ValueError(f"confidence is {confidence}: it must lie in [0.5, 1)")
+        if isinstance(noise, str) != (noise in ("residuals", "spreads")) or not (
+            isinstance(noise, str) or 0 < noise < 1e9
+        ):
+            raise ValueError(f'noise is {noise!r}: it must be "residuals", "spreads" or a positive number')
+        if unknown := [name for name in spread or {} if name not in names]:
+            raise ValueError(f"spread names {unknown[0]!r}; the free parameters are {', '.join(names)}")
+        widths = np.asarray([(spread or {}).get(name, _spread(limits[name])) for name in names])
+        self.model, self.noise, self.shape = model, noise, shape
+        self.walk = Walk(widths, memory, confidence, leap, gate, patience)
+        self.residual, self.loss, self.weights, self.solver = residual, loss_of(loss), weights, solver
+        self.pricer, self.free, self.bounds, self.scales = pricer, names, bounds or {}, scales
+
+    def step(
+        self, state: StreamState[Model] | None, surface: Surface, time: Time
+    ) -> tuple[StreamState[Model] | None, Fit[Model]]:
+        """Take in a surface.
+
+        Args:
+            state: what the previous step returned; None to start, from this surface alone.
+            surface: market quotes, `[E, K]`.
+            time: of the quotes: anything that pandas reads as a time (UTC without a zone), or years.
+
+        Returns:
+            The next state, and the fit of this surface. `state.verdict` is a sentence. Where it begins with "Not used"
+            the state believes what it believed, and the fit is one of no numbers whose status says why, or that of a
+            surface on probation by itself. Without a state, and without a fit to start from, the state is None again.
+            `fit.information` is that of quotes and prior together.
+
+        Raises:
+            ValueError: the time cannot be read.
+        """
+        years = years_since_1970(time)
+        target = self._target(surface)
+        if state is None:
+            if isinstance(target, Outcome):
+                return None, fit_not_made(self._unknown(), surface, self.free, target, self.scales)
+            return self._started(surface, years)
+        if not years >= float(state.time):
+            late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
+            return marked(state, Update.OUT_OF_ORDER), late
+        if isinstance(target, Outcome):
+            return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, self.free, target, self.scales)
+        shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
+        if shape != tuple(state.shape):
+            state = replace(state, shape=np.asarray(shape))
+        return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
+
+    def load(self, path: str | PathLike[str]) -> StreamState[Model]:
+        """A state that `state.save(path)` wrote.
+
+        Raises:
+            OSError: the file cannot be read.
+            ValueError: it is no state of this model with these free parameters.
+        """
+        state = load_state(path, self.model)
+        if len(state.mean) != len(self.free):
+            raise ValueError(f"{path}: the state has {len(state.mean)} free parameters, not {len(self.free)}")
+        return state
+
+    def _unknown(self) -> Model:
+        """A model without numbers."""
+        if not isinstance(self.model, type):
+            return self.model
+        needed = [field.name for field in fields(self.model) if field.default is MISSING]  # type: ignore[arg-type]
+        return self.model(**{name: jnp.asarray(jnp.nan) for name in needed})
+
+    def _noise(self, noise: float, correlation: float, surface: Surface, quotes: int) -> float:
+        """Of a quote, as the posterior counts it."""
+        if self.noise == "spreads":
+            return half_spread(surface) or noise
+        if not isinstance(self.noise, str):
+            return self.noise
+        return effective_noise(noise, correlation, quotes, len(self.free))
+
+    def _target(self, surface: Surface) -> Target | Outcome:
+        """The quotes on the host, or why they cannot be fitted."""
+        target = jax.tree.map(np.asarray, Target.of(surface, spread=self.residual.needs_spread))
+        try:
+            if self.weights is not None:
+                target = target._replace(weight=target.weight * np.asarray(checked_weights(self.weights, surface)))
+        except ValueError:
+            return Outcome.INVALID
+        used = target.weight > 0
+        lines = used.any(axis=-1)
+        numbers = (target.vol[used], target.strike[used], target.expiry[lines], target.forward[lines])
+        if not all((np.isfinite(x) & (x > 0)).all() for x in numbers) or not np.isfinite(target.weight).all():
+            return Outcome.INVALID
+        return target if used.sum() >= len(self.free) else Outcome.TOO_FEW_QUOTES
+
+    def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
+        template = self.model if isinstance(self.model, type) else type(self.model)
+        everything = without_ties(free_names(template, None), None, self.scales)
+        fit = calibrate(
+            self.model, surface, residual=self.residual, loss=self.loss, weights=self.weights, pricer=self.pricer,
+            free=None if self.free == everything else self.free,  # several starts are tried only for all
+            bounds=self.bounds,
+        )  # fmt: skip
+        if not (fit.converged and math.isfinite(years)):
+            return None, fit
+        size = len(self.free)
+        noise, correlation = noise_of(np.asarray(fit.residuals))
+        at = self._noise(noise, correlation, surface, surface.num_quotes)
+        precision = np.linalg.inv(self.walk.stationary)
+        state = StreamState(
+            model=fit.model,
+            mean=np.asarray(to_vector(fit.model, self.free, self.scales), np.float64),
+            covariance=np.linalg.inv(np.asarray(fit.information, np.float64) / at**2 + precision),
+            time=np.asarray(years),
+            noise=np.asarray(noise),
+            correlation=np.asarray(correlation),
+            pace=np.asarray(1.0),
+            shape=np.asarray([max(a, b) for a, b in zip(self.shape, surface.vol.shape, strict=True)]),
+            update=np.asarray(Update.STARTED.value),
+            surprise=np.asarray(np.nan),
+            candidate=np.full(size, np.nan),
+            candidate_noise=np.asarray(np.nan),
+            rejected=np.asarray(0),
+        )
+        return state, fit
+
+    def _advanced(
+        self, state: StreamState[Model], surface: Surface, target: Target, years: float
+    ) -> tuple[StreamState[Model], Fit[Model]]:
+        """The next state and the fit, of quotes that are numbers and not older than the state."""
+        names, scales = self.free, self.scales
+        template = self.model if isinstance(self.model, type) else type(self.model)
+        dtype = target.vol.dtype
+        quotes = int(np.sum(target.weight > 0))
+        noise = self._noise(float(state.noise), float(state.correlation), surface, quotes)
+        mean = np.asarray(state.mean)
+        start = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state.model)
+        box = search_bounds(start, intervals(template, self.bounds), names, dtype)
+        loss = self.loss
+        if loss is not None and is_automatic(loss):
+            loss = at_scale(loss, loss.tuning * float(state.noise))
+
+        def fit(covariance: np.ndarray) -> Look:
+            prior = Predicted(names, mean, noise * inverse_root(covariance), scales)
+            found, y, at = None, mean, start
+            for pricer, check in ladder_of(template, self.pricer):
+                method = Method(self.residual, prior, self.solver, box, pricer, check, loss, scales)
+                found, y = solve_look(names, method, target, at)
+                # what misses the quotes by far is not worth a finer grid, which may have to be compiled
+                if not found.moved or noise_of(np.asarray(found.residuals))[0] > self.walk.gate * float(state.noise):
+                    break
+                at = found.model
+            assert found is not None
+            return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
+
+        state, look = advance(state, years, self.walk, fit)
+        objective = Objective(self.residual, look.prior, loss, scales)
+        return state, fit_of_look(look.result, surface, names, objective)
+
+
+def _spread(interval: Interval) -> float:
+    """Standard deviation of a parameter of which nothing is known but the mean, on its search scale."""
+    return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)

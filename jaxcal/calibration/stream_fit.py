@@ -1,0 +1,67 @@
+"""One fit of a stream, as one compiled program, and the `Fit` of it."""
+
+from functools import partial
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.calibrate import outcome_of
+from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.round import Method, Round, solve_round
+from jaxcal.calibration.target import Target
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import Scales, to_vector
+
+Model = TypeVar("Model", bound=AbstractModel)
+
+_OF_FIT = ("model", "information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound")
+
+
+@partial(jax.jit, static_argnums=0)
+def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
+    """A round, its outcome with what the finer grid says, and its search vector, from one program."""
+    result = solve_round(names, method, target, start)
+    result = eqx.tree_at(lambda r: r.outcome, result, outcome_of(result))
+    return result, to_vector(result.model, names, method.scales)
+
+
+def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
+    """The fit of a round of a surface that was padded to a larger shape."""
+    shape = surface.vol.shape
+    wide = {name: getattr(result, name) for name in ("residuals", "model_vol")}
+    if wide["residuals"].shape != shape:
+        # on the host: a slice on the device is one more program for every shape
+        wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
+    values = {name: getattr(result, name) for name in _OF_FIT}
+    return Fit(surface=surface, free=names, objective=objective, **values, **wide)
+
+
+def fit_not_made(
+    model: Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
+) -> Fit[Model]:
+    """A fit that did not take place: the model as it was, and no numbers."""
+    dtype = np.asarray(surface.vol).dtype
+    size = sum(np.size(getattr(model, name)) for name in names)
+    nothing, nan = jnp.full(surface.vol.shape, jnp.nan, dtype), jnp.asarray(jnp.nan, dtype)
+    return Fit(
+        model=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model),
+        surface=surface,
+        residuals=nothing,
+        model_vol=nothing,
+        information=jnp.full((size, size), jnp.nan, dtype),
+        cost=nan,
+        rmse_vol=nan,
+        gradient=nan,
+        num_steps=jnp.asarray(0, jnp.int32),
+        outcome=jnp.asarray(outcome.value, jnp.int32),
+        at_bound=jnp.zeros(size, bool),
+        free=names,
+        objective=Objective(scales=scales),
+    )

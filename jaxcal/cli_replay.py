@@ -1,0 +1,135 @@
+"""The command `jaxcal replay`: its options, what it says, and its exit codes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jaxcal.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.model_names import ModelName
+from jaxcal.report.terminal import complain, refuse, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from jaxcal.market.quote_columns import QuoteKey
+    from jaxcal.market.surface import Surface
+
+
+class TableKind(StrEnum):
+    """Format of the written table."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="FOLDER", help="Recorded quotes: a folder of .parquet and .csv tables, or one of them."),
+    ],
+    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for path.csv (or .parquet) and path.png; it is made if need be.",
+            show_default="the name of FOLDER with -replay, in the working directory",
+        ),
+    ] = None,
+    kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
+    venue: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LAYOUT",
+            help="Layout of the tables: tidy, deribit, us or published.",
+            show_default="recognised by their columns, file by file",
+        ),
+    ] = None,
+    underlying: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
+    ] = None,
+    memory: Annotated[
+        float,
+        typer.Option(
+            metavar="DAYS",
+            help="Days until what was known is nearly forgotten: the smaller, the rougher the path.",
+        ),
+    ] = 60.0,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
+) -> None:
+    """Run a recorded series of surfaces through a recalibrator; write the parameters over time with their bands.
+
+    A surface is all quotes of one underlying at one time. Each fit starts from all that came before; a surface that
+    is out of reach of its past is held back until the next one confirms it.
+
+    Exit codes: 0 all fits converged; 1 one did not (the files are written all the same); 2 the input cannot be used,
+    or the files cannot be written; 3 part of the input could not be read and was left out.
+    """
+    from jaxcal.calibration.recalibrate import Recalibrator
+    from jaxcal.calibration.replay import replay as replay_surfaces
+    from jaxcal.report.parameter_path import write_path
+
+    try:
+        recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
+    except ValueError as error:
+        refuse(str(error))
+    surfaces, unread = _surfaces(source, venue, underlying)
+    try:
+        table = replay_surfaces(recalibrator, surfaces)
+    except ValueError as error:
+        refuse(f"{source}: {error}")
+    _tell(table)
+    folder = Path(f"{source.resolve().name.partition('.')[0]}-replay") if out is None else out
+    try:
+        paths = write_path(table, folder, kind=kind.value, title=f"{model.model.__name__}, {source.name}")
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    for path in paths.values():
+        say(f"  {path}")
+    if unread:
+        raise typer.Exit(3)
+    raise typer.Exit(0 if table["converged"].all() else 1)
+
+
+def _surfaces(source: Path, venue: str | None, underlying: str | None) -> "tuple[dict[QuoteKey, Surface], int]":
+    """All surfaces of the files, and how many files could not be read; else the end."""
+    from jaxcal.bulk.problem import BulkError
+    from jaxcal.bulk.source import find_source
+    from jaxcal.market.quotes import read_quotes
+    from jaxcal.market.surface import surfaces_from_quotes
+
+    try:
+        files = find_source(source).files
+    except BulkError as error:
+        refuse(str(error))
+    surfaces, unread = {}, 0
+    for file in files:
+        try:
+            table = read_quotes(file.path, venue)
+            for name, value in file.columns:
+                if name not in table:
+                    table[name] = value
+            surfaces |= surfaces_from_quotes(table)
+        except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
+            complain(f"jaxcal: {file.name} is left out: {' '.join(str(error).split())}")
+            unread += 1
+    if underlying is not None:
+        found = sorted({str(key[0]) for key in surfaces})
+        surfaces = {key: surface for key, surface in surfaces.items() if key[0] == underlying}
+        if not surfaces:
+            refuse(f"{source}: there is no underlying {underlying!r}, only {', '.join(found) or 'none'}")
+    if not surfaces:
+        refuse(f"{source}: no surface can be used")
+    return surfaces, unread
+
+
+def _tell(table: "pd.DataFrame") -> None:
+    """What became of the surfaces, stream by stream."""
+    for underlying, stream in table.groupby("underlying", dropna=False):
+        counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())
+        rmse = 100.0 * stream["rmse_vol"].median()
+        name = "" if underlying != underlying or underlying is None else f"{underlying}: "
+        say(f"{name}{len(stream)} surfaces ({counts}); RMSE {rmse:.3g} vol points in the median")
