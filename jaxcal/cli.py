@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
+from jaxcal.cli_options import QuotesArgument, TimeOption, UnderlyingOption, VenueOption
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
@@ -31,35 +32,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-QuotesArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="QUOTES",
-        help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
-        "option_type and one of bid/ask, price, iv; or a layout that --venue names.",
-    ),
-]
-VenueOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="LAYOUT",
-        help="Layout of the table: tidy, deribit, us or published.",
-        show_default="recognised by its columns",
-    ),
-]
-UnderlyingOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
-]
-TimeOption = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Time of the quotes to fit, where the table has several: 2026-03-11T14:30:00Z, in UTC, or as much of "
-        "its beginning as is enough to tell.",
-    ),
-]
 
 
 def _print_version(wanted: bool) -> bool:

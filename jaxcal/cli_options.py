@@ -1,0 +1,34 @@
+"""What the commands that read one table of quotes have in common: its argument and the options that choose from it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+QuotesArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="QUOTES",
+        help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
+        "option_type and one of bid/ask, price, iv; or a layout that --venue names.",
+    ),
+]
+VenueOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYOUT",
+        help="Layout of the table: tidy, deribit, us or published.",
+        show_default="recognised by its columns",
+    ),
+]
+UnderlyingOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
+]
+TimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time of the quotes to fit, where the table has several: 2026-03-11T14:30:00Z, in UTC, or as much of "
+        "its beginning as is enough to tell.",
+    ),
+]
