@@ -66,7 +66,7 @@ def rows(number: int) -> Iterator[dict[str, Any]]:
             errors = errors_of(fits.model, truths)
             found = np.append(np.nanmedian(errors, axis=0), np.nanmedian(errors))
             base = found if base is None else base
-            scales = [np.asarray(part.loss.scale) for part in fits.parts if part.loss is not None]
+            scales: Any = [np.asarray(part.loss.scale) for part in fits.parts if part.loss is not None]  # pyright: ignore[reportAttributeAccessIssue]
             print(f"{quotes}, {name}: {fits.summary()}; {seconds:.0f} s, compiling included", flush=True)
             fields = (*jc.Heston.bounds, "all")
             yield {

@@ -85,7 +85,7 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
     else:
         finer = grid_of(model, market, method.check).value(model).reshape(vol.shape)
     residuals = jnp.where(used, method.residual(finer, market), 0.0)
-    jacobian, roots, slope = solution.jacobian, residuals, jnp.ones_like(residuals)
+    jacobian, roots, slope = solution.jacobian, residuals, 1.0
     if problem.loss is not None:
         # the information is that of the residuals, whatever their loss
         roots, slope = root_and_slope(problem.loss, residuals)
