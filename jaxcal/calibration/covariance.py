@@ -158,7 +158,7 @@ def _inverse(hessian: NDArray, at_bound: NDArray, misfit: NDArray, counts: NDArr
     """`misfit / dof` times the inverse over what is inside; NaN where it is no minimum."""
     found = search_covariance(hessian, at_bound, misfit, counts)
     pair = ~at_bound[:, :, None] & ~at_bound[:, None, :]
-    finite = np.isfinite(hessian).all(axis=(1, 2))
+    finite = np.asarray(np.isfinite(hessian).all(axis=(1, 2)))
     inside = np.where(pair & finite[:, None, None], hessian, np.eye(hessian.shape[-1]))
     least: NDArray = np.linalg.eigvalsh(inside)
     good = finite & (least[:, 0] > 0)

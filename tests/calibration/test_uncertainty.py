@@ -145,8 +145,6 @@ def test_covariance_of_a_robust_fit(design):
     spread = np.var(bend)
     variance = (1 + 2 / 32 * spread / bend.mean() ** 2) ** 2 * np.sum(pull**2) / 30 / bend.mean()
     np.testing.assert_allclose(jc.covariance(fit, "hessian").matrix, variance * inverse, rtol=1e-4)
-    wald, profile = (jc.confidence_intervals(fit, 0.9, method) for method in ("wald", "profile"))
-    assert float(profile.upper.slope) == pytest.approx(float(wald.upper.slope), abs=0.01)
 
 
 def test_covariance_of_heston_by_finite_differences(dax, dax_fit):
@@ -176,7 +174,8 @@ def test_covariance_of_heston_by_finite_differences(dax, dax_fit):
     natural = np.asarray([*np.exp(y[:4]), 1.0])
     expected = 2 * middle / 99 * np.linalg.inv(hessian) * natural[:, None] * natural[None, :]
     found = np.asarray(jc.covariance(dax_fit, "hessian").matrix)
-    np.testing.assert_allclose(found, expected, rtol=2e-2, atol=2e-3 * np.sqrt(np.outer(*[np.diagonal(expected)] * 2)))
+    size = np.sqrt(np.diagonal(expected))
+    np.testing.assert_allclose(found / np.outer(size, size), expected / np.outer(size, size), atol=0.01)
     plain = jc.covariance(dax_fit)
     errors = np.asarray(jax.tree.leaves(dax_fit.standard_errors))
     np.testing.assert_allclose(np.sqrt(np.diagonal(plain.matrix)), errors, rtol=1e-10)
@@ -297,7 +296,6 @@ def test_every_expiry_by_itself():
     assert known.labels == ("sigma[0]", "sigma[1]", "sigma[2]", "sigma[3]")
     assert known.identified.all()
     assert known.singular_values.shape == (4, 1)
-    assert jc.bootstrap(fit, num=20).model.sigma.shape == (20, 4)
     with pytest.raises(ValueError, match="expiry by expiry"):
         jc.profile(fit, "sigma")
 
@@ -317,13 +315,13 @@ def test_many_fits_as_one_by_one():
 
 
 def test_intervals_hold_the_truth():
-    """Noise on 800 surfaces: the share of intervals that hold the truth is the level, to the scatter of that share."""
-    fits = jc.calibrate_many(Line(0.2, -0.1), [surface_of(noisy(i)) for i in range(800)])
+    """Noise on 400 surfaces: the share of intervals that hold the truth is the level, to the scatter of that share."""
+    fits = jc.calibrate_many(Line(0.2, -0.1), [surface_of(noisy(i)) for i in range(400)])
     for level in (0.5, 0.95):
         found = jc.confidence_intervals(fits, level)
         for name, truth in (("level", 0.2), ("slope", -0.1)):
             inside = (getattr(found.lower, name) <= truth) & (truth <= getattr(found.upper, name))
-            assert inside.mean() == pytest.approx(level, abs=3.5 * np.sqrt(level * (1 - level) / 800))
+            assert inside.mean() == pytest.approx(level, abs=3.5 * np.sqrt(level * (1 - level) / 400))
 
 
 @pytest.mark.parametrize("kind", ["parametric", "quotes"])
@@ -352,21 +350,25 @@ def test_bootstrap_leaves_failures_out():
     assert np.isnan(draws.standard_errors.slope)  # fixed
 
 
+def test_unknown_kinds(line):
+    # jaxtyping's hook refuses them first in these tests; a caller without the hook gets the sentence
+    with pytest.raises(Exception, match="bayes"):
+        jc.covariance(line, "bayes")  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="delta"):
+        jc.confidence_intervals(line, method="delta")  # type: ignore[arg-type]
+    with pytest.raises(Exception, match="jackknife"):
+        jc.bootstrap(line, kind="jackknife")  # type: ignore[arg-type]
+
+
 def test_bad_input(line):
-    with pytest.raises(ValueError, match="kind is 'bayes'"):
-        jc.covariance(line, "bayes")
     with pytest.raises(ValueError, match="level of an interval is 95"):
         jc.confidence_intervals(line, 95.0)
-    with pytest.raises(ValueError, match='must be "wald" or "profile"'):
-        jc.confidence_intervals(line, method="delta")
     with pytest.raises(ValueError, match="'width' was not fitted"):
         jc.profile(line, "width")
     with pytest.raises(ValueError, match="clusters is 'expiry'"):
         jc.covariance(line, clusters="expiry")
     with pytest.raises(ValueError, match="at least 2 draws"):
         jc.bootstrap(line, num=1)
-    with pytest.raises(ValueError, match="kind is 'jackknife'"):
-        jc.bootstrap(line, kind="jackknife")
 
 
 def test_as_few_quotes_as_parameters_determine_nothing():
@@ -375,7 +377,19 @@ def test_as_few_quotes_as_parameters_determine_nothing():
     assert np.isnan(np.asarray(jc.covariance(fit).matrix)).all()
     assert np.isnan(jc.confidence_intervals(fit).lower.level)
     assert not fit.diagnostics().identified.any()
-    assert np.isnan(jc.profile(fit, "level").interval()).all()
+
+
+@pytest.mark.slow
+def test_refits_of_other_fits():
+    """Profiles with a robust loss and without degrees of freedom; a bootstrap of every expiry by itself."""
+    vol = noisy(3)
+    vol[1, 2] += 0.1
+    robust = jc.calibrate(Line(0.2, 0.0), surface_of(vol), loss=jc.Huber(0.008))
+    wald, profile = (jc.confidence_intervals(robust, 0.9, method) for method in ("wald", "profile"))
+    assert float(profile.upper.slope) == pytest.approx(float(wald.upper.slope), abs=0.01)
+    two = jc.Surface.from_vols([0.5], [90.0, 110.0], [[0.21, 0.2]], forward=100.0)
+    assert np.isnan(jc.profile(jc.calibrate(Line(0.2, 0.0), two), "level").interval()).all()
+    assert jc.bootstrap(jc.calibrate(Level(0.3), surface_of(vol)), num=20).model.sigma.shape == (20, 4)
 
 
 @pytest.mark.slow
