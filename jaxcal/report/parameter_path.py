@@ -79,7 +79,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name.removesuffix("_low") for name in table if name.endswith("_low")]
+    names = [name.removesuffix("_low") for name in map(str, table) if name.endswith("_low")]
     across = 1 if len(names) < 3 else 2
     down = -(-(len(names) + 1) // across)
     figure = Figure(figsize=(6.5 * across, 1.9 * down + 0.6), layout="constrained", facecolor="white")
