@@ -91,7 +91,7 @@ def _paths(name: str, surfaces: dict[Any, jc.Surface]) -> dict[str, dict[str, An
             "rmse_ratio_worst": (rmse / rmse_alone).max(),
             "steps_mean": ours["num_steps"].mean(),
             "steps_most": int(ours["num_steps"].max()),
-            "updates": ", ".join(f"{n} {u.lower()}" for u, n in ours["update"].value_counts().items()),
+            "updates": ", ".join(f"{n} {str(u).lower()}" for u, n in ours["update"].value_counts().items()),
             "by_parameter": ", ".join(f"{n} {r:.2f}" for n, r in zip(names, rough / before, strict=True)),
         }
         print(name, underlying, rows[underlying], f"{seconds:.0f} s", flush=True)

@@ -3,6 +3,7 @@
 import functools
 import time as clock
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from jaxcal.cli_options import QuotesArgument, TimeOption, UnderlyingOption, Ven
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
-from jaxcal.report.terminal import complain, refuse, say
+from jaxcal.report.terminal import complain, default_folder, refuse, say
 
 # The library is imported inside the commands, so that asking for help does not wait for it.
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def calibrate(
     title = f"{chosen.__name__}, {name or quotes.name}"
     _show(fit, title, None)
     say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
-    _write(fit, _folder(quotes, "fit") if out is None else out, report, str(quotes), None)
+    _write(fit, default_folder(quotes, "fit") if out is None else out, report, str(quotes), None)
     raise typer.Exit(0 if fit.converged else 1)
 
 
@@ -174,7 +175,7 @@ def compare(
     report, surface, name = _read(quotes, venue, underlying, time)
     comparison = compare_models([name.model for name in names], surface, loss=counts)
     Console().print(comparison_table(comparison, title=name or quotes.name))
-    folder = _folder(quotes, "comparison") if out is None else out
+    folder = default_folder(quotes, "comparison") if out is None else out
     try:
         paths = write_comparison(comparison, folder, report=report, source=str(quotes))
     except OSError as error:
@@ -183,18 +184,17 @@ def compare(
     raise typer.Exit(0 if comparison.converged else 1)
 
 
-@app.command(name="replay")
-@functools.wraps(replay)
-def _replay(**options: Any) -> None:
-    _prepare_jax()
-    replay(**options)
+def _prepared(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def run(**options: Any) -> None:
+        _prepare_jax()
+        command(**options)
+
+    return run
 
 
-@app.command(name="bulk")
-@functools.wraps(bulk)
-def _bulk(**options: Any) -> None:
-    _prepare_jax()
-    bulk(**options)
+app.command()(_prepared(replay))
+app.command()(_prepared(bulk))
 
 
 def _prepare_jax() -> None:
@@ -235,11 +235,6 @@ def _loss(name: LossName, points: float | None) -> "AbstractLoss | None":
         return name.loss(points)
     except ValueError as error:
         refuse(f"--loss-scale: {error}")
-
-
-def _folder(quotes: Path, what: str) -> Path:
-    stem = quotes.name.removesuffix(".gz").rpartition(".")[0] or quotes.name
-    return Path(f"{stem}-{what}")
 
 
 def _timed_fit(

@@ -8,7 +8,7 @@ import typer
 
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
-from jaxcal.report.terminal import complain, refuse, say
+from jaxcal.report.terminal import complain, default_folder, refuse, say
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,7 +82,7 @@ def replay(
     except ValueError as error:
         refuse(f"{source}: {error}")
     _tell(table)
-    folder = Path(f"{source.resolve().name.partition('.')[0]}-replay") if out is None else out
+    folder = default_folder(source.resolve(), "replay") if out is None else out
     try:
         paths = write_path(table, folder, kind=kind.value, title=f"{model.model.__name__}, {source.name}")
     except OSError as error:

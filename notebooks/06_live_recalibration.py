@@ -79,7 +79,7 @@ for time in times[:4]:
 
 # %%
 path = replay(recalibrator, surfaces)
-path[["quote_time", "update", "rmse_vol", "surprise", "v0", "kappa"]].iloc[[0, 1, 19, 20, 21, 29, 30, 31]].round(4)
+path.set_index("quote_time")[["update", "rmse_vol", "surprise", "v0"]].iloc[[0, 1, 19, 20, 21, 29, 30, 31]].round(4)
 
 # %%
 plot_path(path, title="Heston, a synthetic stream")

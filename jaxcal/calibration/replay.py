@@ -23,7 +23,7 @@ from jaxcal.models.parameters import Scales, from_vector
 
 def replay(
     recalibrator: Recalibrator[Any],
-    surfaces: Mapping[QuoteKey, Surface] | Iterable[tuple[QuoteKey, Surface]],
+    surfaces: Mapping[Any, Surface] | Iterable[tuple[QuoteKey, Surface]],
     *,
     level: float = 0.95,
 ) -> pd.DataFrame:

@@ -1,7 +1,7 @@
 """One fit of a stream, as one compiled program, and the `Fit` of it."""
 
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -39,7 +39,7 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
     if wide["residuals"].shape != shape:
         # on the host: a slice on the device is one more program for every shape
         wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
-    values = {name: getattr(result, name) for name in _OF_FIT}
+    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT}
     return Fit(surface=surface, free=names, objective=objective, **values, **wide)
 
 

@@ -105,7 +105,7 @@ def load_state(path: str | PathLike[str], template: type[Model] | Model) -> Stre
         raise ValueError(f"{path}: this is the state of a {name}, not of a {kind.__name__}")
     values = {name: jnp.asarray(found[f"model.{name}"]) for name in kind.bounds}
     if isinstance(template, type):
-        model = template(**values)
+        model: Any = template(**values)
     else:
         names = list(values)
         model = eqx.tree_at(lambda m: [getattr(m, n) for n in names], template, list(values.values()))

@@ -79,7 +79,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    names = [name.removesuffix("_low") for name in table if name.endswith("_low")]
+    names = [name.removesuffix("_low") for name in map(str, table) if name.endswith("_low")]
     across = 1 if len(names) < 3 else 2
     down = -(-(len(names) + 1) // across)
     figure = Figure(figsize=(6.5 * across, 1.9 * down + 0.6), layout="constrained", facecolor="white")
@@ -120,7 +120,8 @@ def _draw(panel: "Axes", stream: "pd.DataFrame", name: str | None, colour: str, 
     if name is not None:
         low, high = (broken(stream[f"{name}_{end}"].to_numpy(float)) for end in ("low", "high"))
         panel.fill_between(when, low, high, color=colour, alpha=0.18, lw=0)
-        if np.nanmin(values, initial=np.inf) > 0 and np.nanmin(low, initial=np.inf) > 0:
+        known = np.isfinite(values)
+        if known.any() and (values[known] > 0).all() and not (low <= 0).any():
             panel.set_yscale("log")
     unused = ~stream["used"].to_numpy(bool)
     panel.plot(times[unused], values[unused], "x", color=FAINT, ms=5, mew=1.4)

@@ -1,5 +1,6 @@
 """Terminal: plain lines, and the one sentence with which a command ends that cannot do its work."""
 
+from pathlib import Path
 from typing import NoReturn
 
 import typer
@@ -13,6 +14,17 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """A line on standard error."""
     typer.echo(text, err=True)
+
+
+def default_folder(source: Path, what: str) -> Path:
+    """The folder for what a command makes of a file or folder, in the working directory.
+
+    Example:
+        >>> print(default_folder(Path("quotes/chain.csv.gz"), "fit"))
+        chain-fit
+    """
+    stem = source.name.removesuffix(".gz").rpartition(".")[0] or source.name
+    return Path(f"{stem}-{what}")
 
 
 def refuse(reason: str) -> NoReturn:

@@ -1,5 +1,7 @@
 """Streams: what a recalibrator believes, what it refuses to believe, and that nothing poisons it."""
 
+# pyright: reportOptionalMemberAccess=false, reportArgumentType=false, reportAttributeAccessIssue=false
+# (a step gives no state only where there was none)
 from collections.abc import Iterator
 from pathlib import Path
 
