@@ -103,7 +103,7 @@ def from_random_starts(model: type[jc.AbstractModel], surface: jc.Surface, start
     one, quotes = start_of(points[0], surface), Target.of(surface)
     box = search_bounds(one, model.bounds, names, surface.vol.dtype)
     method = Method(ImpliedVolResidual(), None, jc.LevenbergMarquardt(), box, jc.Sinh(64), None)
-    target = Target(*(np.broadcast_to(np.asarray(field), (starts, *field.shape)) for field in quotes))
+    target = jax.tree.map(lambda field: np.broadcast_to(np.asarray(field), (starts, *field.shape)), quotes)
     rough = rounds(names, method, target, jax.tree.map(lambda *leaves: np.stack(leaves), *points))
     order = np.argsort(np.nan_to_num(rough.cost, nan=np.inf), kind="stable")[:POLISHED]
     near = [jax.tree.map(lambda leaf, i=i: leaf[i], rough.model) for i in order]

@@ -39,8 +39,8 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
     if wide["residuals"].shape != shape:
         # on the host: a slice on the device is one more program for every shape
         wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
-    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT}
-    return Fit(surface=surface, free=names, objective=objective, **values, **wide)
+    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | wide
+    return Fit(surface=surface, free=names, objective=objective, **values)
 
 
 def fit_not_made(

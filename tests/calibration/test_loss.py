@@ -1,5 +1,9 @@
 """Losses: exact in cost and gradient, the same optimum as scipy's, one or many; bad quotes decide little."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+# pyright: reportIndexIssue=false
+# (which loss a fit has, and that its numbers are arrays, is what the tests are about)
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

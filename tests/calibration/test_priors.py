@@ -1,5 +1,8 @@
 """Priors, Feller's condition, ties, and strengths by rule."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# (which prior a fit has is what the tests are about)
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

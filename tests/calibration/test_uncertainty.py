@@ -1,5 +1,8 @@
 """Covariances, intervals, profiles, bootstrap and diagnostics against formulas that are known."""
 
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false, reportIndexIssue=false, reportOperatorIssue=false
+# (fields that may be numbers are arrays here)
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp

@@ -2,6 +2,7 @@
 
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportArgumentType=false
 # pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportOptionalSubscript=false
 # (fields of models are declared as numbers too, and Greeks beyond the order asked for as None)
 import dataclasses
 from pathlib import Path

@@ -1,5 +1,8 @@
 """Sensitivities of fits with a loss, a prior, a band or a tie, against fits of other quotes."""
 
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
+# (which loss a fit has is what the tests are about)
+
 import equinox as eqx
 import numpy as np
 import pytest
