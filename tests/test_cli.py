@@ -195,7 +195,7 @@ def test_help_names_every_command_and_explains_every_option() -> None:
         for name, annotation in parameters.callback.__annotations__.items():
             if name != "return":
                 assert annotation.__metadata__[0].help
-                assert f"--{name}" in shown or name.upper() in shown
+                assert f"--{name.replace('_', '-')}" in shown or name.upper() in shown
         assert "Exit codes" in shown
 
 
