@@ -81,11 +81,12 @@ class Options(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """What `greeks` was asked for."""
+    """What `greeks` was asked for. Flags that are arrays cost a program nothing: one serves all of them."""
 
     order: int
-    settlement: str
-    smile: str
+    coin: Bool[Array, ""]
+    by_strike: Bool[Array, ""]  # the smile is held at its strikes
+    smile: str  # what a smile model does, as `greeks` has it; empty where `by_strike` says it all
 
 
 def greeks_from(
@@ -126,7 +127,7 @@ def greeks_from(
     found = Greeks(
         price=along[0],
         vol=vol,
-        black_vega=_black_vega(vol, quotes, convention.settlement),
+        black_vega=_black_vega(vol, quotes, convention.coin),
         delta=along[1],
         vega=by_parameter(first[0][:-1]),
         theta=-first[0][-1],
@@ -160,12 +161,12 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _black_vega(vol: Array, quotes: Options, settlement: str) -> Array:
+def _black_vega(vol: Array, quotes: Options, coin: Array) -> Array:
     alive = ~jnp.isnan(vol)
     vega = black_vega(
         jnp.where(alive, vol, 1.0), quotes.strike, quotes.expiry, forward=quotes.forward, discount=quotes.discount
     )
-    return jnp.where(alive, vega / quotes.forward if settlement == "coin" else vega, jnp.nan)
+    return jnp.where(alive, vega / jnp.where(coin, quotes.forward, 1.0), jnp.nan)
 
 
 def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: Convention) -> Greeks:
@@ -174,7 +175,7 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
     """
     deviation = jnp.clip(total_vol_of(law, quotes.expiry), 1e-3, 1.0)
     move = quotes.forward * deviation
-    unit = _AGREED * move * quotes.discount / (quotes.forward if convention.settlement == "coin" else 1.0)
+    unit = _AGREED * move * quotes.discount / jnp.where(convention.coin, quotes.forward, 1.0)
     names = tuple(law.bounds)
 
     def known(a: Array, b: Array, moves: Array) -> Array:

@@ -97,9 +97,12 @@ def greeks(
     size = batch_size(law)
     if size is not None:
         law = as_batch(law, size)
-    convention = Convention(order, settlement, smile)
-    closed = not isinstance(law, AbstractFourierModel)
-    ladder = _LADDER if pricer is None and not closed else (pricer,)
+    fourier = isinstance(law, AbstractFourierModel)
+    ladder = _LADDER if pricer is None and fourier else (pricer,)
+    expanded = fourier and isinstance(ladder[0], Saddle)
+    convention = Convention(
+        order, jnp.asarray(settlement == "coin"), jnp.asarray(smile == "strike"), "" if expanded else smile
+    )
     if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(law), *quotes)):
         found = _program(law, quotes, ladder[0], convention, size is not None)
     else:
@@ -191,18 +194,16 @@ def _expanded(law: AbstractFourierModel, quotes: Options, pricer: Saddle, conven
         def value(shift: Array, moves: Array) -> Array:
             f, later = forward + shift, moves[-1]
             d = discount * jnp.exp(jnp.log(discount) / expiry * later)
-            if convention.smile == "strike":
-                # the volatility moves with the parameters only
-                worth = local.near(rule, jnp.zeros_like(strike), moves.at[-1].set(0.0))
-                kept = implied_vol(worth, strike / forward, expiry, forward=1.0, is_call=above)
-                worth = black_price(kept, strike, expiry + later, forward=f, discount=d, is_call=is_call)
-            else:
-                # ln(1 + x) of the move alone: nothing of the strike is lost
-                out = f * local.near(rule, -jnp.log1p(shift / forward), moves)
-                other_side = jnp.where(is_call, f - strike, strike - f)
-                worth = d * jnp.where(is_call == above, out, out + other_side)
-            worth = jnp.where(known, worth, jnp.nan)
-            return worth / f if convention.settlement == "coin" else worth
+            # ln(1 + x) of the move alone: nothing of the strike is lost
+            out = f * local.near(rule, -jnp.log1p(shift / forward), moves)
+            other_side = jnp.where(is_call, f - strike, strike - f)
+            worth = d * jnp.where(is_call == above, out, out + other_side)
+            # or the volatility moves with the parameters only
+            value = local.near(rule, jnp.zeros_like(strike), moves.at[-1].set(0.0))
+            kept = implied_vol(value, strike / forward, expiry, forward=1.0, is_call=above)
+            black = black_price(kept, strike, expiry + later, forward=f, discount=d, is_call=is_call)
+            worth = jnp.where(known, jnp.where(convention.by_strike, black, worth), jnp.nan)
+            return worth / jnp.where(convention.coin, f, 1.0)
 
         return greeks_from(value, vol, law, quotes, convention)
 
@@ -227,7 +228,7 @@ def _priced(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, 
             worth = grown * price(moved, strike / grown, t, **options)
         else:
             worth = price(moved, strike, t, forward=f, discount=d, is_call=is_call, pricer=pricer)
-        return worth / f if convention.settlement == "coin" else worth
+        return worth / jnp.where(convention.coin, f, 1.0)
 
     vol = model_vol(law, strike, expiry, forward=forward, pricer=pricer)
     return greeks_from(value, vol, law, quotes, convention)
