@@ -1,8 +1,8 @@
 """Greeks against derivatives in 50 digits from elsewhere, closed forms, and the rules between conventions."""
 
 # pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportArgumentType=false
-# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportCallIssue=false, reportOperatorIssue=false
-# pyright: reportOptionalSubscript=false
+# pyright: reportOptionalOperand=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
+# pyright: reportCallIssue=false, reportOperatorIssue=false
 # (fields of models are declared as numbers too, and Greeks beyond the order asked for as None)
 import dataclasses
 from pathlib import Path
