@@ -39,7 +39,7 @@ class Intervals(eqx.Module, Generic[Model]):
         >>> fit = jc.calibrate(jc.BlackScholes, jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], vols, forward=100.0))
         >>> print(jc.confidence_intervals(fit, level=0.9))
         parameter                    lower       upper   90 %, wald
-        sigma                     0.193804    0.213176
+        sigma                     0.193829    0.213303
     """
 
     lower: Model

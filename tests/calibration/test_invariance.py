@@ -10,7 +10,8 @@ import jaxcal as jc
 
 
 def leaves(fit):
-    return [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.tree_at(lambda f: f.surface, fit, None))]
+    results = eqx.tree_at(lambda f: (f.surface, f.objective), fit, (None, None))
+    return [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
 
 
 def parameters(fit):

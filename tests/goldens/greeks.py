@@ -1,6 +1,6 @@
 """Makes greeks.csv: derivatives of prices to third order, for every model by characteristic function, in 50 digits.
 
-Run `python tests/goldens/greeks.py` (needs mpmath, some minutes). The prices are those of family_domain.py, by the
+Run `python -m tests.goldens.greeks` (needs mpmath, some minutes). The prices are those of family_domain.py, by the
 trapezoidal rule on nodes that are the same for all prices of a difference; the differences are mpmath's.
 """
 
@@ -8,7 +8,7 @@ import csv
 from pathlib import Path
 
 import mpmath as mp
-from family_domain import MODELS, black, heston
+from tests.goldens.family_domain import MODELS, black, heston
 
 F = 100.0
 ALL = {name: log_cf for name, (log_cf, _) in MODELS.items()} | {"BlackScholes": black, "Heston": heston}
