@@ -135,6 +135,7 @@ def test_many_as_one(dax, spoiled, options):
     np.testing.assert_allclose(many.standard_errors.kappa[1], float(many[1].standard_errors.kappa), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_expiries_by_themselves_share_a_scale(spoiled):
     one = jc.calibrate(jc.SVI, spoiled, loss="huber")
     many = jc.calibrate_many(jc.SVI, [spoiled], loss="huber")[0]

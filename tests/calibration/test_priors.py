@@ -53,6 +53,7 @@ def test_residuals_of_a_covariance():
     assert residuals @ residuals == pytest.approx(off @ np.linalg.solve(covariance, off))
 
 
+@pytest.mark.slow
 def test_toward_a_fit_is_as_if_its_quotes_were_there_again(dax, dax_fit):
     lifted = eqx.tree_at(lambda s: s.vol, dax, dax.vol + 0.002)
     fit = jc.calibrate(dax_fit.model, lifted, prior=jc.toward(dax_fit, 1.0))

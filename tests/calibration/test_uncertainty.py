@@ -133,6 +133,7 @@ def test_profile_of_a_linear_model(line, ols):
     assert [axes.get_xlabel() for axes in figure.axes] == ["level", "slope"]
 
 
+@pytest.mark.slow
 def test_covariance_of_a_robust_fit(design):
     """The sandwich of an M-estimate by its definition; Huber's is near the inverse of the curvature."""
     vol = noisy(3)
@@ -285,6 +286,7 @@ def test_diagnostics_of_heston(dax_fit):
     assert f"identified            {found.line}" in dax_fit.summary()
 
 
+@pytest.mark.slow
 def test_every_expiry_by_itself():
     vol = noisy(5)
     fit = jc.calibrate(Level(0.3), surface_of(vol))

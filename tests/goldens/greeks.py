@@ -8,6 +8,7 @@ import csv
 from pathlib import Path
 
 import mpmath as mp
+
 from tests.goldens.family_domain import MODELS, black, heston
 
 F = 100.0
