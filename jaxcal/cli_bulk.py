@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from jaxcal.cli_options import VenueOfFilesOption
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
@@ -52,14 +53,7 @@ def bulk(
     residuals: Annotated[
         bool, typer.Option("--residuals", help="Write every quote with its residual, to OUT/_quotes.")
     ] = False,
-    venue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYOUT",
-            help="Layout of the tables: tidy, deribit, us or published.",
-            show_default="recognised by their columns, file by file",
-        ),
-    ] = None,
+    venue: VenueOfFilesOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     free: Annotated[

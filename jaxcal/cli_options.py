@@ -1,4 +1,4 @@
-"""What the commands that read one table of quotes have in common: its argument and the options that choose from it."""
+"""What the commands that read quotes have in common: the argument for a table and the options that choose from it."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +19,14 @@ VenueOption = Annotated[
         metavar="LAYOUT",
         help="Layout of the table: tidy, deribit, us or published.",
         show_default="recognised by its columns",
+    ),
+]
+VenueOfFilesOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="LAYOUT",
+        help="Layout of the tables: tidy, deribit, us or published.",
+        show_default="recognised by their columns, file by file",
     ),
 ]
 UnderlyingOption = Annotated[

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from jaxcal.cli_options import VenueOfFilesOption
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, default_folder, refuse, say
@@ -39,14 +40,7 @@ def replay(
         ),
     ] = None,
     kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
-    venue: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYOUT",
-            help="Layout of the tables: tidy, deribit, us or published.",
-            show_default="recognised by their columns, file by file",
-        ),
-    ] = None,
+    venue: VenueOfFilesOption = None,
     underlying: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
     ] = None,
