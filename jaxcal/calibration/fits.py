@@ -74,7 +74,7 @@ class Fits(Generic[Model]):
     """
 
     keys: tuple[Hashable, ...]
-    surfaces: tuple[Surface, ...]
+    surfaces: tuple[Any, ...]  # a `Surface` each, but where a caller gave something else, with a reason
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[Part, ...]
