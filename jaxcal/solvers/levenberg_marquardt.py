@@ -144,13 +144,18 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
             damped = curvature * (free[:, None] * free[None, :]) + jnp.diag(diagonal)
             return -solve_spd(damped, free * gradient)
 
-        # a step may point outside although the gradient does not: then that parameter is held too
-        move = solved(curvature, fixed)
-        definite = jnp.all(jnp.isfinite(move))
-        outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
-        curvature = jnp.where(definite, curvature, normal)
-        again = jnp.any(outside) | ~definite
-        move = jax.lax.cond(again, lambda: solved(curvature, fixed | outside), lambda: move)
+        # a step may point outside although the gradient does not: then that parameter is held too. At most two solves,
+        # as a loop: written out, the second one is as long to compile as the first
+        def solve(carry: tuple[Array, Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array, Array]:
+            turn, curvature, fixed, _, _ = carry
+            move = solved(curvature, fixed)
+            definite = jnp.all(jnp.isfinite(move))
+            outside = ((y <= lower) & (move < 0)) | ((y >= upper) & (move > 0))
+            again = (turn == 0) & (jnp.any(outside) | ~definite)
+            return turn + 1, jnp.where(definite, curvature, normal), fixed | outside, move, again
+
+        begin = (jnp.asarray(0, jnp.int32), curvature, fixed, jnp.zeros_like(y), jnp.asarray(True))
+        _, curvature, _, move, _ = jax.lax.while_loop(lambda carry: carry[-1], solve, begin)
         whole = jnp.max(jnp.abs(move))
         trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
         delta = trial - y
