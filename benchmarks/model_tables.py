@@ -1,8 +1,9 @@
 """The tables of docs/models.md, from the files of the last runs: `python -m benchmarks.model_tables`.
 
 Replaces what stands between the markers `<!-- fits: begin -->` and `<!-- fits: end -->`, and likewise for recovery,
-minima and chains, and writes docs/model_chains.md with every chain by itself. The figures are those of
-`results/{model_fits,recovery,local_minima,real_chains}.csv`, rounded; only the medians over chains are computed here.
+gallery, minima and chains, and writes docs/model_chains.md with every chain by itself. The figures are those of
+`results/{model_fits,recovery,gallery,local_minima,real_chains}.csv`, rounded; only the medians over chains are computed
+here.
 """
 
 import argparse
@@ -66,6 +67,24 @@ def recovery(table: pd.DataFrame) -> list[str]:
         "fit ended and by their largest error of a volatility."
     )
     return [*paragraph(about), "", *markdown(["model", "truths", "recovered", "target", "misses", "median ms"], rows)]
+
+
+def gallery(table: pd.DataFrame) -> list[str]:
+    """One row a kind of Heston truth."""
+    rows = [
+        [
+            str(row["kind"]),
+            str(row["Feller"]),
+            number(row["truths"], ",.0f"),
+            percent(row["recovered"], ".2f"),
+            "" if pd.isna(row["misses"]) else str(row["misses"]),
+            number(row["converged, error above 1e-4"], ".0f"),
+            number(row["median_steps"], ".0f"),
+        ]
+        for row in table.to_dict("records")
+    ]
+    heading = ["truths like", "Feller's condition", "truths", "recovered", "misses"]
+    return markdown([*heading, "converged, error above 1e-4", "median steps"], rows)
 
 
 def minima(table: pd.DataFrame) -> list[str]:
@@ -177,6 +196,7 @@ def chain_page(table: pd.DataFrame | None) -> str:
 SECTIONS: dict[str, tuple[str, Callable[[pd.DataFrame], list[str]]]] = {
     "fits": ("model_fits", fits),
     "recovery": ("recovery", recovery),
+    "gallery": ("gallery", gallery),
     "minima": ("local_minima", minima),
     "chains": ("real_chains", chains),
 }

@@ -75,6 +75,32 @@ def test_a_fit_that_does_not_converge_is_written_and_exits_with_1(quotes: Path) 
     assert json.loads(Path("chain-fit/parameters.json").read_text())["converged"] is False
 
 
+def test_a_robust_loss_holds_against_a_bad_quote(tmp_path: Path) -> None:
+    path, strikes = tmp_path / "chain.csv", [80.0, 90.0, 100.0, 110.0, 120.0]
+    quotes = {"expiry": 0.5, "strike": strikes, "iv": [0.201, 0.199, 0.2, 0.9, 0.2], "forward": 100.0}
+    pd.DataFrame(quotes).to_csv(path, index=False)
+    fitted = {}
+    for options in ([], ["--loss", "cauchy", "--loss-scale", "0.5"], ["--loss", "huber"]):
+        result = run("calibrate", path, "--model", "black-scholes", *options)
+        assert result.exit_code == 0
+        fitted[" ".join(options)] = json.loads(Path("chain-fit/parameters.json").read_text())["parameters"]
+    plain, cauchy, huber = (float(found["sigma"]) for found in fitted.values())
+    assert plain == pytest.approx(0.34, abs=1e-3)
+    assert cauchy == pytest.approx(0.2, abs=1e-3)
+    assert huber == pytest.approx(0.2, abs=0.01)
+
+
+def test_losses_that_cannot_be_are_refused(quotes: Path) -> None:
+    for options, said in (
+        (["--loss-scale", "0.5"], "the linear loss has no scale"),
+        (["--loss", "huber", "--loss-scale", "-1"], "--loss-scale"),
+        (["--loss", "square"], "--loss"),
+    ):
+        result = run("calibrate", quotes, "--model", "black-scholes", *options)
+        assert result.exit_code == 2
+        assert said in " ".join(result.stderr.split())
+
+
 @pytest.mark.parametrize("suffix", [".csv.gz", ".parquet"])
 def test_calibrate_reads_compressed_tables(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"chain{suffix}"

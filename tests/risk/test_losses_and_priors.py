@@ -1,9 +1,10 @@
-"""Sensitivities of fits with a loss, a prior, a band or a tie, against fits of other quotes."""
+"""Sensitivities of fits with a loss, a prior, a band or a tie, and in float32, against fits of other quotes."""
 
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 # (which loss a fit has is what the tests are about)
 
 import equinox as eqx
+import jax
 import numpy as np
 import pytest
 
@@ -48,3 +49,57 @@ def test_many_with_scales_of_their_own(surface):
     many = np.asarray(jc.quote_sensitivities(fits).sigma)
     for i in range(2):
         np.testing.assert_allclose(many[i], np.asarray(jc.quote_sensitivities(fits[i]).sigma), atol=1e-9)
+
+
+def test_within_a_band(surface):
+    """Quotes whose band holds the model pull by a little; those it does not, by themselves."""
+    half = np.asarray([0.002, 0.001, 0.0005, 0.0005, 0.001])
+    sides = (np.asarray(surface.vol[:, :5]) - half, np.asarray(surface.vol[:, :5]) + half)
+    full = [np.full(surface.vol.shape, np.nan) for _ in sides]
+    for side, values in zip(full, sides, strict=True):
+        side[:, :5] = values
+    banded = eqx.tree_at(lambda s: (s.bid_vol, s.ask_vol), surface, tuple(map(np.asarray, full)))
+    settings = {"residual": jc.BidAskResidual(inside=0.1), "solver": TIGHT}
+    fit = jc.calibrate(jc.BlackScholes, banded, **settings)
+    slopes = np.asarray(jc.quote_sensitivities(fit).sigma)
+    outside = np.abs(float(fit.model.sigma) - np.asarray(surface.vol[:, :5])) > half
+    assert outside.any()
+    assert not outside.all()
+    for place in ((0, 0), (0, 3), (1, 2)):
+        sigma = []
+        for step in (2e-4, -2e-4):
+            # the band is where the quote is: both sides stay, the middle moves
+            moved = eqx.tree_at(lambda s: s.vol, banded, banded.vol.at[place].add(step))
+            sigma.append(float(jc.calibrate(fit.model, moved, **settings).model.sigma))
+        assert slopes[place] == pytest.approx((sigma[0] - sigma[1]) / 4e-4, abs=1e-4 * np.max(np.abs(slopes)))
+
+
+def test_of_tied_fields():
+    strikes = np.linspace(70.0, 130.0, 7)
+    expiry = np.asarray([0.25, 0.5, 1.0])
+    truth = jc.Heston(0.04, 2.0, 0.05, 0.5, -0.6)
+    vol = np.asarray(jc.model_vol(truth, strikes, expiry[:, None], forward=100.0))
+    vol = vol + 0.002 * np.sin(np.arange(vol.size)).reshape(vol.shape)
+    tied = jc.Surface.from_vols(expiry, strikes, vol, forward=100.0)
+    settings = {"bounds": {"theta": "v0"}, "solver": TIGHT}
+    fit = jc.calibrate(jc.Heston, tied, **settings)
+    found = jc.quote_sensitivities(fit)
+    for place in ((0, 1), (2, 5)):
+        ends = [
+            jc.calibrate(fit.model, eqx.tree_at(lambda s: s.vol, tied, tied.vol.at[place].add(step)), **settings).model
+            for step in (1e-4, -1e-4)
+        ]
+        for name in ("v0", "kappa", "theta", "rho"):
+            slopes = np.asarray(getattr(found, name))
+            expected = float(getattr(ends[0], name) - getattr(ends[1], name)) / 2e-4
+            assert slopes[place] == pytest.approx(expected, abs=1e-3 * np.max(np.abs(slopes)))
+
+
+def test_single_precision(surface):
+    """Quotes in float32 give sensitivities in float32, as close to those of float64 as the digits of the fit are."""
+    single = jax.tree.map(lambda x: x.astype(np.float32) if x.dtype == np.float64 else x, surface)
+    fit = jc.calibrate(jc.BlackScholes, single)
+    slopes = jc.quote_sensitivities(fit).sigma
+    assert slopes.dtype == np.float32
+    double = np.asarray(jc.quote_sensitivities(jc.calibrate(jc.BlackScholes, surface)).sigma)
+    np.testing.assert_allclose(slopes, double, atol=1e-3 * np.max(np.abs(double)))

@@ -13,7 +13,12 @@ import jaxcal as jc
 from jaxcal.risk.refit import refits
 
 TIGHT = jc.LevenbergMarquardt(xtol=1e-13, ftol=1e-16, gtol=1e-13)
-CHAINS = ["deribit/single/btc_2025-12-05.csv", "deribit/single/btc_2020-05-21.csv", "us/chains/spx_2023-02-03.parquet"]
+CHAINS = [
+    "deribit/single/btc_2025-12-05.csv",
+    "deribit/single/btc_2020-05-21.csv",
+    "deribit/snapshots/2026-W02.parquet",
+    "us/chains/spx_2023-02-03.parquet",
+]
 
 
 def refitted(fit, places, step, many=False, **options):
@@ -202,7 +207,7 @@ def test_quotes_of_a_recorded_chain(market_data, name):
     path = market_data / name
     if not path.exists():
         pytest.skip(f"{path.name} is not in this set")
-    surface = jc.Surface.from_quotes(jc.read_quotes(path))
+    surface = list(jc.surfaces_from_quotes(jc.read_quotes(path)).values())[-1]  # of a series the last: ETH
     fit = jc.calibrate(jc.Heston, surface)
     assert fit.converged
     places = [tuple(place) for place in np.argwhere(np.asarray(surface.weight) > 0).tolist()]
