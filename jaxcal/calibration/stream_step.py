@@ -74,7 +74,9 @@ class Look(NamedTuple):
         precision = np.linalg.inv(predicted)
         information = both - precision
         move = unconstrained(mean - before, information, precision)
-        return cls(result, mean, np.linalg.inv(both), move, information, *noise_of(np.asarray(result.residuals)), prior)
+        # a fit without numbers has no information either
+        covariance = np.linalg.inv(both) if np.linalg.matrix_rank(both) == len(mean) else np.full_like(both, np.nan)
+        return cls(result, mean, covariance, move, information, *noise_of(np.asarray(result.residuals)), prior)
 
 
 def noise_of(residuals: Float[np.ndarray, "e k"]) -> tuple[float, float]:

@@ -100,7 +100,11 @@ class Sinh(AbstractPricer):
         poles = (z * (z + 1j)).square_modulus()
         size = log_phi.reshape(z.re.shape) + 0.5 * jnp.log(dz.square_modulus() / poles)
         size += (shift + nearest) * (1.0 + z.im)
-        alive = size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)
+        # Far out a strong drift, such as that which makes up for many jumps to one side, may outgrow what decays on the
+        # bent line: what only grows from there on says nothing about where the integrand has died before.
+        grows = jnp.flip(jnp.cumprod(jnp.flip(jnp.diff(size, axis=-1) > 0, -1).astype(jnp.int32), axis=-1), -1) > 0
+        grows = jnp.concatenate([jnp.zeros_like(grows[..., :1]), grows], axis=-1)
+        alive = (size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)) & ~grows
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
         position = jnp.arange(num_nodes, dtype=expiry.dtype)[None, None, :]

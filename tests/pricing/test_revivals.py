@@ -101,3 +101,14 @@ def test_narrow_cones():
             grid = pricer.grid(model, t, k, jnp.asarray([0.22]))
             gain = jnp.maximum(0.0, 1.0 - jnp.exp(log_strike))
             np.testing.assert_allclose(np.asarray(grid.value(model)[0] + gain), np.asarray(expected), atol=1e-4)
+
+def test_many_jumps_outgrow_the_bent_line_far_out():
+    """The drift that makes up for 180 jumps a year grows along the contour after the integrand has died."""
+    model = jc.Bates(0.264, 14.2, 0.23, 14.6, -0.507, 182.0, -0.0122, 0.0266)
+    strikes, expiry = jnp.linspace(60.0, 160.0, 16), jnp.asarray([[0.0125], [0.03], [0.19], [0.5], [1.0]])
+    exact = jc.price(model, strikes, expiry, forward=100.0)
+    found = jc.price(model, strikes, expiry, forward=100.0, pricer=jc.Sinh(36))
+    places = jnp.log(strikes / 100.0)[None, :] + 0.0 * expiry
+    grid = jc.Sinh(36).grid(model, expiry[:, 0], places, 0.5 * expiry[:, 0] ** 0.5)
+    assert bool(jnp.all(jnp.isfinite(grid.value(model))))
+    np.testing.assert_allclose(found, exact, atol=1e-3)
