@@ -1,0 +1,213 @@
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+"""global_search: fits of one model to one surface from hundreds of starts, and the distinct optima they find."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, NamedTuple, TypeVar, get_args
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+from numpy.typing import ArrayLike, NDArray
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.arguments import (
+    Bounds,
+    checked_weights,
+    free_names,
+    intervals,
+    scales_of,
+    start_of,
+    without_ties,
+)
+from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.initial import simpler_model, starts_from
+from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
+from jaxcal.calibration.many_starts import Ends, ManyStarts
+from jaxcal.calibration.optima import Optima, distinct, same
+from jaxcal.calibration.prior import AbstractPrior, prior_of
+from jaxcal.calibration.prior_strength import is_searched
+from jaxcal.calibration.ranges import Range, points_in, ranges_of
+from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.round import Method
+from jaxcal.calibration.target import Target
+from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import from_vector, search_bounds, to_vector
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.sinh import Sinh
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+from jaxcal.solvers.sobol import sobol_points
+
+Model = TypeVar("Model", bound=AbstractModel)
+SearchMethod = Literal["sobol", "differential_evolution"]
+
+_GRID = Sinh(64)  # of the search: fine enough for all starts, and the same for all
+# rough fits only need to say which optimum is theirs; the second time for the lowest of those still on their way
+_ROUGH = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=60)
+_LONGER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=200)
+_LOOK = LevenbergMarquardt(max_steps=1)  # evaluates where it starts
+_LOWEST = 0.25  # of the starts: those that go on, and those of a population that are fitted
+_ROUGHLY, _SAME = 0.02, 0.01  # of the residuals: rough fits that differ by less are polished once; one optimum
+_RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
+
+
+def global_search(
+    model: type[Model] | Model,
+    surface: Surface,
+    *,
+    method: SearchMethod = "sobol",
+    num_starts: int = 256,
+    generations: int = 50,
+    seed: int = 0,
+    ranges: Mapping[str, Range] | None = None,
+    num_polished: int = 8,
+    residual: AbstractResidual = _RESIDUAL,
+    loss: AbstractLoss | str | None = None,
+    weights: ArrayLike | AbstractWeights | str | None = None,
+    pricer: AbstractPricer | None = None,
+    free: Sequence[str] | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | None = None,
+) -> Optima[Model]:
+    """Look for the best fit there is, from many starts at once, and report every distinct optimum that they find.
+
+    All starts are one batch of rough fits, of 60 steps at most, on one fine grid that they share; the lowest quarter of
+    those still on their way goes on. The lowest `num_polished` that differ are then fitted by `calibrate`, to the end
+    and with its checks, and those that arrive at one optimum are put together.
+
+    Args:
+        model: a class, whose starts read off the surface are tried beside the others; or an instance, which is tried
+            likewise and whose parameters that are not free stay.
+        surface: market quotes, `[E, K]`.
+        method: "sobol": fits from points of a scrambled Sobol sequence. "differential_evolution": these points are a
+            population, which first evolves for some generations; fits start from its lowest quarter.
+        num_starts: points of the sequence; a power of two is most even.
+        generations: of the population.
+        seed: of the scrambling and of the population: the same seed gives the same result.
+        ranges: by name, `(lower, upper)` between which starts are drawn, counted as the bounds of the parameter are.
+            By default those that markets have shown, in units of the surface's median volatility, or for a model
+            without such a rule the bounds. Fits may leave the ranges, within the bounds.
+        num_polished: at most so many optima are reported; starts that end elsewhere are counted.
+        residual, loss, weights, pricer, free, bounds, prior: as in `calibrate`. A scale of the loss or a strength of
+            the prior that is to be found is found by a fit from the data, and then held.
+
+    Returns:
+        `Optima`, the best first: `optima.best` is a `Fit`. A surface that cannot be fitted is a status of that.
+
+    Raises:
+        ValueError: an unknown method; `num_starts` or `num_polished` not positive; `generations` negative; a range that
+            is empty, outside the bounds or of a parameter that is not searched; a model that is fitted expiry by
+            expiry; and what `calibrate` raises.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> truth = jc.Merton(sigma=0.15, jump_intensity=0.5, jump_mean=-0.15, jump_std=0.1)
+        >>> surface = jc.synthetic_surface(truth, expiry=[0.1, 0.5, 1.0], moneyness=[-2.0, -1.0, 0.0, 1.0])
+        >>> optima = jc.global_search(jc.Merton, surface, num_starts=32)
+        >>> optima.best.converged, round(float(optima.best.model.jump_mean), 4)
+        (True, -0.15)
+    """
+    template: type[Any] = model if isinstance(model, type) else type(model)
+    _check(template, method, num_starts, generations, num_polished)
+    scales, prior = scales_of(template, bounds), prior_of(prior, template)
+    names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
+    if weights is not None:
+        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+    loss = loss_of(loss)
+    common: dict[str, Any] = {"residual": residual, "pricer": pricer, "free": free, "bounds": bounds}
+    if (loss is not None and is_automatic(loss)) or (prior is not None and is_searched(prior)):
+        first = calibrate(model, surface, loss=loss, prior=prior, **common)
+        loss, prior = first.loss, first.prior
+    own_starts = _starts(model, surface, residual)
+    one = own_starts[0]
+    dtype = np.dtype(surface.vol.dtype)
+    box = search_bounds(one, limits, names, dtype)
+    used = np.asarray(surface.weight) > 0
+    level = float(np.median(np.asarray(surface.vol)[used])) if used.any() else 1.0
+    drawn_in = ranges_of(template, names, limits, bounds, ranges, level)
+    points = points_in(sobol_points(num_starts, box[0].size, seed), one, names, drawn_in)
+    own = np.stack([np.asarray(to_vector(start, names, scales)) for start in own_starts])
+    y0 = np.clip(np.concatenate([own, points]), *box).astype(dtype)
+
+    target = Target.of(surface, spread=residual.needs_spread)
+    on_grid = Method(residual, prior, _ROUGH, box, pricer or _GRID, None, loss, scales)
+    search = ManyStarts(names, on_grid, target, one, len(y0))
+    if method == "differential_evolution":
+        last = search.evolve(y0, generations, seed)
+        y0 = last.y[np.argsort(last.cost, kind="stable")[: max(num_polished, round(_LOWEST * len(y0)))]]
+        search = search._replace(capacity=len(y0))
+    ends = _rough(search, y0)
+
+    def model_at(y: Float[np.ndarray, " p"]) -> Any:
+        return from_vector(one, names, jnp.asarray(y, dtype), scales)
+
+    leaders, place = distinct(ends.residual, ends.cost, num_polished, _ROUGHLY)
+    leaders = leaders or [0]  # nothing is finite: a fit says so
+    fits = [calibrate(model_at(ends.y[i]), surface, loss=loss, prior=prior, **common) for i in leaders]
+    polished = np.stack([np.asarray(to_vector(fit.model, names, scales)) for fit in fits]).astype(dtype)
+    found = _gathered(fits, search.fit(polished, _LOOK), ends, place)
+    of_all = jax.vmap(lambda y: from_vector(one, names, y, scales))
+    starts, ended = (jax.tree.map(np.asarray, of_all(jnp.asarray(y, dtype))) for y in (y0, ends.y))
+    return Optima(
+        found.fits, found.optimum, ends.cost, ends.outcome, ends.num_steps, starts, ended, method=method
+    )
+
+
+class _Found(NamedTuple):
+    fits: tuple[Fit, ...]
+    optimum: Int[np.ndarray, " n"]
+
+
+def _check(template: type[Any], method: str, num_starts: int, generations: int, num_polished: int) -> None:
+    if method not in get_args(SearchMethod):
+        raise ValueError(f"method {method!r} is none of {', '.join(get_args(SearchMethod))}")
+    for name, number in (("num_starts", num_starts), ("num_polished", num_polished)):
+        if number <= 0:
+            raise ValueError(f"{name} is {number}: it must be positive")
+    if generations < 0:
+        raise ValueError(f"generations is {generations}: it must not be negative")
+    if getattr(template, "per_expiry", False):
+        raise ValueError(f"{template.__name__} is fitted expiry by expiry: a global search is of one fit")
+
+
+def _starts(model: type[Any] | Any, surface: Surface, residual: AbstractResidual) -> list[Any]:
+    """The starts that a caller has or the surface suggests; the first has the fixed parameters, and the grid."""
+    if not isinstance(model, type):
+        return [start_of(model, surface)]
+    simpler = simpler_model(model) if model.vectors else None
+    before = None if simpler is None else calibrate(simpler, surface, residual=residual).model
+    found = starts_from(model, surface, before)
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(found[0])]
+    return [one for one in found if [np.shape(leaf) for leaf in jax.tree.leaves(one)] == shapes]
+
+
+def _rough(search: ManyStarts, y0: NDArray[np.floating]) -> Ends:
+    """Rough fits from all starts; the lowest of those that need more steps go on."""
+    ends = search.fit(y0)
+    rank = np.argsort(np.argsort(np.where(np.isfinite(ends.cost), ends.cost, np.inf), kind="stable"))
+    rows = np.flatnonzero((ends.outcome == Outcome.STEP_LIMIT) & (rank < max(1, round(_LOWEST * len(y0)))))
+    return ends.replaced(rows, search.fit(ends.y[rows], _LONGER)) if rows.size else ends
+
+
+def _gathered(fits: list[Fit], polished: Ends, rough: Ends, place: Int[np.ndarray, " n"]) -> _Found:
+    """Fits that arrived at one optimum put together, the lowest first and those that did not converge last; and the
+    optimum of each rough fit: that of the one it was like, or else the one that it is like now.
+    """
+    cost = np.asarray([float(fit.cost) for fit in fits])
+    rank = np.lexsort([cost, [not fit.converged for fit in fits]])
+    kept: list[int] = []
+    becomes = np.full(len(fits), -1)
+    for i in rank:
+        like = [j for j, k in enumerate(kept) if same(polished.residual[[i]], polished.residual[k], _SAME)[0]]
+        becomes[i] = like[0] if like else len(kept)
+        if not like:
+            kept.append(int(i))
+    optimum = np.where(place >= 0, becomes[np.maximum(place, 0)], -1)
+    for j, k in enumerate(kept):
+        optimum[(optimum < 0) & same(rough.residual, polished.residual[k], _ROUGHLY)] = j
+    return _Found(tuple(fits[k] for k in kept), optimum)
