@@ -19,6 +19,7 @@ from jaxcal.calibration.fit import Fit as Fit
 from jaxcal.calibration.fits import Fits as Fits
 from jaxcal.calibration.gaussian import Gaussian as Gaussian
 from jaxcal.calibration.gaussian import toward as toward
+from jaxcal.calibration.global_search import global_search as global_search
 from jaxcal.calibration.intervals import Intervals as Intervals
 from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
 from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
@@ -26,6 +27,7 @@ from jaxcal.calibration.loss import Cauchy as Cauchy
 from jaxcal.calibration.loss import Huber as Huber
 from jaxcal.calibration.loss import Linear as Linear
 from jaxcal.calibration.loss import SoftL1 as SoftL1
+from jaxcal.calibration.optima import Optima as Optima
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Scaled as Scaled
 from jaxcal.calibration.prior import Smoothness as Smoothness

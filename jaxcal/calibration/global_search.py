@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
@@ -51,7 +51,8 @@ _GRID = Sinh(64)  # of the search: fine enough for all starts, and the same for 
 _ROUGH = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=60)
 _LONGER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=200)
 _LOOK = LevenbergMarquardt(max_steps=1)  # evaluates where it starts
-_LOWEST = 0.25  # of the starts: those that go on, and those of a population that are fitted
+_LOWEST = 0.25  # of the starts: as many go on at most, and of a population so many are fitted
+_PULLS = 4  # how often a start without a finite price is drawn half way towards the first start
 _ROUGHLY, _SAME = 0.02, 0.01  # of the residuals: rough fits that differ by less are polished once; one optimum
 _RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
 
@@ -60,7 +61,7 @@ def global_search(
     model: type[Model] | Model,
     surface: Surface,
     *,
-    method: SearchMethod = "sobol",
+    method: SearchMethod | str = "sobol",
     num_starts: int = 256,
     generations: int = 50,
     seed: int = 0,
@@ -106,11 +107,10 @@ def global_search(
 
     Example:
         >>> import jaxcal as jc
-        >>> truth = jc.Merton(sigma=0.15, jump_intensity=0.5, jump_mean=-0.15, jump_std=0.1)
-        >>> surface = jc.synthetic_surface(truth, expiry=[0.1, 0.5, 1.0], moneyness=[-2.0, -1.0, 0.0, 1.0])
-        >>> optima = jc.global_search(jc.Merton, surface, num_starts=32)
-        >>> optima.best.converged, round(float(optima.best.model.jump_mean), 4)
-        (True, -0.15)
+        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.2, 0.2, 0.2]], forward=100.0)
+        >>> optima = jc.global_search(jc.BlackScholes, surface, num_starts=16)
+        >>> len(optima), optima.best.converged, round(float(optima.best.model.sigma), 6)
+        (1, True, 0.2)
     """
     template: type[Any] = model if isinstance(model, type) else type(model)
     _check(template, method, num_starts, generations, num_polished)
@@ -141,7 +141,7 @@ def global_search(
         last = search.evolve(y0, generations, seed)
         y0 = last.y[np.argsort(last.cost, kind="stable")[: max(num_polished, round(_LOWEST * len(y0)))]]
         search = search._replace(capacity=len(y0))
-    ends = _rough(search, y0)
+    y0, ends = _rough(search, y0, own[0].astype(dtype))
 
     def model_at(y: Float[np.ndarray, " p"]) -> Any:
         return from_vector(one, names, jnp.asarray(y, dtype), scales)
@@ -153,9 +153,7 @@ def global_search(
     found = _gathered(fits, search.fit(polished, _LOOK), ends, place)
     of_all = jax.vmap(lambda y: from_vector(one, names, y, scales))
     starts, ended = (jax.tree.map(np.asarray, of_all(jnp.asarray(y, dtype))) for y in (y0, ends.y))
-    return Optima(
-        found.fits, found.optimum, ends.cost, ends.outcome, ends.num_steps, starts, ended, method=method
-    )
+    return Optima(found.fits, found.optimum, ends.cost, ends.outcome, ends.num_steps, starts, ended, method=method)
 
 
 class _Found(NamedTuple):
@@ -186,12 +184,20 @@ def _starts(model: type[Any] | Any, surface: Surface, residual: AbstractResidual
     return [one for one in found if [np.shape(leaf) for leaf in jax.tree.leaves(one)] == shapes]
 
 
-def _rough(search: ManyStarts, y0: NDArray[np.floating]) -> Ends:
-    """Rough fits from all starts; the lowest of those that need more steps go on."""
-    ends = search.fit(y0)
-    rank = np.argsort(np.argsort(np.where(np.isfinite(ends.cost), ends.cost, np.inf), kind="stable"))
-    rows = np.flatnonzero((ends.outcome == Outcome.STEP_LIMIT) & (rank < max(1, round(_LOWEST * len(y0)))))
-    return ends.replaced(rows, search.fit(ends.y[rows], _LONGER)) if rows.size else ends
+def _rough(search: ManyStarts, y0: NDArray[np.floating], towards: NDArray[np.floating]) -> tuple[NDArray, Ends]:
+    """Starts, and rough fits from them. A start where the model has no finite price on the grid is drawn half way
+    `towards` one that has; of the fits that need more steps the lowest go on.
+    """
+    y0, ends = y0.copy(), search.fit(y0)
+    for _ in range(_PULLS):
+        rows = np.flatnonzero(ends.outcome == Outcome.NOT_FINITE)
+        if not rows.size or ends.outcome[0] == Outcome.NOT_FINITE:
+            break
+        y0[rows] = 0.5 * (y0[rows] + towards)
+        ends = ends.replaced(rows, search.fit(y0[rows]))
+    rows = np.flatnonzero(ends.outcome == Outcome.STEP_LIMIT)
+    rows = rows[np.argsort(ends.cost[rows], kind="stable")][: max(1, round(_LOWEST * len(y0)))]
+    return y0, ends.replaced(rows, search.fit(ends.y[rows], _LONGER)) if rows.size else ends
 
 
 def _gathered(fits: list[Fit], polished: Ends, rough: Ends, place: Int[np.ndarray, " n"]) -> _Found:

@@ -1,4 +1,6 @@
-"""Many starts on one surface: where rough fits from all of them end, and a population that evolves, as compiled programs.
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+"""Many starts on one surface: rough fits from all of them, and a population that evolves, as compiled programs.
 
 The quotes and one pricing grid are shared by all starts: a lane holds little more than its own parameters and Jacobian.
 """
@@ -81,7 +83,7 @@ class ManyStarts(NamedTuple):
         """The population that starts at the rows, after some generations."""
         found = _evolved(
             self.names, self.method._replace(solver=None), self.target, self.model, y0, np.int32(generations),
-            np.uint32(seed),
+            np.uint32(seed % 2**32),
         )  # fmt: skip
         return Population(*(np.asarray(field) for field in found))
 

@@ -112,11 +112,8 @@ class Optima(eqx.Module, Generic[Model]):
         """A table a person reads, one column an optimum, and what became of the starts."""
         count, surface = len(self), self.best.surface
         found = "1 optimum" if count == 1 else f"{count} distinct optima"
-        lines = [
-            f"{type(self.best.model).__name__}: {found} from {self.num_starts} starts ({self.method}), "
-            f"{surface.num_quotes} quotes",
-            "",
-        ]
+        starts = f"{self.num_starts} starts ({self.method})"
+        lines = [f"{type(self.best.model).__name__}: {found} from {starts}, {surface.num_quotes} quotes", ""]
         shown = self.fits[:_SHOWN]
         lines.append(f"{'optimum':<22}" + "".join(f"{place:>12d}" for place in range(len(shown))))
         columns: list[dict[str, Any]] = [
@@ -151,9 +148,10 @@ class Optima(eqx.Module, Generic[Model]):
 def distinct(
     residual: Float[np.ndarray, "n m"], cost: Float[np.ndarray, " n"], most: int, tolerance: float
 ) -> tuple[list[int], Int[np.ndarray, " n"]]:
-    """The lowest fits that the quotes can tell apart, `most` of them, and for each fit the place of its own among these.
+    """The lowest fits that the quotes can tell apart, at most `most`, and for each fit the place of its own among them,
+    -1 where it is none of them.
 
-    -1 where it is none of them. Fits are the same where their residuals `[m]` differ by less than `tolerance` times the
+    Fits are the same where their residuals `[m]` differ by less than `tolerance` times the
     lower one's, or by 1e-6 in root mean square.
 
     Example:
@@ -174,9 +172,7 @@ def distinct(
     return leaders, place
 
 
-def same(
-    residual: Float[np.ndarray, "n m"], of: Float[np.ndarray, " m"], tolerance: float
-) -> NDArray[np.bool_]:
+def same(residual: Float[np.ndarray, "n m"], of: Float[np.ndarray, " m"], tolerance: float) -> NDArray[np.bool_]:
     """`[n]` whether fits have the residuals `of` another one, to the tolerance of `distinct`."""
     apart = np.sqrt(np.sum((residual - of) ** 2, axis=1))
     return apart <= max(tolerance * float(np.sqrt(np.sum(of**2))), 1e-6 * float(np.sqrt(len(of))))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, Integer
 
 _LEADERS = 0.2  # of the population: each member is drawn towards one of these best
 _CROSSOVER = 0.9  # of the coordinates that a trial takes from the mutant
@@ -26,7 +26,7 @@ def differential_evolution(
     upper: Float[Array, " p"],
     *,
     generations: Int[Array, ""] | int,
-    seed: Int[Array, ""] | int = 0,
+    seed: Integer[Array, ""] | int = 0,
 ) -> Population:
     """Let a population evolve in the box `lower <= y <= upper` towards small values of `fn`.
 
