@@ -101,6 +101,7 @@ from jaxcal.risk.greeks import Greeks as Greeks
 from jaxcal.risk.greeks_of_model import greeks as greeks
 from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
 from jaxcal.risk.through_fit import through_fit as through_fit
+from jaxcal.solvers.gradient import Optax as Optax
 from jaxcal.solvers.least_squares import Solution as Solution
 from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

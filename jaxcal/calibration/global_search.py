@@ -201,11 +201,10 @@ def _rough(search: ManyStarts, y0: NDArray[np.floating], towards: NDArray[np.flo
 
 
 def _gathered(fits: list[Fit], polished: Ends, rough: Ends, place: Int[np.ndarray, " n"]) -> _Found:
-    """Fits that arrived at one optimum put together, the lowest first and those that did not converge last; and the
-    optimum of each rough fit: that of the one it was like, or else the one that it is like now.
+    """Fits that arrived at one optimum put together, the lowest first; and the optimum of each rough fit: that of the
+    one it was like, or else the one that it is like now.
     """
-    cost = np.asarray([float(fit.cost) for fit in fits])
-    rank = np.lexsort([cost, [not fit.converged for fit in fits]])
+    rank = np.argsort([float(fit.cost) for fit in fits], kind="stable")  # what is not a number comes last
     kept: list[int] = []
     becomes = np.full(len(fits), -1)
     for i in rank:

@@ -31,7 +31,7 @@ class Optima(eqx.Module, Generic[Model]):
     size. So a flat valley is one optimum, and two models that exchange their factors are too.
 
     Attributes:
-        fits: the distinct optima as full fits, the lowest cost first. Those that did not converge come last.
+        fits: the distinct optima as full fits, the lowest cost first. `fits[i].status` says how each ended.
         optimum: `[n]` for each start, the optimum that its rough fit reached, or -1 for none of them.
         cost: `[n]` of each rough fit, on the grid of the search; not finite where the model has no price.
         outcome: `[n]` an `Outcome` of each rough fit, as a number.
@@ -71,7 +71,7 @@ class Optima(eqx.Module, Generic[Model]):
 
     @property
     def best(self) -> Fit[Model]:
-        """The fit with the lowest cost of those that converged, or of all where none did."""
+        """The fit with the lowest cost."""
         return self.fits[0]
 
     @property
