@@ -2,8 +2,8 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """global_search: fits of one model to one surface from hundreds of starts, and the distinct optima they find."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal, TypeVar, get_args
 
 import equinox as eqx
 import jax
@@ -27,7 +27,7 @@ from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.many_starts import Ends, ManyStarts
-from jaxcal.calibration.optima import Optima, distinct, same
+from jaxcal.calibration.optima import Optima, same
 from jaxcal.calibration.prior import AbstractPrior, prior_of
 from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.ranges import Range, points_in, ranges_of
@@ -53,7 +53,8 @@ _LONGER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_ste
 _LOOK = LevenbergMarquardt(max_steps=1)  # evaluates where it starts
 _LOWEST = 0.25  # of the starts: as many go on at most, and of a population so many are fitted
 _PULLS = 4  # how often a start without a finite price is drawn half way towards the first start
-_ROUGHLY, _SAME = 0.02, 0.01  # of the residuals: rough fits that differ by less are polished once; one optimum
+# of the residuals: rough fits that differ by less are at one optimum; fits to the end are the same one
+_ROUGHLY, _SAME = 0.02, 0.01
 _RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
 
 
@@ -66,7 +67,7 @@ def global_search(
     generations: int = 50,
     seed: int = 0,
     ranges: Mapping[str, Range] | None = None,
-    num_polished: int = 8,
+    num_polished: int = 12,
     residual: AbstractResidual = _RESIDUAL,
     loss: AbstractLoss | str | None = None,
     weights: ArrayLike | AbstractWeights | str | None = None,
@@ -77,9 +78,9 @@ def global_search(
 ) -> Optima[Model]:
     """Look for the best fit there is, from many starts at once, and report every distinct optimum that they find.
 
-    All starts are one batch of rough fits, of 60 steps at most, on one fine grid that they share; the lowest quarter of
-    those still on their way goes on. The lowest `num_polished` that differ are then fitted by `calibrate`, to the end
-    and with its checks, and those that arrive at one optimum are put together.
+    All starts are one batch of rough fits, of 60 steps at most, on one fine grid that they share; the lowest of those
+    still on their way go on. Then the lowest is fitted by `calibrate`, to the end and with its checks, then the lowest
+    of those that are unlike it, and so on; those that arrive at one optimum are put together.
 
     Args:
         model: a class, whose starts read off the surface are tried beside the others; or an instance, which is tried
@@ -93,7 +94,8 @@ def global_search(
         ranges: by name, `(lower, upper)` between which starts are drawn, counted as the bounds of the parameter are.
             By default those that markets have shown, in units of the surface's median volatility, or for a model
             without such a rule the bounds. Fits may leave the ranges, within the bounds.
-        num_polished: at most so many optima are reported; starts that end elsewhere are counted.
+        num_polished: fits to the end, at most; each finds an optimum or one that is known. Rough fits that ended
+            elsewhere are counted.
         residual, loss, weights, pricer, free, bounds, prior: as in `calibrate`. A scale of the loss or a strength of
             the prior that is to be found is found by a fit from the data, and then held.
 
@@ -143,22 +145,17 @@ def global_search(
         search = search._replace(capacity=len(y0))
     y0, ends = _rough(search, y0, own[0].astype(dtype))
 
-    def model_at(y: Float[np.ndarray, " p"]) -> Any:
-        return from_vector(one, names, jnp.asarray(y, dtype), scales)
+    def fit_from(y: Float[np.ndarray, " p"]) -> Fit[Any]:
+        return calibrate(from_vector(one, names, jnp.asarray(y), scales), surface, loss=loss, prior=prior, **common)
 
-    leaders, place = distinct(ends.residual, ends.cost, num_polished, _ROUGHLY)
-    leaders = leaders or [0]  # nothing is finite: a fit says so
-    fits = [calibrate(model_at(ends.y[i]), surface, loss=loss, prior=prior, **common) for i in leaders]
-    polished = np.stack([np.asarray(to_vector(fit.model, names, scales)) for fit in fits]).astype(dtype)
-    found = _gathered(fits, search.fit(polished, _LOOK), ends, place)
+    def residual_at(fit: Fit[Any]) -> Float[np.ndarray, " m"]:
+        y = np.asarray(to_vector(fit.model, names, scales), dtype)
+        return np.asarray(search.fit(y[None], _LOOK).residual[0])
+
+    fits, optimum = _polished(ends, fit_from, residual_at, num_polished)
     of_all = jax.vmap(lambda y: from_vector(one, names, y, scales))
     starts, ended = (jax.tree.map(np.asarray, of_all(jnp.asarray(y, dtype))) for y in (y0, ends.y))
-    return Optima(found.fits, found.optimum, ends.cost, ends.outcome, ends.num_steps, starts, ended, method=method)
-
-
-class _Found(NamedTuple):
-    fits: tuple[Fit, ...]
-    optimum: Int[np.ndarray, " n"]
+    return Optima(fits, optimum, ends.cost, ends.outcome, ends.num_steps, starts, ended, method=method)
 
 
 def _check(template: type[Any], method: str, num_starts: int, generations: int, num_polished: int) -> None:
@@ -200,19 +197,33 @@ def _rough(search: ManyStarts, y0: NDArray[np.floating], towards: NDArray[np.flo
     return y0, ends.replaced(rows, search.fit(ends.y[rows], _LONGER)) if rows.size else ends
 
 
-def _gathered(fits: list[Fit], polished: Ends, rough: Ends, place: Int[np.ndarray, " n"]) -> _Found:
-    """Fits that arrived at one optimum put together, the lowest first; and the optimum of each rough fit: that of the
-    one it was like, or else the one that it is like now.
+def _polished(
+    ends: Ends,
+    fit_from: Callable[[Float[np.ndarray, " p"]], Fit[Any]],
+    residual_at: Callable[[Fit[Any]], Float[np.ndarray, " m"]],
+    most: int,
+) -> tuple[tuple[Fit[Any], ...], Int[np.ndarray, " n"]]:
+    """The distinct optima, the lowest first, and for each rough fit the place of its own among them, or -1.
+
+    The lowest rough fit without an optimum is fitted to the end, at most `most` times. Where it arrives is the optimum
+    of all rough fits that are like it was, or like it is then.
     """
+    optimum, fits, residuals = np.full(len(ends.cost), -1), [], []
+    cost = np.where(np.isfinite(ends.cost), ends.cost, np.inf)
+    # where nothing is finite one fit says so
+    waiting = [int(i) for i in np.argsort(cost, kind="stable") if np.isfinite(cost[i])] or [0]
+    for _ in range(most):
+        i = next((i for i in waiting if optimum[i] < 0), None)
+        if i is None:
+            break
+        fit = fit_from(ends.y[i])
+        there = residual_at(fit)
+        place = next((j for j, known in enumerate(residuals) if same(there[None], known, _SAME)[0]), len(fits))
+        if place == len(fits):
+            fits.append(fit)
+            residuals.append(there)
+        alike = same(ends.residual, ends.residual[i], _ROUGHLY) | same(ends.residual, there, _ROUGHLY)
+        optimum[(optimum < 0) & alike] = place
+        optimum[i] = place
     rank = np.argsort([float(fit.cost) for fit in fits], kind="stable")  # what is not a number comes last
-    kept: list[int] = []
-    becomes = np.full(len(fits), -1)
-    for i in rank:
-        like = [j for j, k in enumerate(kept) if same(polished.residual[[i]], polished.residual[k], _SAME)[0]]
-        becomes[i] = like[0] if like else len(kept)
-        if not like:
-            kept.append(int(i))
-    optimum = np.where(place >= 0, becomes[np.maximum(place, 0)], -1)
-    for j, k in enumerate(kept):
-        optimum[(optimum < 0) & same(rough.residual, polished.residual[k], _ROUGHLY)] = j
-    return _Found(tuple(fits[k] for k in kept), optimum)
+    return tuple(fits[k] for k in rank), np.where(optimum < 0, -1, np.argsort(rank)[np.maximum(optimum, 0)])

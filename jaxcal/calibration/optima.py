@@ -145,35 +145,14 @@ class Optima(eqx.Module, Generic[Model]):
         return sentence
 
 
-def distinct(
-    residual: Float[np.ndarray, "n m"], cost: Float[np.ndarray, " n"], most: int, tolerance: float
-) -> tuple[list[int], Int[np.ndarray, " n"]]:
-    """The lowest fits that the quotes can tell apart, at most `most`, and for each fit the place of its own among them,
-    -1 where it is none of them.
-
-    Fits are the same where their residuals `[m]` differ by less than `tolerance` times the
-    lower one's, or by 1e-6 in root mean square.
+def same(residual: Float[np.ndarray, "n m"], of: Float[np.ndarray, " m"], tolerance: float) -> NDArray[np.bool_]:
+    """`[n]`: whether the quotes cannot tell fits from another one: whether their residuals differ from those `of`
+    the other by less than `tolerance` times its own, or by 1e-6 in root mean square.
 
     Example:
-        >>> residual = np.asarray([[1.0, 1.0], [1.0, 2.0], [1.001, 1.0], [np.nan, 0.0]])
-        >>> leaders, place = distinct(residual, np.asarray([1.0, 2.5, 1.001, np.nan]), 5, 0.01)
-        >>> leaders, place.tolist()
-        ([0, 1], [0, 1, 0, -1])
+        >>> same(np.asarray([[1.0, 2.0], [1.0, 2.01], [np.nan, 2.0]]), np.asarray([1.0, 2.0]), 0.01).tolist()
+        [True, True, False]
     """
-    place = np.full(len(cost), -1)
-    leaders: list[int] = []
-    for i in np.argsort(cost, kind="stable"):
-        if place[i] >= 0 or not np.isfinite(cost[i]):
-            continue
-        if len(leaders) == most:
-            break
-        place[same(residual, residual[i], tolerance) & (place < 0)] = len(leaders)
-        leaders.append(int(i))
-    return leaders, place
-
-
-def same(residual: Float[np.ndarray, "n m"], of: Float[np.ndarray, " m"], tolerance: float) -> NDArray[np.bool_]:
-    """`[n]` whether fits have the residuals `of` another one, to the tolerance of `distinct`."""
     apart = np.sqrt(np.sum((residual - of) ** 2, axis=1))
     return apart <= max(tolerance * float(np.sqrt(np.sum(of**2))), 1e-6 * float(np.sqrt(len(of))))
 
