@@ -75,7 +75,6 @@ class ManyStarts(NamedTuple):
         parts = np.array_split(y0, min(workers, len(y0)))
         if len(parts) == 1:
             return run(parts[0])
-        run(y0[:0])  # compiles, or does nothing: several threads would each compile
         with ThreadPoolExecutor(workers) as pool:
             return Ends(*(np.concatenate(fields) for fields in zip(*pool.map(run, parts), strict=True)))
 
