@@ -63,7 +63,8 @@ def main() -> None:
 
 def from_random_starts(model: type[jc.AbstractModel], surface: jc.Surface, starts: int) -> dict[str, float]:
     """The best of fits from so many starts over the ranges that markets have shown, and the share that end there
-    (within 0.1 %)."""
+    (within 0.1 %).
+    """
     begin = time.perf_counter()
     optima = jc.global_search(model, surface, num_starts=starts, num_polished=POLISHED)
     seconds = (time.perf_counter() - begin) / starts

@@ -123,8 +123,12 @@ class Optax(AbstractLeastSquaresSolver):
     ) -> "_State":
         """See `AbstractLeastSquaresSolver`."""
         y, dtype = state.y, state.y.dtype
-        column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
-        residual, jacobian = column(jnp.eye(y.shape[0], dtype=dtype))
+
+        def linearise(y: Array) -> tuple[Array, Array]:
+            column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
+            return column(jnp.eye(y.shape[0], dtype=dtype))
+
+        residual, jacobian = linearise(y)
         cost = 0.5 * (residual @ residual)
         finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(jacobian))
         first = jnp.isinf(state.cost)
@@ -145,12 +149,26 @@ class Optax(AbstractLeastSquaresSolver):
         slope = (weight * residual) @ jacobian
         slope = jnp.where(held(slope) | ~finite, 0.0, slope)
 
+        @jax.custom_jvp
         def value(y: Array) -> Array:
             return 0.5 * jnp.sum(weight * fn(jnp.clip(y, lower, upper), args) ** 2)
 
+        @value.defjvp
+        def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+            # for a line search: residuals have few parameters, so forward mode, as everywhere here
+            inside = (primals[0] >= lower) & (primals[0] <= upper)
+            residual, jacobian = linearise(jnp.clip(primals[0], lower, upper))
+            slope = jnp.where(inside, (weight * residual) @ jacobian, 0.0)
+            return 0.5 * jnp.sum(weight * residual**2), slope @ tangents[0]
+
         with _lenient():
             move, optimiser = self._optimiser().update(
-                slope, state.optimiser, y, value=0.5 * jnp.sum(weight * residual**2), grad=slope, value_fn=value
+                slope,
+                state.optimiser,
+                y,
+                value=0.5 * jnp.sum(weight * residual**2),
+                grad=slope,
+                value_fn=lambda y: value(jnp.asarray(y, dtype)),
             )
         # a schedule or a line search may compute in another precision than the quotes
         optimiser = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), optimiser, state.optimiser)
