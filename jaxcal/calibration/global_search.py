@@ -50,12 +50,12 @@ _GRID = Sinh(64)  # of the search: fine enough for all starts, and the same for 
 # rough fits only need to say which optimum is theirs; the second time for the lowest of those still on their way
 _ROUGH = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=60)
 _LONGER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, atol=1e-7, max_steps=200)
-_LOOK = LevenbergMarquardt(max_steps=1)  # evaluates where it starts
+_LOOK = LevenbergMarquardt(max_steps=0)  # evaluates where it starts
 _LOWEST = 0.25  # of the starts: as many go on at most, and of a population so many are fitted
 _PULLS = 4  # how often a start without a finite price is drawn half way towards the first start
 # of the residuals: rough fits that differ by less are at one optimum; fits to the end are the same one
 _ROUGHLY, _SAME = 0.02, 0.01
-_RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
+_RESIDUAL = ImpliedVolResidual()
 
 
 def global_search(
@@ -137,7 +137,7 @@ def global_search(
     y0 = np.clip(np.concatenate([own, points]), *box).astype(dtype)
 
     target = Target.of(surface, spread=residual.needs_spread)
-    on_grid = Method(residual, prior, _ROUGH, box, pricer or _GRID, None, loss, scales)
+    on_grid = Method(residual, prior, _ROUGH, box, (pricer or _GRID).sized(), None, loss, scales)
     search = ManyStarts(names, on_grid, target, one, len(y0))
     if method == "differential_evolution":
         last = search.evolve(y0, generations, seed)
