@@ -19,6 +19,7 @@ from jaxcal.calibration.fit import Fit as Fit
 from jaxcal.calibration.fits import Fits as Fits
 from jaxcal.calibration.gaussian import Gaussian as Gaussian
 from jaxcal.calibration.gaussian import toward as toward
+from jaxcal.calibration.global_search import global_search as global_search
 from jaxcal.calibration.intervals import Intervals as Intervals
 from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
 from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
@@ -26,6 +27,7 @@ from jaxcal.calibration.loss import Cauchy as Cauchy
 from jaxcal.calibration.loss import Huber as Huber
 from jaxcal.calibration.loss import Linear as Linear
 from jaxcal.calibration.loss import SoftL1 as SoftL1
+from jaxcal.calibration.optima import Optima as Optima
 from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
 from jaxcal.calibration.prior import Scaled as Scaled
 from jaxcal.calibration.prior import Smoothness as Smoothness
@@ -99,6 +101,7 @@ from jaxcal.risk.greeks import Greeks as Greeks
 from jaxcal.risk.greeks_of_model import greeks as greeks
 from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
 from jaxcal.risk.through_fit import through_fit as through_fit
+from jaxcal.solvers.gradient import Optax as Optax
 from jaxcal.solvers.least_squares import Solution as Solution
 from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt

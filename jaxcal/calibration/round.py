@@ -25,7 +25,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
 
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
-_MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
+MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 
@@ -126,7 +126,7 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
     lower, upper = method.limits
     solution = least_squares(
         lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
-        lower=lower, upper=upper, max_step=_MAX_STEP,
+        lower=lower, upper=upper, max_step=MAX_STEP,
     )  # fmt: skip
     return _ended(method, solution, problem)
 
@@ -164,5 +164,5 @@ def solve_many(
     return least_squares_many(
         lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),
         build=build, keep=partial(_ended, method),
-        lower=lower, upper=upper, max_step=_MAX_STEP, count=count, lanes=lanes, refill=refill,
+        lower=lower, upper=upper, max_step=MAX_STEP, count=count, lanes=lanes, refill=refill,
     )  # fmt: skip
