@@ -1,8 +1,8 @@
 """Deribit: recorded answers of the exchange's public interface as a quote table, every entry accounted for."""
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -56,6 +56,11 @@ class DeribitTable:
             if len(found) > LARGEST_TABLE:
                 raise QuoteError(f"more than {LARGEST_TABLE:,} entries: split the recording by time")
         return cls(_table(found))
+
+    @classmethod
+    def of_records(cls, found: Sequence[DeribitRecord], time: int) -> "DeribitTable":
+        """The table of records at one time (ms since 1970), which all of them get."""
+        return cls(_table([replace(record, time=time) for record in found]))
 
     @property
     def quotes(self) -> pd.DataFrame:
