@@ -16,9 +16,10 @@ from websockets.asyncio.server import serve
 from websockets.exceptions import ConnectionClosed
 
 GARBAGE = (
-    "no JSON at all", "{", "[]", "null", "17", '"text"', '{"jsonrpc": "2.0"}', '{"method": "subscription"}', "\x00\x01",
+    "no JSON at all", "{", "[]", "null", "17", '"text"', '{"jsonrpc": "2.0"}', '{"method": "subscription"}',
+    "\x00\x01",
     '{"method": "subscription", "params": {"channel": 3, "data": [1, {"instrument_name": 4}, null]}}',
-    '{"method": "subscription", "params": {"data": {"instrument_name": "BTC-NEVER", "type": "change", "change_id": 1}}}',
+    '{"method": "subscription", "params": {"data": {"instrument_name": "BTC-NEVER", "type": "change"}}}',
     '{"id": 999999, "result": "nobody asked"}', '{"id": "x", "error": {}}', "NaN", '{"a": 1, "a": 2}',
     "[" * 5000,
 )  # fmt: skip

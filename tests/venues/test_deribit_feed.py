@@ -68,9 +68,8 @@ def test_a_quiet_stream_is_followed_exactly():
                 await asyncio.sleep(0.4)
                 await server.settle()
                 await until(lambda: not differences(feed, server.market))
-                return feed
 
-            feed = await talk(server, feed, script)
+            await talk(server, feed, script)
             counts = feed.market.counts
             assert feed.view().table().entries["fault"].eq("").sum() == 54
             assert len(feed.view().contracts) == 57
