@@ -1,11 +1,11 @@
 """A live session under load: messages with faults at a set rate, for minutes, calibrated at a set cadence.
 
     python -m benchmarks.live                         # 1,000 messages/s for 10 minutes, SVCJ every 5 s
-    python -m benchmarks.live --minutes 0.5 --model bates
+    python -m benchmarks.live --minutes 0.5 --model Bates
 
-A server with the exchange's protocol runs in a process of its own, on the same cores, with some 530 synthetic contracts.
-It loses, repeats, delays and breaks messages, and cuts connections. At the end what the client holds is compared with
-the server's own books.
+A server with the exchange's protocol runs in a process of its own, on the same cores, with some 530 synthetic
+contracts. It loses, repeats, delays and breaks messages, and cuts connections. At the end what the client holds is
+compared with the server's own books.
 
 Writes `benchmarks/results/live.md`. Memory is the resident set of the client, from its first look after compiling to
 its last; its slope is that of a line through all looks.
@@ -88,7 +88,7 @@ async def _follow(pipe: Connection, options: argparse.Namespace) -> str:
 
     session = LiveSession(feed, jc.Recalibrator(getattr(jc, options.model)), every=options.every, show=show)
     feeding = asyncio.create_task(feed.run())
-    await session._look_again_and_again(60.0 * options.minutes)  # the feed goes on when the looks end
+    await session.look(seconds=60.0 * options.minutes)  # the feed goes on when the looks end
     pipe.send("settle")
     books, tickers, injected, sent = await asyncio.to_thread(pipe.recv)
     deadline = time.monotonic() + 60.0

@@ -79,7 +79,7 @@ class LiveSession:
             OSError: the log cannot be written.
         """
         feeding = asyncio.create_task(self.feed.run())
-        looking = asyncio.create_task(self._look_again_and_again(seconds))
+        looking = asyncio.create_task(self.look(seconds=seconds))
         try:
             done, _ = await asyncio.wait([feeding, looking], return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -89,7 +89,8 @@ class LiveSession:
                 task.cancel()
             await asyncio.gather(feeding, looking, return_exceptions=True)
 
-    async def _look_again_and_again(self, seconds: float | None) -> None:
+    async def look(self, *, seconds: float | None = None) -> None:
+        """The looks of `run` alone: for a feed that somebody else runs."""
         await self.feed.ready.wait()
         await asyncio.sleep(min(_FIRST_LOOK, self.every))
         loop, clock = asyncio.get_running_loop(), time.monotonic

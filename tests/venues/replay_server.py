@@ -234,7 +234,7 @@ class ReplayServer:
         await self.server.wait_closed()
 
     async def handle(self, socket):
-        self.clients[socket] = {"channels": {}, "held": None, "answered": True}
+        self.clients[socket] = {"channels": {}, "held": None, "unanswered": 0}
         beat = asyncio.create_task(self.beat(socket)) if self.heartbeats else None
         with contextlib.suppress(ConnectionClosed):
             async for text in socket:
@@ -248,10 +248,10 @@ class ReplayServer:
         """As after `public/set_heartbeat`: who does not answer a test request is disconnected."""
         while True:
             await asyncio.sleep(0.1)
-            if not self.clients[socket]["answered"]:
+            self.clients[socket]["unanswered"] += 1
+            if self.clients[socket]["unanswered"] > 10:
                 await socket.close()
                 return
-            self.clients[socket]["answered"] = False
             message = {"jsonrpc": "2.0", "method": "heartbeat", "params": {"type": "test_request"}}
             await self.send(socket, json.dumps(message))
 
@@ -264,7 +264,7 @@ class ReplayServer:
         if method == "public/get_time":
             result = self.market.now()
         elif method == "public/test":
-            client["answered"], result = True, {"version": "1.2.26"}
+            client["unanswered"], result = 0, {"version": "1.2.26"}
         elif method == "public/get_instruments":
             result = self.market.instruments(params["kind"])
         elif method == "public/subscribe":
