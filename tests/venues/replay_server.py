@@ -295,7 +295,9 @@ class ReplayServer:
         """Steps of the market at the wanted rate of messages."""
         began, due = time.monotonic(), 0
         while self.rate:
-            while self.rate and due < (time.monotonic() - began) * self.rate:
+            for _ in range(100):  # then others have their turn, however far behind this is
+                if not self.rate or due >= (time.monotonic() - began) * self.rate:
+                    break
                 events = await self.step()
                 if not events:
                     return
