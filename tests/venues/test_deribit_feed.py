@@ -88,13 +88,12 @@ def test_after_all_faults_the_state_is_the_truth(seed):
             feed = feed_of(server)
 
             async def script():
-                await until(lambda: all(count > 0 for count in server.injected.values()))
+                seen = ("repeated", "waiting", "garbage", "snapshots asked for again")
+                await until(lambda: all(server.injected.values()) and all(feed.market.counts[name] for name in seen))
                 await server.settle()
                 await until(lambda: feed.ready.is_set() and not differences(feed, server.market))
 
             await talk(server, feed, script)
-            counts = feed.market.counts
-            assert all(counts[name] > 0 for name in ("repeated", "waiting", "garbage", "snapshots asked for again"))
             assert feed.connections >= 2
             assert feed.last_error
 
