@@ -50,6 +50,8 @@ from jaxcal.calibration.weights import weights_from as weights_from
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
+from jaxcal.market.carry import Carry as Carry
+from jaxcal.market.carry import with_carry as with_carry
 from jaxcal.market.cleaning import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
 from jaxcal.market.quote_report import QuoteReport as QuoteReport

@@ -19,7 +19,8 @@ PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent
 LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date
 _SIDES = {"c": 1, "call": 1, "p": -1, "put": -1}
 _NUMBERS = (
-    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "discount", "rate", "spot", "dividend_yield",
+    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "carry_forward", "discount", "rate", "spot",
+    "dividend_yield",
 )  # fmt: skip
 
 
@@ -30,7 +31,8 @@ class QuoteColumns:
     Absent columns and empty cells are NaN. Rows in `faults` could not be read; their numbers mean nothing.
 
     Attributes:
-        strike, bid, ask, price, iv, bid_iv, ask_iv, forward, discount, rate, spot, dividend_yield: as in the table.
+        strike, bid, ask, price, iv, bid_iv, ask_iv, forward, carry_forward, discount, rate, spot, dividend_yield: as in
+            the table.
         years: time to expiry in years, actual/365 to the second.
         side: 1 call, -1 put, 0 not given.
         in_coin: prices are in the coin (an inverse option).
@@ -48,6 +50,7 @@ class QuoteColumns:
     bid_iv: FloatColumn
     ask_iv: FloatColumn
     forward: FloatColumn
+    carry_forward: FloatColumn
     discount: FloatColumn
     rate: FloatColumn
     spot: FloatColumn

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from jaxcal.market.carry import with_carry
 from jaxcal.market.clock import first_of_poll
 from jaxcal.market.quotes import QuoteError
 from jaxcal.venues.deribit_record import NUMBERS, DeribitRecord, records
@@ -64,8 +65,13 @@ class DeribitTable:
 
     @property
     def quotes(self) -> pd.DataFrame:
-        """The tidy table, one row an entry; the column `fault` tells `inspect_quotes` of those that are no quote."""
+        """The tidy table, one row an entry; the column `fault` tells `inspect_quotes` of those that are no quote.
+
+        Where there are futures among the entries, the forwards that they imply are in `carry_forward`.
+        """
         table = self.entries.drop(columns=["kind", "funding_8h"])
+        if len(futures := self.futures):
+            table = with_carry(table, futures)
         if table["fault"].eq("").all():
             table = table.drop(columns="fault")
         return table.drop(columns="discount") if table["discount"].isna().all() else table
