@@ -69,8 +69,8 @@ def test_what_is_absurd_is_left_out():
 def chain(**columns):
     return pd.DataFrame(
         {
-            "underlying": "BTC", "quote_time": TIME, "expiry": TIME + pd.Timedelta(days=73),
-            "currency_of_price": "coin", "strike": [90.0, 110.0], "option_type": ["P", "C"], "bid": 0.02, "ask": 0.021, "index_price": 100.0,
+            "underlying": "BTC", "quote_time": TIME, "expiry": TIME + pd.Timedelta(days=73), "index_price": 100.0,
+            "currency_of_price": "coin", "strike": [90.0, 110.0], "option_type": ["P", "C"], "bid": 0.02, "ask": 0.021,
         } | columns
     )  # fmt: skip
 
