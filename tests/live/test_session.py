@@ -45,7 +45,8 @@ def test_a_session_follows_the_market(tmp_path):
     for step in steps:
         assert step.used
         assert step.quotes >= 25
-        assert 0.55 < step.parameters["sigma_low"] < step.parameters["sigma"] < step.parameters["sigma_high"] < 0.75
+        assert 0.58 < step.parameters["sigma"] < 0.72
+        assert 0.4 < step.parameters["sigma_low"] < step.parameters["sigma"] < step.parameters["sigma_high"] < 0.9
     gaps = pd.Series([step.time for step in steps[1:]]).diff().dt.total_seconds().dropna()
     assert gaps.between(0.3, 1.2).all()
     lines = [json.loads(line) for line in (tmp_path / "recalibrations.jsonl").read_text().splitlines()]

@@ -5,6 +5,7 @@ import random
 import shutil
 import ssl
 import subprocess
+import sys
 
 import pytest
 
@@ -214,6 +215,12 @@ def test_addresses_and_coins_that_are_refused(currency, url, says):
     with pytest.raises(FeedError, match=says) as caught:
         DeribitFeed(currency, url=url)
     assert "secret" not in str(caught.value)
+
+
+def test_a_missing_client_library_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "websockets.exceptions", None)
+    with pytest.raises(FeedError, match=r"pip install 'jaxcal\[live\]'"):
+        asyncio.run(DeribitFeed("BTC").run())
 
 
 def test_verification_cannot_be_switched_off():
