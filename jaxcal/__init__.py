@@ -52,12 +52,15 @@ from jaxcal.calibration.weights import weights_from as weights_from
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
+from jaxcal.market.carry import Carry as Carry
+from jaxcal.market.carry import with_carry as with_carry
 from jaxcal.market.cleaning import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
 from jaxcal.market.quote_report import QuoteReport as QuoteReport
 from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
 from jaxcal.market.quotes import QuoteError as QuoteError
 from jaxcal.market.quotes import read_quotes as read_quotes
+from jaxcal.market.quotes import register_reader as _register_reader
 from jaxcal.market.surface import Surface as Surface
 from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
 from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
@@ -107,5 +110,10 @@ from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from jaxcal.synthetic import synthetic_chain as synthetic_chain
 from jaxcal.synthetic import synthetic_surface as synthetic_surface
+from jaxcal.venues.deribit import DeribitTable as DeribitTable
+from jaxcal.venues.deribit import deribit_quotes as _deribit_quotes
+from jaxcal.venues.deribit import read_deribit as read_deribit
+from jaxcal.venues.json_file import ENDINGS as _JSON_ENDINGS
 
+_register_reader(_JSON_ENDINGS, _deribit_quotes)
 __version__ = _version("jaxcal")

@@ -10,7 +10,8 @@ QuotesArgument = Annotated[
     typer.Argument(
         metavar="QUOTES",
         help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
-        "option_type and one of bid/ask, price, iv; or a layout that --venue names.",
+        "option_type and one of bid/ask, price, iv; or a layout that --venue names; or .json, .jsonl (also .gz): what "
+        "Deribit's public interface answered.",
     ),
 ]
 VenueOption = Annotated[

@@ -28,7 +28,7 @@ class ExpiryForwards:
         years: `[s]` time to expiry.
         forward: `[s]` NaN where there is none.
         discount: `[s]`.
-        forward_source: `[s]` `"given"`, `"parity"`, `"spot"` or `""`.
+        forward_source: `[s]` `"given"`, `"parity"`, `"carry"`, `"spot"` or `""`.
         discount_source: `[s]` `"given"`, `"rate"`, `"parity"`, `"coin"` (it is 1) or `""` (taken as 1).
         forward_error: `[s]` standard error of a forward from parity, else NaN (see `ParityFit`).
         discount_error: `[s]` standard error of a discount from parity, else NaN.
@@ -50,9 +50,10 @@ class ExpiryForwards:
 def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask, quotes: Mask) -> ExpiryForwards:
     """The forward and discount of every expiry.
 
-    The forward is the first of: the median of the column `forward`; put-call parity; `spot` carried at
-    `rate - dividend_yield` (0 where absent). The discount is the first of: the median of the column `discount`;
-    `exp(-rate T)`; put-call parity; 1. Prices in coin need no discount.
+    The forward is the first of: the median of the column `forward`; put-call parity; the median of the column
+    `carry_forward` (of futures, see `with_carry`); `spot` carried at `rate - dividend_yield` (0 where absent). The
+    discount is the first of: the median of the column `discount`; `exp(-rate T)`; put-call parity; 1. Prices in coin
+    need no discount.
 
     Discounts from parity are rates measured with an error that grows as the expiry gets short, so the rate of an
     expiry is averaged over the expiries of its group, each weighted by its own error and its distance in log time;
@@ -108,6 +109,8 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
         num_pairs[s] = fit.num_pairs
         if fit.forward > 0.0:
             forward[s], forward_error[s], forward_source[s] = fit.forward, fit.forward_error, "parity"
+    from_futures = np.isnan(forward) & (carry["carry_forward"] > 0.0)
+    forward[from_futures], forward_source[from_futures] = carry["carry_forward"][from_futures], "carry"
     rate = np.where(np.isnan(carry["rate"]), -np.log(discount) / years, carry["rate"])
     carried = carry["spot"] * np.exp((rate - np.nan_to_num(carry["dividend_yield"])) * years)
     from_spot = np.isnan(forward) & ~np.isnan(carried)
@@ -125,7 +128,7 @@ def _codes(group: NDArray[np.int64], years: FloatColumn) -> NDArray[np.int64]:
 
 def _given_carry(columns: QuoteColumns, expiry_of_row: NDArray[np.int64], size: int) -> dict[str, FloatColumn]:
     """Median over each expiry of what the table gives: a polled forward drifts while the poll lasts."""
-    names = ["forward", "discount", "rate", "spot", "dividend_yield"]
+    names = ["forward", "carry_forward", "discount", "rate", "spot", "dividend_yield"]
     rows = expiry_of_row >= 0
     frame = pd.DataFrame({name: getattr(columns, name)[rows] for name in names})
     medians = frame.groupby(expiry_of_row[rows]).median().reindex(range(size))

@@ -19,7 +19,8 @@ PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent
 LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date
 _SIDES = {"c": 1, "call": 1, "p": -1, "put": -1}
 _NUMBERS = (
-    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "discount", "rate", "spot", "dividend_yield",
+    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "carry_forward", "discount", "rate", "spot",
+    "dividend_yield",
 )  # fmt: skip
 
 
@@ -30,7 +31,8 @@ class QuoteColumns:
     Absent columns and empty cells are NaN. Rows in `faults` could not be read; their numbers mean nothing.
 
     Attributes:
-        strike, bid, ask, price, iv, bid_iv, ask_iv, forward, discount, rate, spot, dividend_yield: as in the table.
+        strike, bid, ask, price, iv, bid_iv, ask_iv, forward, carry_forward, discount, rate, spot, dividend_yield: as in
+            the table.
         years: time to expiry in years, actual/365 to the second.
         side: 1 call, -1 put, 0 not given.
         in_coin: prices are in the coin (an inverse option).
@@ -48,6 +50,7 @@ class QuoteColumns:
     bid_iv: FloatColumn
     ask_iv: FloatColumn
     forward: FloatColumn
+    carry_forward: FloatColumn
     discount: FloatColumn
     rate: FloatColumn
     spot: FloatColumn
@@ -78,7 +81,8 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
 
     Args:
         quotes: the tidy table: `expiry` (timestamps, or years), `strike`, `option_type`, one of `bid`/`ask`,
-            `price`, `iv`, and the optional columns. A table with only `iv` needs no `option_type`.
+            `price`, `iv`, and the optional columns. A table with only `iv` needs no `option_type`. A sentence in
+            the column `fault` says that the row is none that can be used: the reader of a venue's file puts it there.
 
     Returns:
         The columns. A row that cannot be read is a fault with a sentence, not an error.
@@ -95,6 +99,7 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     """
     _check_columns(quotes)
     faults = _Faults()
+    _told_faults(quotes, faults)
     numbers = {name: _numbers(quotes, name, faults) for name in _NUMBERS}
     given = numbers["iv"][np.isfinite(numbers["iv"])]
     if 2 * (given > PERCENT_VOL).sum() > given.size:
@@ -136,6 +141,13 @@ def _check_columns(quotes: pd.DataFrame) -> None:
         raise QuoteError(
             f"column option_type is missing: add it (C or P); only a table of iv needs none; columns found: {columns}"
         )
+
+
+def _told_faults(quotes: pd.DataFrame, faults: _Faults) -> None:
+    """Rows of which the reader of the file has said why they are no quotes."""
+    if "fault" in quotes:
+        told = quotes["fault"]
+        faults.add(~_blank(told), Verdict.UNREADABLE, lambda row: str(told.iloc[row]))
 
 
 def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults) -> FloatColumn:
@@ -257,7 +269,9 @@ def _groups(
     if "underlying" in quotes and not _blank(quotes["underlying"]).all():
         blank = _blank(quotes["underlying"])
         faults.add(blank, Verdict.MISSING, lambda row: "underlying is missing")
-        unique, names = np.unique(quotes["underlying"].astype(str).to_numpy(str), return_inverse=True)
+        # as a list: pandas cuts the texts of a column with empty cells to the length of the shortest
+        texts = np.asarray(quotes["underlying"].astype(str).fillna("").tolist(), str)
+        unique, names = np.unique(texts, return_inverse=True)
         labels, known = unique.tolist(), ~blank
     times, when = np.zeros(1, "datetime64[us]"), np.zeros(size, int)
     if quote_time is not None:

@@ -1,5 +1,6 @@
 """The quote table: a file in, the tidy table out."""
 
+from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
@@ -19,11 +20,29 @@ class QuoteError(ValueError):
     """
 
 
+# Readers of files that are no tables, by their endings; those of venues are added by the package itself.
+_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {}
+
+
+def register_reader(endings: tuple[str, ...], reader: Callable[[Path], pd.DataFrame]) -> None:
+    """Let `read_quotes` read files with these endings (lower case) by this function, which gives a tidy table.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.quotes import read_quotes, register_reader
+        >>> register_reader((".example",), lambda path: pd.DataFrame({"expiry": [0.5], "strike": [9.0], "iv": [0.2]}))
+        >>> len(read_quotes("chain.example"))
+        1
+    """
+    _READERS.update(dict.fromkeys(endings, reader))
+
+
 def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataFrame:
     r"""Read a file of option quotes into the tidy table.
 
     Args:
-        path: a CSV file (also `.csv.gz`) or a parquet file.
+        path: a CSV file (also `.csv.gz`), a parquet file, or what Deribit's public interface answered (`.json`,
+            `.jsonl`, also `.gz`; see `read_deribit`).
         venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
             if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
             files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
@@ -44,7 +63,11 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
            expiry  strike   iv  spot
         0     0.5     100  0.2   101
     """
-    table = _read_file(Path(path)).reset_index(drop=True)
+    file = Path(path)
+    for ending in sorted(_READERS, key=len, reverse=True):
+        if file.name.lower().endswith(ending):
+            return _READERS[ending](file)
+    table = _read_file(file).reset_index(drop=True)
     columns = ", ".join(map(str, table.columns))
     if {"side", "level"} <= set(table.columns):
         raise QuoteError(f"the file holds order-book levels, which are not a quote table; columns found: {columns}")
@@ -69,7 +92,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     if name.endswith((".parquet", ".pq")):
         return pd.read_parquet(path)
     if not name.endswith((".csv", ".csv.gz", ".txt")):
-        raise QuoteError(f"{path.name}: only .csv, .csv.gz and .parquet files are read")
+        raise QuoteError(f"{path.name}: only .csv, .csv.gz, .parquet, .json and .jsonl files are read")
     try:
         return pd.read_csv(path, low_memory=False)
     except pd.errors.EmptyDataError:

@@ -123,9 +123,9 @@ def test_unknown_layout_lists_columns_and_layouts(tmp_path):
     (tmp_path / "levels.csv").write_text("side,level,price,amount\nbid,0,1,2\n")
     with pytest.raises(QuoteError, match="order-book levels"):
         read_quotes(tmp_path / "levels.csv")
-    (tmp_path / "q.json").write_text("{}")
-    with pytest.raises(QuoteError, match=r"only \.csv, \.csv\.gz and \.parquet"):
-        read_quotes(tmp_path / "q.json")
+    (tmp_path / "q.xml").write_text("{}")
+    with pytest.raises(QuoteError, match=r"only \.csv, \.csv\.gz, \.parquet"):
+        read_quotes(tmp_path / "q.xml")
 
 
 def test_forward_from_delta_where_a_file_has_only_volatilities(tmp_path):

@@ -1,0 +1,132 @@
+"""The command `jaxcal live deribit`: its options, what it shows, and its exit codes."""
+
+import asyncio
+import contextlib
+import re
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.live import Live
+
+from jaxcal.model_names import ModelName
+from jaxcal.report.terminal import refuse, say
+
+if TYPE_CHECKING:
+    from jaxcal.live.recalibration import Recalibration
+    from jaxcal.live.session import LiveSession
+
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", re.ASCII)
+_SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
+_URL = "wss://www.deribit.com/ws/api/v2"
+
+
+def deribit(
+    currency: Annotated[
+        str, typer.Option(metavar="COIN", help="BTC, ETH, ..., or BTC_USDC for linear options.")
+    ] = "BTC",
+    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.SVCJ,
+    every: Annotated[str, typer.Option(metavar="TIME", help="From one fit to the next: 500ms, 5s, 1m.")] = "5s",
+    url: Annotated[
+        str, typer.Option(metavar="URL", help="Of the exchange: wss://, whose certificate is verified.")
+    ] = _URL,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for recalibrations.jsonl and the folder recalibrations with parquet; it is made if need be.",
+            show_default="the coin with -live, in the working directory",
+        ),
+    ] = None,
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="TIME", help="Stop after: 10m, 8h.", show_default="until interrupted")
+    ] = None,
+    memory: Annotated[
+        float, typer.Option(metavar="DAYS", help="Days until what was known is nearly forgotten.")
+    ] = 60.0,
+    max_age: Annotated[
+        str, typer.Option(metavar="TIME", help="A quote without a message for so long is stale.")
+    ] = "60s",
+) -> None:
+    """Follow Deribit's public stream and fit a model to all options of a coin, again and again.
+
+    No account is needed and no credentials are taken. A lost connection is made again. Every fit starts from all that
+    came before; parameters and the health of the feed are shown and written.
+
+    Exit codes: 0 stopped as asked; 1 no fit was used; 2 the options cannot be used, the server is not the exchange's,
+    or the files cannot be written.
+    """  # fmt: skip
+    from jaxcal.calibration.recalibrate import Recalibrator
+    from jaxcal.live.log import LiveLog
+    from jaxcal.live.session import LiveSession
+    from jaxcal.venues.deribit_feed import DeribitFeed, FeedError
+    from jaxcal.venues.deribit_market import DeribitMarket
+
+    seconds = None if lasting is None else _duration("--for", lasting)
+    folder = Path(f"{currency}-live") if out is None else out
+    used = 0
+    try:
+        feed = DeribitFeed(currency, url=url, market=DeribitMarket(max_age=_duration("--max-age", max_age)))
+        recalibrator = Recalibrator(model.model, memory=memory)
+        with LiveLog(folder) as log, _screen(f"{model.model.__name__}, {currency}") as screen:
+
+            def show(step: "Recalibration") -> None:
+                nonlocal used
+                used += step.used
+                screen.show(step)
+
+            session = LiveSession(feed, recalibrator, every=_duration("--every", every), log=log.write, show=show)
+            asyncio.run(_until_stopped(session, seconds))
+    except (FeedError, ValueError) as error:
+        refuse(str(error))
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    say(f"{used} fits used; see {folder}")
+    raise typer.Exit(0 if used else 1)
+
+
+async def _until_stopped(session: "LiveSession", seconds: float | None) -> None:
+    """The session until it ends, or until the user or the system asks for its end."""
+    task = asyncio.create_task(session.run(seconds=seconds))
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread that is not the main one
+            loop.add_signal_handler(name, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+class _screen:  # noqa: N801
+    """A panel on a terminal, and a line each elsewhere."""
+
+    def __init__(self, title: str) -> None:
+        self._title, self._console = title, Console()
+        self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
+
+    def __enter__(self) -> "_screen":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, step: "Recalibration") -> None:
+        """Show a recalibration."""
+        from jaxcal.report.live_panel import health_line, live_line, live_panel
+
+        if self._live is not None:
+            self._live.update(live_panel(step, title=self._title), refresh=True)
+        else:
+            say(f"{live_line(step)}; {health_line(step)}")
+
+
+def _duration(option: str, text: str) -> float:
+    """Seconds of a text such as 500ms, 5s, 10m or 8h."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None or not (seconds := float(match[1]) * _SECONDS[match[2]]) > 0.0:
+        refuse(f"{option} {text!r} is no time such as 500ms, 5s, 10m or 8h")
+    return seconds

@@ -1,0 +1,165 @@
+r"""json_values: what a file of JSON holds, read in pieces, with bounds on what it may hold."""
+
+import json
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from jaxcal.market.quotes import QuoteError
+
+ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
+LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of one document, unpacked: 60 times a list of all options of one coin
+LARGEST_LINE = 4 * 1024 * 1024  # bytes of one line of JSON lines
+LARGEST_FILE = 1024 * 1024 * 1024  # bytes of JSON lines, unpacked
+_PIECE = 1024 * 1024
+_GZIP = 31  # zlib's name for its largest window inside the frame of gzip
+_SHOWN = 80
+
+
+def json_values(path: Path) -> Iterator[Any | ValueError]:
+    r"""The JSON values of a file: one of `.json`, one a line of `.jsonl`; either may be packed (`.gz`).
+
+    The file is read in pieces of a megabyte, so a small one that unpacks to gigabytes is stopped at the bounds above.
+    Nothing in it is evaluated: numbers, texts, lists and tables are all it can hold.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The values in order. A line that is no JSON (a recording that was cut) is a `ValueError` with a sentence, in
+        its place; the lines before and after it are read.
+
+    Raises:
+        QuoteError: a document that is no JSON, or more than the bounds allow.
+        OSError: the file cannot be opened.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.venues.json_file import json_values
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "messages.jsonl"
+        >>> _ = path.write_text('{"a": 1}\n{"a":\n')
+        >>> list(json_values(path))
+        [{'a': 1}, ValueError('line 2 is no JSON: Expecting value at its character 6')]
+    """
+    if path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+        yield from _lines(path)
+        return
+    whole = bytearray()
+    for piece in _pieces(path):
+        whole += piece
+        if len(whole) > LARGEST_DOCUMENT:
+            raise QuoteError(f"{shown(path)}: more than {LARGEST_DOCUMENT >> 20} MiB of JSON: this is no answer of one")
+    try:
+        value = parsed(bytes(whole))
+    except ValueError as error:
+        raise QuoteError(f"{shown(path)} is no JSON: {error}") from None
+    yield value
+
+
+def parsed(text: bytes | str) -> Any:
+    """A JSON text as Python values.
+
+    Raises:
+        ValueError: it is none: a sentence with the place; names given twice, numbers that are not finite and lists
+            nested thousands deep are refused too.
+
+    Example:
+        >>> from jaxcal.venues.json_file import parsed
+        >>> parsed('{"a": [1, null]}')
+        {'a': [1, None]}
+    """
+    try:
+        return _DECODER.decode(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{error.msg} at its character {error.pos + 1}") from None
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def shown(path: Path) -> str:
+    r"""The name of a file for a sentence: one line, printable, not too long.
+
+    Example:
+        >>> import pathlib
+        >>> from jaxcal.venues.json_file import shown
+        >>> print(shown(pathlib.Path("a\nb.json")))
+        a?b.json
+    """
+    name = "".join(letter if letter.isprintable() else "?" for letter in path.name)
+    return name if len(name) <= _SHOWN else f"{name[:_SHOWN]}..."
+
+
+def _constant(name: str) -> None:
+    raise ValueError(f"{name} is no number")
+
+
+def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        raise ValueError("a name is given twice in one table")  # the second would silently win
+    return table
+
+
+_DECODER = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_table)
+
+
+def _pieces(path: Path) -> Iterator[bytes]:
+    """The file's bytes, unpacked, at most a megabyte at a time; what comes before a damage is given before it."""
+    packed = path.name.lower().endswith(".gz")
+    with path.open("rb") as file:
+        member = zlib.decompressobj(_GZIP)
+        begun = False
+        while piece := file.read(_PIECE):
+            if not packed:
+                yield piece
+                continue
+            try:
+                while piece:
+                    if member.eof:
+                        member, begun = zlib.decompressobj(_GZIP), False
+                    begun = True
+                    if unpacked := member.decompress(piece, _PIECE):
+                        yield unpacked
+                    piece = member.unconsumed_tail or member.unused_data
+            except zlib.error as error:
+                raise QuoteError(f"{shown(path)} is damaged: {error}") from None
+        if packed and not (begun and member.eof):
+            raise QuoteError(f"{shown(path)} is damaged: it ends in the middle")
+
+
+def _lines(path: Path) -> Iterator[Any | ValueError]:
+    rest, size, number, damage = bytearray(), 0, 0, None
+    pieces = _pieces(path)
+    while True:
+        try:
+            piece = next(pieces, b"")
+        except QuoteError as error:  # what was unpacked before the damage counts
+            piece, damage = b"", ValueError(f"the file ends here: {error}")
+        size += len(piece)
+        rest += piece
+        if size > LARGEST_FILE:
+            raise QuoteError(f"{shown(path)}: more than {LARGEST_FILE >> 20} MiB of JSON lines: split it by time")
+        *lines, tail = rest.split(b"\n")
+        if not piece and tail:
+            lines.append(tail)
+        for line in lines:
+            number += 1
+            if line.strip():
+                yield _value(bytes(line), number)
+        if not piece:
+            if damage is not None:
+                yield damage
+            return
+        if len(tail) > LARGEST_LINE:
+            raise QuoteError(f"{shown(path)}: line {number + 1} is longer than {LARGEST_LINE >> 20} MiB")
+        rest = bytearray(tail)
+
+
+def _value(line: bytes, number: int) -> Any | ValueError:
+    try:
+        return parsed(line)
+    except ValueError as error:
+        return ValueError(f"line {number} is no JSON: {error}")
