@@ -10,6 +10,7 @@ from jaxtyping import Array, Float
 
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import Scales, search_value
 
 Vector = Float[np.ndarray, " p"]
@@ -17,6 +18,7 @@ Matrix = Float[np.ndarray, "p p"]
 
 _LEAST_INFORMATION = 1e-2  # of the prior's: what the quotes are taken to say of a direction that they do not see
 _HALVINGS = 20
+_LOG_SPREAD, _LINEAR_SPREAD = 1.0, 0.075  # stationary: a factor of e; a share of the width of the bounds
 
 
 class Predicted(AbstractPrior):
@@ -42,6 +44,17 @@ class Predicted(AbstractPrior):
         """See `AbstractPrior`."""
         y = jnp.concatenate([jnp.ravel(search_value(model, name, self.scales)) for name in self.free])
         return jnp.asarray(self.root, y.dtype) @ (y - jnp.asarray(self.mean, y.dtype))
+
+
+def stationary_spread(interval: Interval) -> float:
+    """Standard deviation of a parameter of which nothing is known but the mean, on its search scale.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> stationary_spread(jc.Heston.bounds["kappa"])
+        1.0
+    """
+    return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)
 
 
 def share_of(years: float, memory: float) -> float:
@@ -78,7 +91,15 @@ def unconstrained(step: Vector, information: Matrix, precision: Matrix) -> Vecto
     At the optimum the pull of the quotes is that of the prior, `precision step`; without the prior they would have gone
     on by `information^-1` of it. Both matrices are in units of the noise.
     """
-    return step + np.linalg.solve(information + _LEAST_INFORMATION * precision, precision @ step)
+    return step + _solved(information + _LEAST_INFORMATION * precision, precision @ step)
+
+
+def _solved(matrix: Matrix, vector: Vector) -> Vector:
+    """NaN where there is no solution: a fit without numbers must not end a stream."""
+    try:
+        return np.linalg.solve(matrix, vector)
+    except np.linalg.LinAlgError:
+        return np.full_like(vector, np.nan)
 
 
 def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
@@ -93,7 +114,7 @@ def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
         3.0
     """
     # (P + I^-1)^-1 = (1 + I P)^-1 I
-    return float(move @ np.linalg.solve(np.eye(len(move)) + information @ covariance, information @ move))
+    return float(move @ _solved(np.eye(len(move)) + information @ covariance, information @ move))
 
 
 def loosening(

@@ -4,7 +4,7 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from typing import Any, Generic, TypeVar
@@ -19,13 +19,14 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, checked_weights, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.calibrate import calibrate, ladder_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
 from jaxcal.calibration.objective import Objective
-from jaxcal.calibration.random_walk import Predicted, inverse_root
+from jaxcal.calibration.random_walk import Predicted, inverse_root, stationary_spread
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method
 from jaxcal.calibration.shapes import stacked
-from jaxcal.calibration.stream_fit import fit_not_made, fit_of_look, solve_look
+from jaxcal.calibration.stream_fit import compared, fit_not_made, fit_of_look, solve_look, state_of_fit, without_numbers
 from jaxcal.calibration.stream_state import StreamState, load_state
 from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
 from jaxcal.calibration.target import Target
@@ -34,8 +35,7 @@ from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.clock import years_since_1970
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import Scales, search_bounds, to_vector
+from jaxcal.models.parameters import Scales, from_vector, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -46,7 +46,7 @@ Time = float | str | datetime | np.datetime64 | pd.Timestamp
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
 _SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
 _RESIDUAL = ImpliedVolResidual()
-_LOG_SPREAD, _LINEAR_SPREAD = 1.0, 0.075  # stationary: a factor of e; a share of the width of the bounds
+_RECHECK = 4  # surfaces
 
 
 class Recalibrator(eqx.Module, Generic[Model]):
@@ -71,6 +71,9 @@ class Recalibrator(eqx.Module, Generic[Model]):
         gate: times the running noise from which a surface counts as absurd.
         patience: surfaces in a row that must agree with one another before the stream follows them where it would not
             follow one.
+        recheck: surfaces after which the model is also fitted without the past, from wherever `calibrate` starts; where
+            that finds another optimum, which fits better on `patience` surfaces in a row, the stream goes there.
+            0 never does; 4 where absent, for models that `calibrate` starts from several points, else 0.
         shape: expiries and strikes to pad to from the start: room for what may come, so that nothing compiles later.
         residual, loss, weights, solver, pricer, free, bounds: as of `calibrate`; a loss whose scale is "auto" takes it
             from the running noise.
@@ -103,6 +106,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
     free: tuple[str, ...]
     bounds: Mapping[str, Any]
     scales: Scales
+    recheck: int
 
     def __init__(
         self,
@@ -111,10 +115,11 @@ class Recalibrator(eqx.Module, Generic[Model]):
         memory: float = 60.0,
         spread: Mapping[str, float] | None = None,
         noise: str | float = "residuals",
-        confidence: float = 0.99,
+        confidence: float = 0.9,
         leap: float = 10.0,
         gate: float = 4.0,
         patience: int = 2,
+        recheck: int | None = None,
         shape: tuple[int, int] = (1, 8),
         residual: AbstractResidual = _RESIDUAL,
         loss: AbstractLoss | str | None = None,
@@ -137,6 +142,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
         for name, value in positive.items():
             if not 0.0 < value < math.inf:
                 raise ValueError(f"{name} is {value}: it must be positive and finite")
+        if recheck is not None and not recheck >= 0:
+            raise ValueError(f"recheck is {recheck}: it must not be negative")
         if not 0.5 <= confidence < 1.0:
             raise ValueError(f"confidence is {confidence}: it must lie in [0.5, 1)")
         if isinstance(noise, str) != (noise in ("residuals", "spreads")) or not (
@@ -145,11 +152,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
             raise ValueError(f'noise is {noise!r}: it must be "residuals", "spreads" or a positive number')
         if unknown := [name for name in spread or {} if name not in names]:
             raise ValueError(f"spread names {unknown[0]!r}; the free parameters are {', '.join(names)}")
-        widths = np.asarray([(spread or {}).get(name, _spread(limits[name])) for name in names])
+        widths = np.asarray([(spread or {}).get(name, stationary_spread(limits[name])) for name in names])
         self.model, self.noise, self.shape = model, noise, shape
         self.walk = Walk(widths, memory, confidence, leap, gate, patience)
         self.residual, self.loss, self.weights, self.solver = residual, loss_of(loss), weights, solver
         self.pricer, self.free, self.bounds, self.scales = pricer, names, bounds or {}, scales
+        several = isinstance(model, type) and free is None and simpler_model(template) is not None
+        self.recheck = recheck if recheck is not None else _RECHECK if several else 0
 
     def step(
         self, state: StreamState[Model] | None, surface: Surface, time: Time
@@ -174,7 +183,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         target = self._target(surface)
         if state is None:
             if isinstance(target, Outcome):
-                return None, fit_not_made(self._unknown(), surface, self.free, target, self.scales)
+                return None, fit_not_made(without_numbers(self.model), surface, self.free, target, self.scales)
             return self._started(surface, years)
         if not years >= float(state.time):
             late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
@@ -182,8 +191,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if isinstance(target, Outcome):
             return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, self.free, target, self.scales)
         shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
-        if shape != tuple(state.shape):
-            state = replace(state, shape=np.asarray(shape))
+        state = replace(state, shape=np.asarray(shape))
         return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
 
     def load(self, path: str | PathLike[str]) -> StreamState[Model]:
@@ -197,13 +205,6 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if len(state.mean) != len(self.free):
             raise ValueError(f"{path}: the state has {len(state.mean)} free parameters, not {len(self.free)}")
         return state
-
-    def _unknown(self) -> Model:
-        """A model without numbers."""
-        if not isinstance(self.model, type):
-            return self.model
-        needed = [field.name for field in fields(self.model) if field.default is MISSING]  # type: ignore[arg-type]
-        return self.model(**{name: jnp.asarray(jnp.nan) for name in needed})
 
     def _noise(self, noise: float, correlation: float, surface: Surface, quotes: int) -> float:
         """Of a quote, as the posterior counts it."""
@@ -229,35 +230,37 @@ class Recalibrator(eqx.Module, Generic[Model]):
         return target if used.sum() >= len(self.free) else Outcome.TOO_FEW_QUOTES
 
     def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
-        template = self.model if isinstance(self.model, type) else type(self.model)
-        everything = without_ties(free_names(template, None), None, self.scales)
-        fit = calibrate(
-            self.model, surface, residual=self.residual, loss=self.loss, weights=self.weights, pricer=self.pricer,
-            free=None if self.free == everything else self.free,  # several starts are tried only for all
-            bounds=self.bounds,
-        )  # fmt: skip
+        fit = self._alone(self.model, surface)
         if not (fit.converged and math.isfinite(years)):
             return None, fit
-        size = len(self.free)
-        noise, correlation = noise_of(np.asarray(fit.residuals))
-        at = self._noise(noise, correlation, surface, surface.num_quotes)
-        precision = np.linalg.inv(self.walk.stationary)
-        state = StreamState(
-            model=fit.model,
-            mean=np.asarray(to_vector(fit.model, self.free, self.scales), np.float64),
-            covariance=np.linalg.inv(np.asarray(fit.information, np.float64) / at**2 + precision),
-            time=np.asarray(years),
-            noise=np.asarray(noise),
-            correlation=np.asarray(correlation),
-            pace=np.asarray(1.0),
-            shape=np.asarray([max(a, b) for a, b in zip(self.shape, surface.vol.shape, strict=True)]),
-            update=np.asarray(Update.STARTED.value),
-            surprise=np.asarray(np.nan),
-            candidate=np.full(size, np.nan),
-            candidate_noise=np.asarray(np.nan),
-            rejected=np.asarray(0),
-        )
-        return state, fit
+        return self._settled(fit, years, self.shape, Update.STARTED), fit
+
+    def _alone(self, start: type[Model] | Model, surface: Surface) -> Fit[Model]:
+        """A fit without the past."""
+        everything = without_ties(free_names(type(without_numbers(self.model)), None), None, self.scales)
+        free = None if self.free == everything else self.free  # several starts are tried only for all
+        options = {"residual": self.residual, "loss": self.loss, "weights": self.weights, "pricer": self.pricer}
+        return calibrate(start, surface, free=free, bounds=self.bounds, **options)
+
+    def _settled(self, fit: Fit[Model], years: float, shape: tuple[int, ...], update: Update) -> StreamState[Model]:
+        """The state that begins with a fit."""
+        noise = self._noise(*noise_of(np.asarray(fit.residuals)), fit.surface, fit.surface.num_quotes)
+        return state_of_fit(fit, self.free, self.scales, self.walk.stationary, noise, years, shape, update)
+
+    def _rechecked(
+        self, state: StreamState[Model], fit: Fit[Model], surface: Surface, years: float
+    ) -> tuple[StreamState[Model], Fit[Model]]:
+        """Now and then, whether another optimum fits better: a stream that follows one does not see the others."""
+        known = bool(np.isfinite(state.rival).all())
+        if not known and int(state.since) < self.recheck:
+            return state, fit
+        here = self._alone(fit.model, surface)
+        rival = from_vector(fit.model, self.free, jnp.asarray(state.rival), self.scales) if known else self.model
+        there = self._alone(rival, surface)
+        state = compared(state, here, there, self.scales)
+        if int(state.confirmed) < self.walk.patience:
+            return state, fit
+        return self._settled(there, years, tuple(state.shape.tolist()), Update.MOVED), there
 
     def _advanced(
         self, state: StreamState[Model], surface: Surface, target: Target, years: float
@@ -289,10 +292,9 @@ class Recalibrator(eqx.Module, Generic[Model]):
             return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
         state, look = advance(state, years, self.walk, fit)
-        objective = Objective(self.residual, look.prior, loss, scales)
-        return state, fit_of_look(look.result, surface, names, objective)
-
-
-def _spread(interval: Interval) -> float:
-    """Standard deviation of a parameter of which nothing is known but the mean, on its search scale."""
-    return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)
+        found = fit_of_look(look.result, surface, names, Objective(self.residual, look.prior, loss, scales))
+        if int(state.unfitted) >= self.walk.patience:
+            alone = self._alone(self.model, surface)
+            if alone.converged and noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise):
+                return self._settled(alone, years, tuple(state.shape.tolist()), Update.RESTARTED), alone
+        return self._rechecked(state, found, surface, years) if self.recheck and state.used else (state, found)

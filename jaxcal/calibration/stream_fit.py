@@ -1,5 +1,6 @@
 """One fit of a stream, as one compiled program, and the `Fit` of it."""
 
+from dataclasses import MISSING, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -14,13 +15,17 @@ from jaxcal.calibration.calibrate import outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.round import Method, Round, solve_round
+from jaxcal.calibration.stream_state import StreamState
+from jaxcal.calibration.stream_step import noise_of
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.update import Update
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, to_vector
 
 Model = TypeVar("Model", bound=AbstractModel)
 
+_BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _OF_FIT = ("model", "information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound")
 
 
@@ -41,6 +46,61 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
         wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
     values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | wide
     return Fit(surface=surface, free=names, objective=objective, **values)
+
+
+def state_of_fit(
+    fit: Fit[Model],
+    names: tuple[str, ...],
+    scales: Scales,
+    stationary: np.ndarray,
+    at: float,
+    years: float,
+    shape: tuple[int, ...],
+    update: Update,
+) -> StreamState[Model]:
+    """The state that knows one fit, and `stationary` of the time before; `at` is the noise of a quote as it counts."""
+    mean = np.asarray(to_vector(fit.model, names, scales), np.float64)
+    noise, correlation = noise_of(np.asarray(fit.residuals))
+    nothing = np.full(len(mean), np.nan)
+    return StreamState(
+        model=fit.model,
+        mean=mean,
+        covariance=np.linalg.inv(np.asarray(fit.information, np.float64) / at**2 + np.linalg.inv(stationary)),
+        time=np.asarray(years),
+        noise=np.asarray(noise),
+        correlation=np.asarray(correlation),
+        pace=np.asarray(1.0),
+        shape=np.asarray([max(a, b) for a, b in zip(shape, fit.surface.vol.shape, strict=True)]),
+        update=np.asarray(update.value),
+        surprise=np.asarray(np.nan),
+        candidate=nothing,
+        candidate_noise=np.asarray(np.nan),
+        rejected=np.asarray(0),
+        rival=nothing,
+        confirmed=np.asarray(0),
+        since=np.asarray(0),
+        unfitted=np.asarray(0),
+    )
+
+
+def compared(state: StreamState[Model], here: Fit[Model], there: Fit[Model], scales: Scales) -> StreamState[Model]:
+    """The state with what two fits of one surface without the past say: one from where it is, one from elsewhere."""
+    better = there.converged and not float(there.cost) >= _BETTER * float(here.cost)
+    mean = np.asarray(to_vector(there.model, there.free, scales), np.float64)
+    return replace(
+        state,
+        rival=mean if better else np.full_like(mean, np.nan),
+        confirmed=np.asarray(int(state.confirmed) + 1 if better else 0),
+        since=np.asarray(0),
+    )
+
+
+def without_numbers(model: type[Model] | Model) -> Model:
+    """A model that nothing is known of; an instance as it is."""
+    if not isinstance(model, type):
+        return model
+    needed = [field.name for field in fields(model) if field.default is MISSING]  # type: ignore[arg-type]
+    return model(**{name: jnp.asarray(jnp.nan) for name in needed})
 
 
 def fit_not_made(

@@ -33,6 +33,10 @@ class StreamState(eqx.Module, Generic[Model]):
         candidate: `[p]` where the last rejected surface would have the parameters; NaN if there is none.
         candidate_noise: the noise there.
         rejected: how many surfaces in a row were rejected and agree with the candidate.
+        rival: `[p]` another optimum that fitted the last surface better; NaN if there is none.
+        confirmed: on how many surfaces in a row it did.
+        since: surfaces since other optima were looked for.
+        unfitted: how many surfaces in a row had no fit that converged.
 
     Example:
         >>> import jaxcal as jc
@@ -55,6 +59,10 @@ class StreamState(eqx.Module, Generic[Model]):
     candidate: Float[Array | np.ndarray, " p"]
     candidate_noise: Float[Array | np.ndarray, ""]
     rejected: Int[Array | np.ndarray, ""]
+    rival: Float[Array | np.ndarray, " p"]
+    confirmed: Int[Array | np.ndarray, ""]
+    since: Int[Array | np.ndarray, ""]
+    unfitted: Int[Array | np.ndarray, ""]
 
     @property
     def verdict(self) -> str:
@@ -81,7 +89,7 @@ class StreamState(eqx.Module, Generic[Model]):
 
 _ARRAYS = (
     "mean", "covariance", "time", "noise", "correlation", "pace", "shape", "update", "surprise", "candidate",
-    "candidate_noise", "rejected",
+    "candidate_noise", "rejected", "rival", "confirmed", "since", "unfitted",
 )  # fmt: skip
 
 

@@ -28,7 +28,6 @@ from jaxcal.market.surface import Surface
 _NORMAL = 1.4826  # standard deviations in a median absolute deviation
 _LEAST_NOISE = 1e-4  # of a residual: below it a stream of perfect fits would find everything absurd
 _MOST_CORRELATED = 0.98
-_LEAST_QUOTES = 2.0  # effective quotes for every parameter, however correlated
 _NEWEST = 0.1  # weight of the newest surface in the running noise
 _CALMER = 0.7  # what a surface without surprise leaves of a hurried pace
 _SURE = 0.9999  # of the tests whether a surface is out of reach, and whether it confirms another
@@ -108,7 +107,8 @@ def effective_noise(noise: float, correlation: float, quotes: int, parameters: i
         0.02
     """
     fewer = (1.0 + correlation) / (1.0 - correlation)
-    return noise * math.sqrt(max(1.0, min(fewer, quotes / (_LEAST_QUOTES * parameters))))
+    entries = 0.5 * parameters * (parameters + 1)  # of the information, which so many quotes determine at least
+    return noise * math.sqrt(max(1.0, min(fewer, quotes / entries)))
 
 
 def half_spread(surface: Surface) -> float:
@@ -157,7 +157,7 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
             hurry = math.log1p(-needed) / math.log1p(-share) if 0.0 < share < 1.0 and needed < 1.0 else walk.leap
             pace = min(walk.leap, max(1.0, hurry) * pace)
     if int(look.result.outcome) != Outcome.CONVERGED or bool(look.result.moved):
-        return marked(state, Update.UNFITTED, before), look
+        return replace(marked(state, Update.UNFITTED, before), unfitted=np.asarray(int(state.unfitted) + 1)), look
     if update is Update.REJECTED:
         agrees = _agrees(state, look, most, stationary)
         rejected = int(state.rejected) + 1 if agrees else 1
@@ -181,6 +181,8 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
         "candidate": np.full(size, np.nan),
         "candidate_noise": np.asarray(np.nan),
         "rejected": np.asarray(0),
+        "since": np.asarray(int(state.since) + 1),
+        "unfitted": np.asarray(0),
     }
     return replace(state, **fields), look
 

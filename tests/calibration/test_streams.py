@@ -4,6 +4,7 @@
 # (a step gives no state only where there was none)
 from collections.abc import Iterator
 from pathlib import Path
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from jaxtyping import Array, Float
 
 import jaxcal as jc
 from jaxcal._status import Outcome
@@ -145,6 +147,48 @@ def test_more_patience_waits_longer(calm: jc.StreamState) -> None:
         state, _ = patient.step(state, quotes(at(0.6), seed=41 + i), (11.1 + 0.1 * i) * DAY)
         found.append(int(state.update))
     assert found == [Update.REJECTED, Update.REJECTED, Update.SHIFTED]
+
+
+class Wave(jc.AbstractVolModel):
+    """A smile whose fit has several optima."""
+
+    level: Float[Array, ""] | float
+    pitch: Float[Array, ""] | float
+    bounds: ClassVar = {"level": jc.Interval(0.01, 1.0, "log"), "pitch": jc.Interval(0.0, 60.0)}
+
+    def vol(self, strike, expiry, forward):
+        return self.level + 0.02 * jnp.sin(self.pitch * jnp.log(strike / forward)) + 0.0 * expiry
+
+
+def test_a_stream_leaves_an_optimum_for_a_better_one() -> None:
+    strike = jnp.linspace(70.0, 130.0, 13)
+    surface = jc.Surface.from_vols([0.5], strike, [Wave(0.2, 25.0).vol(strike, 0.5, 100.0)], forward=100.0)
+    stuck, _ = jc.Recalibrator(Wave(0.2, 45.0)).step(None, surface, 0.0)
+    assert stuck is not None
+    assert abs(float(stuck.model.pitch) - 25.0) > 5.0
+    following, looking = jc.Recalibrator(Wave, recheck=0), jc.Recalibrator(Wave, recheck=1)
+    verdicts, state, other = [], stuck, stuck
+    for day in range(1, 4):
+        state, _ = looking.step(state, surface, day * DAY)
+        other, _ = following.step(other, surface, day * DAY)
+        verdicts.append(Update(int(state.update)))
+    assert verdicts == [Update.UPDATED, Update.MOVED, Update.UPDATED]  # the second surface confirms the first
+    assert float(state.model.pitch) == pytest.approx(25.0, abs=0.1)
+    assert abs(float(other.model.pitch) - 25.0) > 5.0
+
+
+def test_a_stream_without_a_fit_starts_anew_but_not_from_absurd_quotes(calm: jc.StreamState) -> None:
+    lost = eqx.tree_at(lambda s: (s.model.v0, s.mean), calm, (jnp.asarray(jnp.nan), np.full(5, np.nan)))
+    good = quotes(TRUTH, seed=50)
+    held, _ = RECALIBRATOR.step(lost, good, 12 * DAY)
+    assert Update(int(held.update)) is Update.UNFITTED
+    flash = eqx.tree_at(lambda s: s.vol, good, jnp.where(jnp.arange(8) % 2 == 0, 3.0 * good.vol, good.vol))
+    still, _ = RECALIBRATOR.step(held, flash, 12.5 * DAY)
+    assert Update(int(still.update)) is Update.UNFITTED
+    again, fit = RECALIBRATOR.step(still, good, 13 * DAY)
+    assert Update(int(again.update)) is Update.RESTARTED
+    assert fit.converged
+    assert float(again.model.v0) == pytest.approx(0.06, rel=0.2)
 
 
 @pytest.mark.parametrize("time", [10.9 * DAY, float("nan"), "NaT"])
