@@ -183,10 +183,10 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=256)
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
-    jc.enable_compilation_cache()
     for chain, surface in chosen(options.chains) if options.only != "page" else ():
         for name in options.models.split(","):
             model = getattr(jc, name)
+            jax.clear_caches()  # a process may run out of memory mappings, of which every compiled program takes many
             if options.only != "starts":
                 rows = method_rows(model, chain, surface, options.starts)
                 put(METHODS_FILE, [row | description() for row in rows])

@@ -26,7 +26,7 @@ from jaxcal.solvers.least_squares import Solution
 
 Model = TypeVar("Model", bound=AbstractModel)
 
-_LANES, _REFILL = 8, 2  # that step together on one core, and that are replaced at once
+_LANES, _REFILL = 4, 1  # that step together on one core, and that are replaced at once
 _STEP = 64  # the number of starts is padded to a multiple: it is compiled in
 
 

@@ -33,8 +33,8 @@ class Optax(AbstractLeastSquaresSolver):
 
     The result is the best point on the way. It counts as converged only where the gradient there, of all residuals, is
     zero: where the cosine between the residuals and every free column of their Jacobian is at most `gtol`. Then the
-    solver stops, too. For calibrations `LevenbergMarquardt` takes fewer steps by a factor of ten or more;
-    docs/optimisers.md has figures. This is for what it lacks: steps of your own, schedules, and noise.
+    solver stops, too. For calibrations `LevenbergMarquardt` takes fewer steps: docs/optimisers.md has figures. This is
+    for what it lacks: steps of your own, schedules, and noise.
 
     Args:
         optimiser: what `optax.adam(0.05)`, `optax.lbfgs()` or `optax.chain(...)` make, schedules included. It is
