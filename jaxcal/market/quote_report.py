@@ -12,12 +12,15 @@ from jaxcal.market.cleaning import (
     Judgement,
     Targets,
     judge_contracts,
+    judge_partners,
     judge_prices,
+    judge_repeats,
     judge_values,
     select_targets,
 )
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
 from jaxcal.market.verdict import Verdict
 
@@ -101,7 +104,16 @@ def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules
     value = targets.price * unit
     vol, bid_vol, ask_vol = _vols(columns, targets, value, unit, forward, is_call)
     spread = (targets.ask - targets.bid) * unit
-    judge_values(judgement, columns, rules, forward=forward, value=value, spread=spread, vol=vol, is_call=is_call)
+    judge_values(judgement, columns, forward=forward, value=value, vol=vol, is_call=is_call)
+    smiles = SmileQuotes.from_vols(
+        expiries.expiry_of_row, columns.group, columns.years, strike=columns.strike, forward=forward, spread=spread,
+        vols=(vol, bid_vol, ask_vol), is_call=is_call,
+    )  # fmt: skip
+    misfit = judge_neighbours(judgement, smiles, rules)
+    judge_repeats(judgement, columns, misfit)
+    judge_partners(judgement, columns, rules, forward=forward, value=value, spread=spread, is_call=is_call)
+    # Once more without the witnesses that are not used, so that cleaning the rows that are left changes nothing.
+    judge_neighbours(judgement, smiles, rules)
     table = quotes.assign(
         verdict=np.array([str(verdict) for verdict in Verdict], object)[judgement.verdict],
         reason=judgement.reason,

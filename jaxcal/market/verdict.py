@@ -38,4 +38,9 @@ class Verdict(enum.StrEnum):
     NO_FORWARD = "no forward"
     OUT_OF_BOUNDS = "outside no-arbitrage bounds"
     NO_VOLATILITY = "no implied volatility"
+    # The price against its neighbours in strike and expiry.
+    TOO_FAR = "too far"
+    STALE = "stale"
+    BUTTERFLY = "butterfly outlier"
+    CALENDAR = "calendar outlier"
     IN_THE_MONEY = "in the money"
