@@ -61,7 +61,7 @@ class CleaningRules:
         """
         # Half-spreads on Deribit: 0.4 to 0.8 vol points in the middle, 2.5 to 3 in the wings, ticks that are a third of
         # a far option. Strikes beyond 5 deviations are bids of one tick.
-        return cls(max_deviations=5.0, max_outlier=4.0, max_spread_ratio=4.0)
+        return cls(max_deviations=5.0, max_outlier=3.0, max_spread_ratio=4.0)
 
     @classmethod
     def index(cls) -> "CleaningRules":
@@ -74,7 +74,7 @@ class CleaningRules:
         """
         # Market makers quote hundreds of strikes by one formula: half-spreads of 0.1 vol points that hardly vary, and
         # mids within a tenth of them. Puts are traded to ten deviations, and quoted to twenty.
-        return cls(max_deviations=10.0, max_outlier=4.0, max_spread_ratio=3.0)
+        return cls(max_deviations=10.0, max_outlier=2.5, max_spread_ratio=3.0)
 
     @classmethod
     def equity(cls) -> "CleaningRules":
@@ -83,11 +83,11 @@ class CleaningRules:
         Example:
             >>> from jaxcal.market.cleaning_rules import CleaningRules
             >>> CleaningRules.equity().max_outlier
-            5.0
+            4.0
         """
         # Fewer strikes, spreads of a tick to half the price beside one another, and exercise premia that have been
         # taken off with an error.
-        return cls(max_deviations=8.0, max_outlier=5.0, max_spread_ratio=5.0)
+        return cls(max_deviations=8.0, max_outlier=4.0, max_spread_ratio=5.0)
 
     @classmethod
     def profile(cls, name: str) -> "CleaningRules":

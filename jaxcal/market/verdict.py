@@ -44,3 +44,10 @@ class Verdict(enum.StrEnum):
     BUTTERFLY = "butterfly outlier"
     CALENDAR = "calendar outlier"
     IN_THE_MONEY = "in the money"
+
+
+# Verdicts that say a price is wrong, rather than absent or of no use.
+AT_FAULT = (
+    Verdict.CROSSED, Verdict.WIDE, Verdict.DUPLICATE, Verdict.OUT_OF_BOUNDS, Verdict.NO_VOLATILITY,
+    Verdict.STALE, Verdict.BUTTERFLY, Verdict.CALENDAR,
+)  # fmt: skip
