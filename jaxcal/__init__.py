@@ -50,7 +50,7 @@ from jaxcal.calibration.weights import weights_from as weights_from
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
 from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
-from jaxcal.market.cleaning import CleaningRules as CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
 from jaxcal.market.quote_report import QuoteReport as QuoteReport
 from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
@@ -94,6 +94,7 @@ from jaxcal.report.files import write_comparison as write_comparison
 from jaxcal.report.files import write_fit as write_fit
 from jaxcal.report.parameter_path import plot_path as plot_path
 from jaxcal.report.profiles import plot_profiles as plot_profiles
+from jaxcal.report.quotes_picture import plot_quotes as plot_quotes
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.risk.greeks import Greeks as Greeks
 from jaxcal.risk.greeks_of_model import greeks as greeks

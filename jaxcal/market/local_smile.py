@@ -38,7 +38,7 @@ def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn
 
     For each place a parabola in `x` is fitted to the eight neighbours on either side (sixteen on one side at an end),
     without the place itself, weighted by the inverse square of the scales and by distance. It starts from least
-    absolute residuals and ends with Tukey's biweight, so that a third of the neighbours may be wrong.
+    absolute residuals and ends with Tukey's biweight, so that a fifth of the neighbours may be wrong.
 
     Args:
         line: `[n]` which line (an expiry) each point is on; sorted.

@@ -166,8 +166,9 @@ class Comparison:
             if q.group[before[0]] != q.group[after[0]]:
                 continue
             # What is sold later for less than what is bought before breaks the rule; either may be at fault.
-            result[before] = np.maximum(result[before], self._above(before, curve_after))
-            result[after] = np.where(result[after] > 0.0, result[after], -self._above(after, curve_before, sign=-1.0))
+            too_high = self._above(before, curve_after)
+            result[before] = np.where(too_high > np.abs(result[before]), too_high, result[before])
+            result[after] = -self._above(after, curve_before, sign=-1.0)
         return result
 
     def _above(self, rows: Places, curve: Places, sign: float = 1.0) -> FloatColumn:
