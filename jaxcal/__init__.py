@@ -48,6 +48,8 @@ from jaxcal.calibration.weights import UniformWeights as UniformWeights
 from jaxcal.calibration.weights import VegaWeights as VegaWeights
 from jaxcal.calibration.weights import weights_from as weights_from
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxcal.market.arbitrage import ArbitrageReport as ArbitrageReport
+from jaxcal.market.arbitrage import find_arbitrage as find_arbitrage
 from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
@@ -56,6 +58,8 @@ from jaxcal.market.quote_report import QuoteReport as QuoteReport
 from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
 from jaxcal.market.quotes import QuoteError as QuoteError
 from jaxcal.market.quotes import read_quotes as read_quotes
+from jaxcal.market.repair import Repair as Repair
+from jaxcal.market.repair import repair_arbitrage as repair_arbitrage
 from jaxcal.market.surface import Surface as Surface
 from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
 from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
@@ -98,6 +102,7 @@ from jaxcal.report.quotes_picture import plot_quotes as plot_quotes
 from jaxcal.report.smiles import plot_smiles as plot_smiles
 from jaxcal.risk.greeks import Greeks as Greeks
 from jaxcal.risk.greeks_of_model import greeks as greeks
+from jaxcal.risk.model_arbitrage import model_arbitrage as model_arbitrage
 from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
 from jaxcal.risk.through_fit import through_fit as through_fit
 from jaxcal.solvers.least_squares import Solution as Solution

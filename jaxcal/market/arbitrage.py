@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteKey
+from jaxcal.market.calls import Calls, calls_of_report, calls_of_surface
+from jaxcal.market.quote_columns import Mask, QuoteKey
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.strategies import KINDS, all_strategies
 from jaxcal.market.surface import Surface
@@ -17,80 +17,6 @@ _COLUMNS = (
     "vol_points", "to_trade", "row",
 )  # fmt: skip
 _CLEAN = (Verdict.USED, Verdict.IN_THE_MONEY)
-
-
-@dataclass(frozen=True, eq=False)
-class Calls:
-    """One call for every strike of every expiry of one surface, sorted by expiry, then strike; no strike twice.
-
-    Prices are undiscounted, over the forward of the expiry, so that expiries compare at equal strike over forward.
-
-    Attributes:
-        expiry: `[n]` number of the expiry.
-        years, forward, discount: `[n]` of its expiry.
-        moneyness: `[n]` strike over forward.
-        vol: `[n]` volatility of the mid.
-        price, bid, ask: `[n]`; NaN for a bid or ask that is not known.
-        row: `[n]` position in the caller's table, or -1.
-    """
-
-    expiry: NDArray[np.int64]
-    years: FloatColumn
-    forward: FloatColumn
-    discount: FloatColumn
-    moneyness: FloatColumn
-    vol: FloatColumn
-    price: FloatColumn
-    bid: FloatColumn
-    ask: FloatColumn
-    row: NDArray[np.int64]
-
-    @classmethod
-    def from_vols(
-        cls,
-        years: FloatColumn,
-        strike: FloatColumn,
-        forward: FloatColumn,
-        discount: FloatColumn,
-        vols: tuple[FloatColumn, FloatColumn, FloatColumn],
-        row: NDArray[np.int64],
-    ) -> "Calls":
-        """From the volatilities of mid, bid and ask, `[n]` in any order; of equal strikes the first is kept."""
-        order = np.lexsort((row, strike, years))
-        years, strike = years[order], strike[order]
-        new = np.ones(len(order), bool)
-        new[1:] = (np.diff(years) > 0.0) | (np.diff(strike) > 0.0)
-        order, years, strike = order[new], years[new], strike[new]
-        moneyness = strike / forward[order]
-        vol, bid, ask = (v[order] for v in vols)
-        return cls(
-            np.unique(years, return_inverse=True)[1], years, forward[order], discount[order], moneyness, vol,
-            *(call_over_forward(v, moneyness, years) for v in (vol, bid, ask)), row[order],
-        )  # fmt: skip
-
-    def vega(self) -> FloatColumn:
-        """`[n]` derivative of the price by volatility."""
-        deviation = self.vol * np.sqrt(self.years)
-        d1 = 0.5 * deviation - np.log(self.moneyness) / deviation
-        return np.sqrt(self.years / (2.0 * np.pi)) * np.exp(-0.5 * d1 * d1)
-
-
-def call_over_forward(vol: FloatColumn, moneyness: FloatColumn, years: FloatColumn) -> FloatColumn:
-    """Undiscounted Black price of a call over the forward, `[n]`; NaN where the volatility is.
-
-    Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.arbitrage import call_over_forward
-        >>> print(call_over_forward(np.array([0.2]), np.array([1.1]), np.array([0.5])).round(10))
-        [0.0221124644]
-    """
-    from scipy.special import ndtr
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        deviation = vol * np.sqrt(years)
-        d1 = 0.5 * deviation - np.log(moneyness) / deviation
-        value = ndtr(d1) - moneyness * ndtr(d1 - deviation)
-    return np.where(vol == 0.0, np.maximum(1.0 - moneyness, 0.0), value)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +37,7 @@ class ArbitrageReport:
         >>> import jaxcal as jc
         >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.2, 0.3, 0.2]], forward=[100.0])
         >>> print(jc.find_arbitrage(surface))
-        1 of 1 butterflies cost less than nothing at mid, up to 0.9 (3.2 vol points)
+        1 of 2 butterflies cost less than nothing at mid, up to 1.46 (5.19 vol points)
     """
 
     violations: pd.DataFrame
@@ -138,8 +64,9 @@ class ArbitrageReport:
             found = self.violations[self.violations["kind"].eq(kind)]
             if not len(found):
                 continue
-            worst = found.loc[found["amount"].idxmax()]
-            line = f"{len(found):,} of {number:,} {_PLURAL[kind]} cost less than nothing at mid"
+            worst = found.sort_values("amount").iloc[-1]
+            fault = "do not meet" if kind == "parity" else "cost less than nothing at mid"
+            line = f"{len(found):,} of {number:,} {_PLURAL[kind]} {fault}"
             if worst["amount"] > 0.0:
                 points = f" ({worst['vol_points']:.3g} vol points)" if np.isfinite(worst["vol_points"]) else ""
                 line += f", up to {worst['amount']:.3g}{points}"
@@ -182,48 +109,35 @@ def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -
                kind  years  later_years  amount  vol_points
         0  calendar    0.5          1.0    0.48        1.72
     """
-    frames, numbers = [], dict.fromkeys(KINDS, 0)
     if isinstance(quotes, Surface):
-        _append(frames, numbers, calls_of_surface(quotes), (None, None), tolerance)
-    else:
-        for group, key in enumerate(quotes.keys):
-            _append(frames, numbers, calls_of_report(quotes, group), key, tolerance)
-        parity, numbers["parity"] = _parity(quotes, tolerance)
-        frames.append(parity)
+        return arbitrage_of_calls(calls_of_surface(quotes), tolerance)
+    frames, numbers = [], _none()
+    for group, key in enumerate(quotes.keys):
+        _append(frames, numbers, calls_of_report(quotes, group), key, tolerance)
+    parity, numbers["parity"] = _parity(quotes, tolerance)
+    return _report([*frames, parity], numbers)
+
+
+def arbitrage_of_calls(calls: Calls, tolerance: float) -> ArbitrageReport:
+    """The arbitrage among the calls of one surface; amounts below `tolerance` of the forward are rounding."""
+    frames, numbers = [], _none()
+    _append(frames, numbers, calls, (None, None), tolerance)
+    return _report(frames, numbers)
+
+
+def _none() -> dict[str, int]:
+    return {str(kind): 0 for kind in KINDS}
+
+
+def _report(frames: list[pd.DataFrame], numbers: dict[str, int]) -> ArbitrageReport:
     found = pd.concat([frame for frame in frames if len(frame)] or [pd.DataFrame(columns=list(_COLUMNS))])
     found = found.sort_values(["to_trade", "amount"], ascending=False, kind="stable").reset_index(drop=True)
     return ArbitrageReport(found[list(_COLUMNS)], numbers)
 
 
-def calls_of_surface(surface: Surface) -> Calls:
-    """The calls of a surface's quotes."""
-    if np.ndim(surface.expiry) != 1:
-        raise ValueError("the surface is a batch: look at one surface at a time")
-    line, place = np.nonzero(np.asarray(surface.weight) > 0.0)
-    years, forward, discount = (np.asarray(x, float)[line] for x in (surface.expiry, surface.forward, surface.discount))
-    strike, *vols = (
-        np.asarray(x, float)[line, place] for x in (surface.strike, surface.vol, surface.bid_vol, surface.ask_vol)
-    )
-    row = np.asarray(surface.row, np.int64)[line, place]
-    return Calls.from_vols(years, strike, forward, discount, (vols[0], vols[1], vols[2]), row)
-
-
-def calls_of_report(report: QuoteReport, group: int) -> Calls:
-    """The calls of the used rows of one surface of a report."""
-    table = report.table
-    rows = np.flatnonzero(table["group"].eq(group) & table["verdict"].eq(str(Verdict.USED)))
-    names = ("years", "strike", "forward", "discount", "vol", "bid_vol", "ask_vol")
-    years, strike, forward, discount, *vols = (
-        pd.to_numeric(table[name].iloc[rows]).to_numpy(float) for name in names
-    )
-    return Calls.from_vols(years, strike, forward, discount, (vols[0], vols[1], vols[2]), rows)
-
-
-def _append(
-    frames: list[pd.DataFrame], numbers: dict[str, int], calls: Calls, key: QuoteKey, tolerance: float
-) -> None:
+def _append(frames: list[pd.DataFrame], numbers: dict[str, int], calls: Calls, key: QuoteKey, tolerance: float) -> None:
     money, vega = calls.forward * calls.discount, calls.vega()
-    strike = calls.moneyness * calls.forward
+    strike = calls.strike
     for strategies in all_strategies(calls.expiry, calls.moneyness):
         for code, kind in enumerate(KINDS):
             numbers[kind] += int((strategies.kind == code).sum())
@@ -267,14 +181,18 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
     money = np.where(coin, numbers["forward"], 1.0 / table["discount"].to_numpy(float))  # table units to undiscounted
     shift = np.where(table["is_call"].to_numpy(bool), 0.0, numbers["forward"] - numbers["strike"])
     frame = table[["group", "years", "is_call", "discount", "forward", "vol"]].assign(
-        strike=numbers["strike"], low=numbers["bid"] * money + shift, high=numbers["ask"] * money + shift, row=table.index
+        strike=numbers["strike"],
+        low=numbers["bid"] * money + shift,
+        high=numbers["ask"] * money + shift,
+        row=table.index,
     )
     keys = ["group", "years", "strike"]
     calls, puts = frame[frame["is_call"]], frame[~frame["is_call"]].drop(columns=["discount", "forward"])
     pairs = calls.merge(puts, on=keys, suffixes=("", "_put")).dropna(subset=["low", "high", "low_put", "high_put"])
-    gap = np.maximum(pairs["low"] - pairs["high_put"], pairs["low_put"] - pairs["high"])
-    bad = gap > tolerance * pairs["forward"]
-    found, money = pairs[bad], (gap * pairs["discount"])[bad]
+    ends = {name: pairs[name].to_numpy(float) for name in ("low", "high", "low_put", "high_put")}
+    gap = np.maximum(ends["low"] - ends["high_put"], ends["low_put"] - ends["high"])
+    bad = gap > tolerance * pairs["forward"].to_numpy(float)
+    found = pairs[bad].assign(gap=gap[bad])
     deviation = found["vol"] * np.sqrt(found["years"])
     d1 = 0.5 * deviation - np.log(found["strike"] / found["forward"]) / deviation
     vega = found["forward"] * np.sqrt(found["years"] / (2.0 * np.pi)) * np.exp(-0.5 * d1 * d1)
@@ -292,7 +210,7 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
             "high_strike": np.nan,
             "amount": middle.to_numpy(),
             "vol_points": 100.0 * (middle / found["discount"] / vega).to_numpy(),
-            "to_trade": money.to_numpy(),
+            "to_trade": (found["gap"] * found["discount"]).to_numpy(),
             "row": found["row"].to_numpy(),
         }
     )

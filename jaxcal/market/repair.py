@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.market.arbitrage import Calls, calls_of_report
+from jaxcal.market.calls import Calls, calls_of_report
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.quote_columns import FloatColumn
 from jaxcal.market.quote_report import QuoteReport
@@ -38,7 +38,7 @@ class Repair:
         ...                        "bid_iv": 0.15, "ask_iv": 0.35, "forward": 100.0})
         >>> repair = jc.repair_arbitrage(jc.inspect_quotes(quotes))
         >>> print(repair)
-        1 of 3 quotes moved, by up to 3.2 vol points; all stay within bid and ask
+        1 of 3 quotes moved, by up to 5.18 vol points; all stay within bid and ask
     """
 
     report: QuoteReport
@@ -61,8 +61,8 @@ def repair_arbitrage(report: QuoteReport) -> Repair:
 
     The sum of the absolute changes of price, over the forward, is made smallest subject to the conditions of
     `find_arbitrage`, all of them linear, and to bid and ask: a linear programme, solved by HiGHS. Where there is no
-    solution within bid and ask, quotes may leave them at a hundred times the price. A quote without bid and ask may move
-    freely. Conditions are added to the programme as they are found to be violated.
+    solution within bid and ask, quotes may leave them at a hundred times the price. A quote without bid and ask may
+    move freely. Conditions are added to the programme as they are found to be violated.
 
     Args:
         report: of any number of surfaces; each is repaired by itself.
@@ -100,7 +100,7 @@ def repair_arbitrage(report: QuoteReport) -> Repair:
         frame = {
             "row": calls.row,
             "years": calls.years,
-            "strike": calls.moneyness * calls.forward,
+            "strike": calls.strike,
             "vol": calls.vol,
             "repaired_vol": repaired,
             "change": 100.0 * (repaired - calls.vol),

@@ -31,8 +31,8 @@ def corrupt(quotes, clean, seed, share=0.1):
     """
     rng = np.random.default_rng(seed)
     size = len(clean)
-    number = {name: clean[name].to_numpy(float) for name in ("strike", "years", "forward", "discount", "vol")}
-    K, T, F, D, vol = number.values()
+    number = {name: clean[name].to_numpy(float) for name in ("strike", "years", "forward", "discount")}
+    K, T, F, D = number.values()
     bid_vol, ask_vol, call = (clean[name].to_numpy() for name in ("bid_vol", "ask_vol", "is_call"))
     bid, ask = quotes["bid"].to_numpy(float, copy=True), quotes["ask"].to_numpy(float, copy=True)
     coin = "currency_of_price" in quotes

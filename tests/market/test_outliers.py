@@ -86,10 +86,11 @@ def test_an_expiry_too_small_for_a_smile_is_judged_by_the_next():
 
 def test_strikes_too_far():
     quotes = volatilities(expiries=(0.01, 0.5))
-    found = verdicts(quotes, CleaningRules(max_deviations=8.0))
-    assert set(found.values()) == {"too far"}
-    assert all(row <= 20 for row in found)  # of the first expiry: 20 per cent away, with 2 per cent a deviation
-    reason = inspect_quotes(quotes, rules=CleaningRules(max_deviations=8.0)).table["reason"][0]
+    table = inspect_quotes(quotes, rules=CleaningRules(max_deviations=8.0)).table
+    # of the first expiry: 20 per cent away, with 2 per cent a deviation
+    assert set(table["verdict"][:21]) == {"used", "too far"}
+    assert set(table["verdict"][21:]) == {"used"}
+    reason = table["reason"][0]
     assert "standard deviations from the forward, above 8" in reason
 
 
