@@ -1,4 +1,4 @@
-"""The command line: `jaxcal demo`, `jaxcal calibrate`, `jaxcal compare`, `jaxcal replay` and `jaxcal bulk`."""
+"""The command line: `jaxcal demo`, `calibrate`, `compare`, `inspect`, `replay` and `bulk`."""
 
 import functools
 import time as clock
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
+from jaxcal.cli_inspect import inspect
 from jaxcal.cli_options import QuotesArgument, TimeOption, UnderlyingOption, VenueOption
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
@@ -193,6 +194,7 @@ def _prepared(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+app.command()(_prepared(inspect))
 app.command()(_prepared(replay))
 app.command()(_prepared(bulk))
 

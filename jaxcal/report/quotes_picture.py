@@ -81,7 +81,7 @@ def plot_quotes(
         fontsize=9, labelcolor=INK,
     )  # fmt: skip
     left_out = len(by_years) - len(shown)
-    figure.suptitle(title or _title(report, group, part, left_out), fontsize=12, color=INK)
+    figure.suptitle(title or _title(report, group, part, left_out), fontsize=12, color=INK, parse_math=False)
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
@@ -90,6 +90,7 @@ def plot_quotes(
 def _title(report: QuoteReport, group: int, part: "pd.DataFrame", left_out: int) -> str:
     key = report.keys[group] if group < len(report.keys) else (None, None)
     name = " ".join(str(word) for word in key if word is not None)
+    name = "".join(letter if letter.isprintable() else "?" for letter in name)
     used = int(part["verdict"].eq(str(Verdict.USED)).sum())
     counts = f"{used:,} quotes used, {len(part) - used:,} at fault"
     more = f"; {left_out} more expiries not drawn" if left_out else ""

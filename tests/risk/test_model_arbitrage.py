@@ -1,6 +1,5 @@
 """Static arbitrage of fitted models: none where there is a law, and some where there need not be one."""
 
-import numpy as np
 import pytest
 
 import jaxcal as jc
@@ -22,6 +21,7 @@ def test_slices_fitted_one_by_one_may_cross():
     assert report.num_strategies["butterfly"] == 2 * 40
 
 
+@pytest.mark.slow
 def test_a_surface_free_of_calendar_arbitrage_by_its_bounds():
     smiles = [[0.26, 0.23, 0.2, 0.19, 0.2], [0.25, 0.22, 0.2, 0.19, 0.19]]
     surface = jc.Surface.from_vols([0.5, 1.0], STRIKES, smiles, forward=100.0)
