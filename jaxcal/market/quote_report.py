@@ -26,6 +26,8 @@ from jaxcal.market.verdict import AT_FAULT, Verdict
 
 _SMALLEST_BATCH = 1024  # implied volatilities are found in batches of a power of two, so that few programs compile
 
+_OUTSIDE = (Verdict.OUT_OF_BOUNDS, Verdict.NO_VOLATILITY)
+
 
 @dataclass(frozen=True, eq=False)
 class QuoteReport:
@@ -63,6 +65,21 @@ class QuoteReport:
         order = sorted(counts.index, key=lambda name: (name != Verdict.USED, -counts[name], name))
         return counts.reindex(order).rename("rows")
 
+    def at_fault(self) -> pd.Series:
+        """For each row whether its price is wrong, rather than absent or of no use.
+
+        A price a little below intrinsic value, deep in the money, is within its spread of a right one and not at fault.
+
+        Example:
+            >>> from jaxcal.market.quote_report import inspect_quotes
+            >>> table = pd.DataFrame({"expiry": 0.5, "strike": 90.0, "option_type": "P", "forward": 100.0,
+            ...                       "bid": [2.0, 1.0, 0.0], "ask": [2.1, 0.9, 2.2]})
+            >>> inspect_quotes(table).at_fault().tolist()
+            [False, True, False]
+        """
+        beyond = ~self.table["verdict"].isin(_OUTSIDE) | self.table["ask_vol"].isna()
+        return self.table["verdict"].isin(AT_FAULT) & beyond
+
     def worst(self, count: int = 10) -> pd.DataFrame:
         """The rows whose prices are at fault, the worst first: by their distance from the smile of the others.
 
@@ -83,7 +100,7 @@ class QuoteReport:
                 strike   vol   off            verdict
             12     102  0.35  0.15  butterfly outlier
         """
-        table = self.table[self.table["verdict"].isin(AT_FAULT)]
+        table = self.table[self.at_fault()]
         off = (table["vol"].fillna(0.0) - table["smile_vol"]).abs().rename("off")
         names = ("underlying", "quote_time", "expiry", "strike", "option_type", "bid", "ask", "vol", "smile_vol")
         chosen = table[[name for name in (*names, "verdict") if name in table]].assign(off=off)

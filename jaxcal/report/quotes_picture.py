@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcal.market.quote_report import QuoteReport
-from jaxcal.market.verdict import AT_FAULT, Verdict
+from jaxcal.market.verdict import Verdict
 from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, panel_grid, style
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def plot_quotes(
     from matplotlib.figure import Figure
 
     table = report.table
-    faulty = table["verdict"].isin(AT_FAULT)
+    faulty = report.at_fault()
     if group is None:
         counts = np.bincount(table["group"][faulty & (table["group"] >= 0)], minlength=max(len(report.keys), 1))
         group = int(counts.argmax())
     part = table[table["group"].eq(group) & (faulty | table["verdict"].eq(str(Verdict.USED)))]
-    by_years = part.groupby("years")["verdict"].agg(lambda verdicts: verdicts.isin(AT_FAULT).sum())
+    by_years = part["verdict"].ne(str(Verdict.USED)).groupby(part["years"]).sum()
     shown = sorted(by_years.sort_values(ascending=False, kind="stable").index[:_MOST].tolist())
     across, down, width, height = panel_grid(max(len(shown), 1))
     figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
@@ -89,7 +89,8 @@ def plot_quotes(
 
 def _title(report: QuoteReport, group: int, part: "pd.DataFrame", left_out: int) -> str:
     key = report.keys[group] if group < len(report.keys) else (None, None)
-    name = " ".join(str(word) for word in key if word is not None)
+    time = "" if key[1] is None else f"{key[1]:%Y-%m-%d %H:%M}"
+    name = " ".join(word for word in (key[0], time) if word)
     name = "".join(letter if letter.isprintable() else "?" for letter in name)
     used = int(part["verdict"].eq(str(Verdict.USED)).sum())
     counts = f"{used:,} quotes used, {len(part) - used:,} at fault"
@@ -117,7 +118,7 @@ def _draw(axes: "Axes", smile: "pd.DataFrame") -> None:
         margin = 0.6 * max(high - low, 4.0)
         axes.set_ylim(max(0.0, low - margin), high + margin)
     low, high = axes.get_ylim()
-    for verdict, rows in smile[smile["verdict"].isin(AT_FAULT)].groupby("verdict", sort=False):
+    for verdict, rows in smile[smile["verdict"].ne(str(Verdict.USED))].groupby("verdict", sort=False):
         # What lies outside the panel, or has no volatility, is marked at its edge.
         height = np.clip(100.0 * rows["vol"].fillna(0.0), low, high)
         colour = _COLOURS.get(Verdict(str(verdict)), FAINT)

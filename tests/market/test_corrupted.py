@@ -14,6 +14,7 @@ from jaxcal.market.cleaning_rules import CleaningRules
 from jaxcal.market.quote_report import inspect_quotes
 from jaxcal.market.quotes import read_quotes
 
+RULES = CleaningRules.index()
 KINDS = ("crossed", "stale", "one side", "times ten", "wrong strike", "swapped")
 
 
@@ -206,6 +207,20 @@ def test_recorded_chains(market_data, name, rules):
     by_kind = table[table["visible"]].groupby("kind")["caught"].mean()
     assert by_kind.drop("stale").min() >= 0.95, by_kind
     assert table["caught"][table["kind"].eq("crossed")].all()
+
+
+@pytest.mark.market_data
+def test_cleaning_twice_is_cleaning_once_on_recorded_chains(market_data):
+    for name, rules in (("deribit/snapshots/2026-W02", CleaningRules.crypto()), ("us/chains/ndx_2022-02-04", RULES)):
+        path = market_data / f"{name}.parquet"
+        if not path.exists():
+            pytest.skip(f"{path.name} is not in this set")
+        quotes = read_quotes(path)
+        spoilt, _, _ = corrupt(quotes, inspect_quotes(quotes, rules=rules).table, 2)
+        for table in (quotes, spoilt):
+            first = inspect_quotes(table, rules=rules).table
+            again = inspect_quotes(first[first["verdict"].eq("used")], rules=rules)
+            assert again.counts().to_dict() == {"used": first["verdict"].eq("used").sum()}
 
 
 @pytest.mark.slow
