@@ -15,6 +15,7 @@ _TUKEY = 4.685  # 95 % efficient on normal noise
 _SMALLEST_NOISE = 0.15  # in scales: mids that agree better than this agree by chance of the tick size
 _DEVIATION = 0.6745  # median absolute deviation of a standard normal variable
 _DOUBT = 0.35  # of what the curvature contributes: the standard deviation of the prediction that stands for its bias
+_BLOCK = 1 << 14  # places at a time, so that memory stays bounded
 _RIDGE = 1e-3  # keeps the fit regular where all neighbours stand at one or two strikes
 
 
@@ -63,6 +64,15 @@ def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn
         >>> print(smile.value.round(3))
         [0.2   0.201]
     """
+    parts = [_block(line, x, y, scale, at[i : i + _BLOCK]) for i in range(0, max(len(at), 1), _BLOCK)]
+    return LocalSmile(
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.error for part in parts]),
+        np.concatenate([part.noise for part in parts]),
+    )
+
+
+def _block(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places) -> LocalSmile:
     places, use = _windows(line, at)
     step = x[places] - x[at][:, None]
     reach = np.maximum(np.where(use, np.abs(step), 0.0).max(1, initial=0.0), 1e-12)[:, None]

@@ -129,9 +129,9 @@ class Comparison:
         everyone = np.flatnonzero(np.isfinite(q.x) & (q.expiry >= 0))
         everyone = everyone[np.argsort(q.expiry[everyone], kind="stable")]
         expiries = np.unique(q.expiry[known])
-        sides = [(rows, side) for rows in (known, everyone) for side in ("left", "right")]
-        edges = [np.searchsorted(q.expiry[rows], expiries, side) for rows, side in sides]
-        for a, b, first, last in zip(*edges, strict=True):
+        starts = [np.searchsorted(q.expiry[rows], expiries, "left") for rows in (known, everyone)]
+        ends = [np.searchsorted(q.expiry[rows], expiries, "right") for rows in (known, everyone)]
+        for a, first, b, last in zip(*starts, *ends, strict=True):
             curve, rows = known[a:b], everyone[first:last]
             result[rows] = np.interp(q.x[rows], q.x[curve], self.predicted[curve], left=np.nan, right=np.nan)
         return result

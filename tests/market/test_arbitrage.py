@@ -113,6 +113,18 @@ def test_a_later_call_below_the_chord_of_earlier_ones():
     assert chord["amount"].max() == pytest.approx(floor - call(cheap, 100.0, 0.6), rel=1e-6)
 
 
+def test_a_later_call_below_the_chord_from_strike_zero():
+    # one early call at 90: from strike 0, worth the forward, the early curve must go on at least as high as that chord
+    early = report({0.5: 0.6}, strikes=np.array([90.0]))
+    floor = call(0.6, 90.0, 0.5) - (100.0 - call(0.6, 90.0, 0.5)) / 9.0
+    assert floor > call(0.1, 100.0, 0.6)
+    late = report({0.6: 0.1}, strikes=np.array([100.0]))
+    found = jc.find_arbitrage(jc.inspect_quotes(pd.concat([early.table, late.table], ignore_index=True))).to_frame()
+    assert set(found["kind"]) == {"calendar"}
+    amount = found[found["strike"].eq(100.0)]["amount"]
+    assert amount.tolist() == pytest.approx([floor - call(0.1, 100.0, 0.6)], rel=1e-9)
+
+
 def test_parity_by_bid_and_ask():
     quotes = pd.DataFrame(
         {"expiry": 0.5, "strike": 95.0, "option_type": ["P", "C"], "forward": 100.0, "discount": 0.98}
