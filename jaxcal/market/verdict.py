@@ -33,7 +33,7 @@ class Verdict(enum.StrEnum):
     ONE_SIDED = "one-sided"
     NO_PRICE = "no price"
     WIDE = "wide"
-    DUPLICATE = "duplicate"
+    DUPLICATE = "duplicate"  # where values differ, decided after the comparison with the neighbours
     # The price against the forward of its expiry.
     NO_FORWARD = "no forward"
     OUT_OF_BOUNDS = "outside no-arbitrage bounds"
