@@ -66,7 +66,8 @@ def otm(models: jc.Heston, strike: np.ndarray) -> np.ndarray:
     rows = []
     for begin in range(0, count, AT_ONCE):
         at = np.minimum(np.arange(begin, begin + AT_ONCE), count - 1)  # the last ones filled up: one shape for all
-        rows.append(np.asarray(_otm(jax.tree.map(lambda leaf, at=at: jnp.asarray(leaf)[at], models), strike[at])))
+        batch = jax.tree.map(lambda leaf, at=at: jnp.asarray(leaf)[at], models)
+        rows.append(np.asarray(_otm(batch, jnp.asarray(strike[at]))))
     return np.concatenate(rows)[:count]
 
 

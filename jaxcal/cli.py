@@ -1,4 +1,4 @@
-"""The command line: `jaxcal demo`, `calibrate`, `compare`, `replay`, `bulk` and `live`."""
+"""The command line: `jaxcal demo`, `calibrate`, `compare`, `inspect`, `replay`, `bulk` and `live`."""
 
 import functools
 import time as clock
@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from jaxcal.cli_bulk import bulk
+from jaxcal.cli_inspect import inspect
 from jaxcal.cli_live import deribit
 from jaxcal.cli_options import QuotesArgument, TimeOption, UnderlyingOption, VenueOption
 from jaxcal.cli_replay import replay
@@ -194,6 +195,7 @@ def _prepared(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+app.command()(_prepared(inspect))
 app.command()(_prepared(replay))
 app.command()(_prepared(bulk))
 live = typer.Typer(help="Follow an exchange's stream and fit a model to it again and again.", no_args_is_help=True)

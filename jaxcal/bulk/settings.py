@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -72,8 +73,8 @@ class Settings:
             "start": start,
             "precision": self.precision,
             "free": None if self.free is None else list(self.free),
-            "min_expiry": self.rules.min_expiry,
-            "max_relative_spread": self.rules.max_relative_spread,
+            # a rule that is off is not written, so that results of before there was one stay valid
+            **{name: value for name, value in dataclasses.asdict(self.rules).items() if math.isfinite(value)},
             "venue": self.venue,
             "part_size": self.part_size,
             "quotes": self.quotes,

@@ -6,37 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
 from jaxcal.market.verdict import Verdict
-
-
-@dataclass(frozen=True)
-class CleaningRules:
-    """Settings of the cleaning.
-
-    Attributes:
-        min_expiry: years; shorter options are left out. Default 12 hours: below that the quotes are about the next
-            minutes rather than about a diffusion, and the time to expiry itself is uncertain.
-        max_relative_spread: a quote is wide when `ask - bid` exceeds this multiple of the mid (of the mid's time
-            value, where an in-the-money quote is the only one at its strike).
-
-    Raises:
-        ValueError: a setting is negative or not a number.
-
-    Example:
-        >>> from jaxcal.market.cleaning import CleaningRules
-        >>> CleaningRules(max_relative_spread=0.5).max_relative_spread
-        0.5
-    """
-
-    min_expiry: float = 0.5 / 365.0
-    max_relative_spread: float = 1.0
-
-    def __post_init__(self) -> None:
-        """Check the settings."""
-        for name in ("min_expiry", "max_relative_spread"):
-            if not getattr(self, name) >= 0.0:
-                raise ValueError(f"{name} {getattr(self, name)} must not be negative")
 
 
 class Judgement:
@@ -68,6 +40,10 @@ class Judgement:
         return np.isin(self.verdict, [_CODES[verdict] for verdict in verdicts])
 
 
+_FAULTY = (
+    Verdict.NEGATIVE, Verdict.PERCENT, Verdict.CROSSED, Verdict.DUPLICATE,
+    Verdict.STALE, Verdict.BUTTERFLY, Verdict.CALENDAR,
+)  # fmt: skip
 _CODES = {verdict: code for code, verdict in enumerate(Verdict)}
 
 
@@ -154,8 +130,20 @@ def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, 
             f"above {rules.max_relative_spread:g}"
         ),
     )
-    first = _first_of_contract(columns, judgement.used)
-    exclude(
+    judge_repeats(judgement, columns, np.zeros(len(c.strike)), alike=True)
+
+
+def judge_repeats(judgement: Judgement, columns: QuoteColumns, misfit: FloatColumn, *, alike: bool = False) -> None:
+    """Exclude rows that repeat a contract: the one with the smallest `misfit` is kept, the first among equals.
+
+    Args:
+        judgement: so far.
+        columns: of the table.
+        misfit: `[n]` how far each row is from what it should be; 0 where that is not known.
+        alike: only rows that also repeat bid, ask, price and volatility.
+    """
+    first = _first_of_contract(columns, judgement.used, misfit, alike)
+    judgement.exclude(
         first >= 0,
         Verdict.DUPLICATE,
         lambda i: f"the same contract as row {first[i]}, which is kept",
@@ -165,11 +153,9 @@ def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, 
 def judge_values(
     judgement: Judgement,
     columns: QuoteColumns,
-    rules: CleaningRules,
     *,
     forward: FloatColumn,
     value: FloatColumn,
-    spread: FloatColumn,
     vol: FloatColumn,
     is_call: Mask,
 ) -> None:
@@ -178,26 +164,18 @@ def judge_values(
     Args:
         judgement: after `judge_contracts` and `judge_prices`.
         columns: of the table.
-        rules: settings.
         forward: `[n]` forward of the row's expiry, NaN where there is none.
         value: `[n]` undiscounted price in the units of the forward, NaN where the target is a volatility.
-        spread: `[n]` bid-ask spread in the same units, NaN where there is none.
         vol: `[n]` implied volatility of the target.
         is_call: `[n]`.
     """
     c, exclude = columns, judgement.exclude
-    # An out-of-the-money row stands for its strike even if its own price is too poor to be used: the in-the-money
-    # price there is poorer still. A row whose data are faulty stands for nothing.
-    out_of_money = is_call == (c.strike >= forward)
-    faulty = judgement.has(Verdict.NEGATIVE, Verdict.PERCENT, Verdict.CROSSED, Verdict.DUPLICATE)
-    readable = ~np.isnan(forward) & ~faulty
     exclude(
         np.isnan(forward),
         Verdict.NO_FORWARD,
         lambda i: "its expiry has no forward: add forward, or spot, or calls and puts with bid and ask",
     )
-    intrinsic = np.maximum(np.where(is_call, forward - c.strike, c.strike - forward), 0.0)
-    upper = np.where(is_call, forward, c.strike)
+    intrinsic, upper = _bounds(c, forward, is_call)
     exclude(
         (value <= intrinsic) | (value >= upper),
         Verdict.OUT_OF_BOUNDS,
@@ -211,6 +189,34 @@ def judge_values(
         Verdict.NO_VOLATILITY,
         lambda i: f"no positive volatility gives this price ({vol[i]})",
     )
+
+
+def judge_partners(
+    judgement: Judgement,
+    columns: QuoteColumns,
+    rules: CleaningRules,
+    *,
+    forward: FloatColumn,
+    value: FloatColumn,
+    spread: FloatColumn,
+    is_call: Mask,
+) -> None:
+    """Exclude in-the-money rows: those for which the other side stands, and those whose time value is too uncertain.
+
+    Args:
+        judgement: after `judge_values`, and after the comparison with the neighbours.
+        columns: of the table.
+        rules: settings.
+        forward: `[n]` forward of the row's expiry, NaN where there is none.
+        value: `[n]` undiscounted price in the units of the forward, NaN where the target is a volatility.
+        spread: `[n]` bid-ask spread in the same units, NaN where there is none.
+        is_call: `[n]`.
+    """
+    c, exclude = columns, judgement.exclude
+    # An out-of-the-money row stands for its strike even if its own price is too poor to be used: the in-the-money
+    # price there is poorer still. A row whose data are faulty stands for nothing.
+    out_of_money = is_call == (c.strike >= forward)
+    readable = ~np.isnan(forward) & ~judgement.has(*_FAULTY)
     stands = _contract_ids(columns, strike_only=True)
     has_out_of_money = np.isin(stands, stands[readable & out_of_money])
     exclude(
@@ -222,7 +228,7 @@ def judge_values(
         ),
     )
     # The in-the-money rows that are left have no partner; their volatility hangs on the time value alone.
-    time_value = value - intrinsic
+    time_value = value - _bounds(c, forward, is_call)[0]
     exclude(
         ~out_of_money & (spread > rules.max_relative_spread * time_value),
         Verdict.WIDE,
@@ -233,9 +239,17 @@ def judge_values(
     )
 
 
-def _contract_ids(columns: QuoteColumns, *, strike_only: bool = False) -> NDArray[np.int64]:
-    """One number for each contract (or each strike of each expiry): equal means the same."""
-    parts = [columns.group, columns.years, columns.strike] + ([] if strike_only else [columns.side])
+def _bounds(columns: QuoteColumns, forward: FloatColumn, is_call: Mask) -> tuple[FloatColumn, FloatColumn]:
+    """Undiscounted no-arbitrage bounds of every price."""
+    intrinsic = np.maximum(np.where(is_call, forward - columns.strike, columns.strike - forward), 0.0)
+    return intrinsic, np.where(is_call, forward, columns.strike)
+
+
+def _contract_ids(columns: QuoteColumns, *, strike_only: bool = False, alike: bool = False) -> NDArray[np.int64]:
+    """One number for each contract (or each strike of each expiry; or each value of a contract): equal is the same."""
+    c = columns
+    parts = [c.group, c.years, c.strike] + ([] if strike_only else [c.side])
+    parts += [c.bid, c.ask, c.price, c.iv] if alike else []
     ids = np.zeros(len(columns.strike), np.int64)
     for part in parts:
         _, code = np.unique(part, return_inverse=True)
@@ -243,12 +257,15 @@ def _contract_ids(columns: QuoteColumns, *, strike_only: bool = False) -> NDArra
     return ids
 
 
-def _first_of_contract(columns: QuoteColumns, used: Mask) -> NDArray[np.int64]:
-    """For every used row that repeats a contract, the first used row with it; -1 elsewhere."""
+def _first_of_contract(columns: QuoteColumns, used: Mask, misfit: FloatColumn, alike: bool) -> NDArray[np.int64]:
+    """For every used row that repeats a contract, the used row with it that is kept; -1 elsewhere."""
     rows = np.flatnonzero(used)
     first = np.full(len(used), -1)
     if rows.size:
-        _, start, inverse = np.unique(_contract_ids(columns)[rows], return_index=True, return_inverse=True)
-        kept = rows[start][inverse]
+        ids = _contract_ids(columns, alike=alike)[rows]
+        order = np.lexsort((rows, misfit[rows], ids))
+        _, start, inverse = np.unique(ids[order], return_index=True, return_inverse=True)
+        kept = np.empty_like(rows)
+        kept[order] = rows[order][start][inverse]
         first[rows[kept != rows]] = kept[kept != rows]
     return first

@@ -12,16 +12,21 @@ from jaxcal.market.cleaning import (
     Judgement,
     Targets,
     judge_contracts,
+    judge_partners,
     judge_prices,
+    judge_repeats,
     judge_values,
     select_targets,
 )
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
-from jaxcal.market.verdict import Verdict
+from jaxcal.market.verdict import AT_FAULT, Verdict
 
 _SMALLEST_BATCH = 1024  # implied volatilities are found in batches of a power of two, so that few programs compile
+
+_OUTSIDE = (Verdict.OUT_OF_BOUNDS, Verdict.NO_VOLATILITY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +37,9 @@ class QuoteReport:
         table: the caller's rows in the caller's order and index, with these columns added (or overwritten):
             `verdict` (`"used"`, or the rule that excluded the row), `reason` (a sentence, empty if used; rows are
             counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
-            (decimal Black volatilities, NaN where there is none), `is_call`, `group` (position in `keys`, -1 if
-            the row belongs to none).
+            (decimal Black volatilities, NaN where there is none), `smile_vol` (of a robust smile through the used
+            rows, NaN outside their strikes and where the rules compare no neighbours), `is_call`, `group` (position
+            in `keys`, -1 if the row belongs to none).
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
             their sources and standard errors, `num_pairs` and `num_used`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
@@ -58,6 +64,47 @@ class QuoteReport:
         counts = self.table["verdict"].value_counts()
         order = sorted(counts.index, key=lambda name: (name != Verdict.USED, -counts[name], name))
         return counts.reindex(order).rename("rows")
+
+    def at_fault(self) -> pd.Series:
+        """For each row whether its price is wrong, rather than absent or of no use.
+
+        A price a little below intrinsic value, deep in the money, is within its spread of a right one and not at fault.
+
+        Example:
+            >>> from jaxcal.market.quote_report import inspect_quotes
+            >>> table = pd.DataFrame({"expiry": 0.5, "strike": 90.0, "option_type": "P", "forward": 100.0,
+            ...                       "bid": [2.0, 1.0, 0.0], "ask": [2.1, 0.9, 2.2]})
+            >>> inspect_quotes(table).at_fault().tolist()
+            [False, True, False]
+        """
+        beyond = ~self.table["verdict"].isin(_OUTSIDE) | self.table["ask_vol"].isna()
+        return self.table["verdict"].isin(AT_FAULT) & beyond
+
+    def worst(self, count: int = 10) -> pd.DataFrame:
+        """The rows whose prices are at fault, the worst first: by their distance from the smile of the others.
+
+        Args:
+            count: the most rows.
+
+        Returns:
+            The table's `underlying`, `quote_time`, `expiry` (where it has them), `strike`, `option_type`, `bid`, `ask`,
+            `vol`, `smile_vol` and `verdict`, and `off`: the distance in volatility (decimal). A price below intrinsic
+            value counts as volatility 0. Rows without a `smile_vol` are left out; rules that compare no neighbours give
+            none.
+
+        Example:
+            >>> from jaxcal.market.quote_report import inspect_quotes
+            >>> table = pd.DataFrame({"expiry": 0.5, "strike": range(90, 111), "iv": 0.2, "forward": 100.0})
+            >>> table.loc[12, "iv"] = 0.35
+            >>> inspect_quotes(table, rules=CleaningRules.index()).worst()[["strike", "vol", "off", "verdict"]]
+                strike   vol   off            verdict
+            12     102  0.35  0.15  butterfly outlier
+        """
+        table = self.table[self.at_fault()]
+        off = (table["vol"].fillna(0.0) - table["smile_vol"]).abs().rename("off")
+        names = ("underlying", "quote_time", "expiry", "strike", "option_type", "bid", "ask", "vol", "smile_vol")
+        chosen = table[[name for name in (*names, "verdict") if name in table]].assign(off=off)
+        return chosen.dropna(subset=["off"]).sort_values("off", ascending=False, kind="stable").head(count)
 
     def summary(self) -> str:
         """One line for a person: how many rows are used, and why the others are not."""
@@ -101,7 +148,16 @@ def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules
     value = targets.price * unit
     vol, bid_vol, ask_vol = _vols(columns, targets, value, unit, forward, is_call)
     spread = (targets.ask - targets.bid) * unit
-    judge_values(judgement, columns, rules, forward=forward, value=value, spread=spread, vol=vol, is_call=is_call)
+    judge_values(judgement, columns, forward=forward, value=value, vol=vol, is_call=is_call)
+    smiles = SmileQuotes.from_vols(
+        expiries.expiry_of_row, columns.group, columns.years, strike=columns.strike, forward=forward, spread=spread,
+        vols=(vol, bid_vol, ask_vol), is_call=is_call,
+    )  # fmt: skip
+    smile_vol = judge_neighbours(judgement, smiles, rules)
+    judge_repeats(judgement, columns, np.nan_to_num(np.abs(vol - smile_vol)))
+    judge_partners(judgement, columns, rules, forward=forward, value=value, spread=spread, is_call=is_call)
+    # Once more without the witnesses that are not used, so that cleaning the rows that are left changes nothing.
+    smile_vol = judge_neighbours(judgement, smiles, rules)
     table = quotes.assign(
         verdict=np.array([str(verdict) for verdict in Verdict], object)[judgement.verdict],
         reason=judgement.reason,
@@ -111,6 +167,7 @@ def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules
         vol=vol,
         bid_vol=bid_vol,
         ask_vol=ask_vol,
+        smile_vol=smile_vol,
         is_call=is_call,
         group=columns.group,
     )

@@ -1,11 +1,14 @@
 """The quote table: a file in, the tidy table out."""
 
+import warnings
+import zlib
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 
 import pandas as pd
 
+from jaxcal.market.file_limits import oversize
 from jaxcal.market.layouts import LAYOUTS, recognise
 
 
@@ -52,7 +55,9 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
         here: `inspect_quotes` does that row by row.
 
     Raises:
-        QuoteError: the file is empty or in none of these layouts; the message lists its columns.
+        QuoteError: the file is empty, damaged, too large to be read whole, or in none of these layouts; the message
+            lists its columns.
+        OSError: there is no such file, or it may not be read.
 
     Example:
         >>> import tempfile, pathlib
@@ -89,12 +94,21 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
 
 def _read_file(path: Path) -> pd.DataFrame:
     name = path.name.lower()
+    if too_large := oversize(path):
+        raise QuoteError(f"{path.name}: {too_large}")
     if name.endswith((".parquet", ".pq")):
         return pd.read_parquet(path)
     if not name.endswith((".csv", ".csv.gz", ".txt")):
         raise QuoteError(f"{path.name}: only .csv, .csv.gz, .parquet, .json and .jsonl files are read")
     try:
-        return pd.read_csv(path, low_memory=False)
+        with warnings.catch_warnings():
+            # Without index_col pandas takes the first cells of rows that are longer than the header for an index.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, low_memory=False, index_col=False)
+    except pd.errors.ParserWarning:
+        raise QuoteError(f"{path.name} is not a CSV table: its rows have more cells than its header") from None
+    except (EOFError, zlib.error) as error:
+        raise QuoteError(f"{path.name} is damaged: {error}") from None
     except pd.errors.EmptyDataError:
         raise QuoteError(f"{path.name} is empty: it has neither columns nor rows") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:

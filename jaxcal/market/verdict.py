@@ -33,9 +33,21 @@ class Verdict(enum.StrEnum):
     ONE_SIDED = "one-sided"
     NO_PRICE = "no price"
     WIDE = "wide"
-    DUPLICATE = "duplicate"
+    DUPLICATE = "duplicate"  # where values differ, decided after the comparison with the neighbours
     # The price against the forward of its expiry.
     NO_FORWARD = "no forward"
     OUT_OF_BOUNDS = "outside no-arbitrage bounds"
     NO_VOLATILITY = "no implied volatility"
+    # The price against its neighbours in strike and expiry.
+    TOO_FAR = "too far"
+    STALE = "stale"
+    BUTTERFLY = "butterfly outlier"
+    CALENDAR = "calendar outlier"
     IN_THE_MONEY = "in the money"
+
+
+# Verdicts that say a price is wrong, rather than absent or of no use.
+AT_FAULT = (
+    Verdict.CROSSED, Verdict.WIDE, Verdict.DUPLICATE, Verdict.OUT_OF_BOUNDS, Verdict.NO_VOLATILITY,
+    Verdict.STALE, Verdict.BUTTERFLY, Verdict.CALENDAR,
+)  # fmt: skip

@@ -166,9 +166,14 @@ ROW = st.fixed_dictionaries(
 
 @given(st.lists(ROW, min_size=1, max_size=12))
 def test_every_row_has_one_verdict_and_a_reason_unless_used(rows):
+    for rules in (CleaningRules(), CleaningRules.crypto()):
+        check_verdicts(rows, rules)
+
+
+def check_verdicts(rows, rules):
     readable = {"expiry": 0.5, "strike": 95.0, "option_type": "C", "iv": 0.2, "underlying": "A"}
     quotes = pd.DataFrame([readable] * (len(rows) + 1) + rows)  # the table as a whole is in order
-    table = inspect_quotes(quotes).table
+    table = inspect_quotes(quotes, rules=rules).table
     used = table["verdict"] == "used"
     assert len(table) == len(quotes)
     assert table["verdict"].ne("").all()

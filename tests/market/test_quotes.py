@@ -1,10 +1,15 @@
 """Files in, the tidy table out; times, sides and groups of the rows."""
 
+import gzip
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
 
+from jaxcal.market import file_limits
 from jaxcal.market.clock import first_of_poll
+from jaxcal.market.file_limits import oversize
 from jaxcal.market.quote_columns import validate_quotes
 from jaxcal.market.quotes import QuoteError, read_quotes
 
@@ -195,3 +200,47 @@ def test_keys_are_sorted_and_do_not_depend_on_the_row_order():
     assert [(name, time.day) for name, time in columns.keys if time] == [("A", 1), ("A", 2), ("B", 1), ("B", 2)]
     assert columns.group.tolist() == [3, 1, 2, 0]
     assert validate_quotes(table.iloc[::-1]).keys == columns.keys
+
+
+ROWS = "expiry,strike,iv,forward\n" + "".join(f"0.5,{strike},0.2,100\n" for strike in range(50, 150))
+
+
+def test_damaged_gzip_is_a_sentence(tmp_path):
+    packed = bytearray(gzip.compress(ROWS.encode()))
+    (tmp_path / "cut.csv.gz").write_bytes(packed[: len(packed) // 2])
+    packed[30] ^= 0xFF
+    packed[60] ^= 0xFF
+    (tmp_path / "spoilt.csv.gz").write_bytes(packed)
+    for name in ("cut", "spoilt"):
+        with pytest.raises(QuoteError, match=rf"{name}.csv.gz is damaged"):
+            read_quotes(tmp_path / f"{name}.csv.gz")
+
+
+def test_rows_longer_than_the_header_are_not_read_shifted(tmp_path):
+    (tmp_path / "q.csv").write_text("expiry,strike,iv\n0.5,90,0.2,7,8\n0.5,95,0.2,7,8\n")
+    with pytest.raises(QuoteError, match="more cells than its header"):
+        read_quotes(tmp_path / "q.csv")
+    # a comma at the end of every row is harmless
+    (tmp_path / "q.csv").write_text("expiry,strike,iv\n0.5,90,0.2,\n0.5,95,0.2,\n")
+    assert read_quotes(tmp_path / "q.csv")["strike"].tolist() == [90, 95]
+
+
+def test_files_too_large_are_refused_before_they_are_read(tmp_path, monkeypatch):
+    table = pd.read_csv(io.StringIO(ROWS))
+    paths = [tmp_path / name for name in ("q.csv", "q.csv.gz", "q.parquet")]
+    paths[0].write_text(ROWS)
+    paths[1].write_bytes(gzip.compress(ROWS.encode()))
+    table.to_parquet(paths[2])
+    for path in paths:
+        assert oversize(path) == ""
+        assert len(read_quotes(path)) == 100
+        assert oversize(path, largest=1000).startswith("it holds more than 1,000 bytes unpacked, too many")
+    monkeypatch.setattr(file_limits, "LARGEST_TABLE", 99)
+    with pytest.raises(QuoteError, match=r"q.parquet: it holds 100 rows, too many to read whole"):
+        read_quotes(paths[2])
+    # damage is for the reader to name
+    paths[2].write_bytes(b"PAR1")
+    assert oversize(paths[2]) == ""
+    packed = paths[1].read_bytes()
+    paths[1].write_bytes(packed[: len(packed) // 2])
+    assert oversize(paths[1], largest=5000) == ""

@@ -102,6 +102,7 @@ def test_narrow_cones():
             gain = jnp.maximum(0.0, 1.0 - jnp.exp(log_strike))
             np.testing.assert_allclose(np.asarray(grid.value(model)[0] + gain), np.asarray(expected), atol=1e-4)
 
+
 def test_many_jumps_outgrow_the_bent_line_far_out():
     """The drift that makes up for 180 jumps a year grows along the contour after the integrand has died."""
     model = jc.Bates(0.264, 14.2, 0.23, 14.6, -0.507, 182.0, -0.0122, 0.0266)

@@ -1,0 +1,99 @@
+"""The command `jaxcal inspect`: its options, what it says, and its exit codes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+
+from jaxcal.cli_options import QuotesArgument, VenueOption
+from jaxcal.report.terminal import default_folder, refuse, say
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+class Profile(StrEnum):
+    """Names of the profiles of `CleaningRules`."""
+
+    CRYPTO = "crypto"
+    INDEX = "index"
+    EQUITY = "equity"
+
+
+def inspect(
+    quotes: QuotesArgument,
+    profile: Annotated[
+        Profile | None,
+        typer.Option(
+            help="Thresholds of the cleaning.",
+            show_default="crypto where prices are in coin, equity where exercise is American, else index",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for verdicts.csv, forwards.csv, arbitrage.csv and quotes.png; it is made if need be.",
+            show_default="the name of the table with -inspection, in the working directory",
+        ),
+    ] = None,
+    venue: VenueOption = None,
+    repair: Annotated[
+        bool,
+        typer.Option(
+            "--repair", help="Also write repaired.csv: the used quotes, moved as little as possible, without arbitrage."
+        ),
+    ] = False,
+) -> None:
+    """Say what is good in a table of quotes, and what is wrong with the rest; write a verdict for every row.
+
+    Shows the rows by verdict, the worst prices, the forward of every expiry and where it comes from, and the static
+    arbitrage among the quotes that are used.
+
+    Exit codes: 0 some quotes can be used, 1 none can (the files are written all the same), 2 the input cannot be used
+    or the files cannot be written.
+    """
+    from jaxcal.market.arbitrage import find_arbitrage
+    from jaxcal.market.cleaning_rules import CleaningRules
+    from jaxcal.market.quote_report import inspect_quotes
+    from jaxcal.market.quotes import QuoteError, read_quotes
+    from jaxcal.market.repair import repair_arbitrage
+    from jaxcal.report.inspection import inspection_tables, write_inspection
+
+    if not quotes.is_file():
+        refuse(f"{quotes}: there is no such file")
+    try:
+        table = read_quotes(quotes, venue)
+        chosen = profile or _suited(table)
+        report = inspect_quotes(table, rules=CleaningRules.profile(chosen.value))
+    except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
+        refuse(f"{quotes}: {error}")
+    say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {chosen.value}: {report.summary()}")
+    arbitrage = find_arbitrage(report)
+    Console().print(inspection_tables(report, arbitrage))
+    repaired = None
+    if repair:
+        try:
+            repaired = repair_arbitrage(report)
+        except QuoteError as error:
+            refuse(f"{quotes}: {error}")
+        say(f"Repair: {repaired}")
+    folder = default_folder(quotes, "inspection") if out is None else out
+    try:
+        paths = write_inspection(report, arbitrage, folder, repair=repaired)
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    for path in paths.values():
+        say(f"  {path}")
+    raise typer.Exit(0 if report.table["verdict"].eq("used").any() else 1)
+
+
+def _suited(table: "pd.DataFrame") -> Profile:
+    def says(column: str, *words: str) -> bool:
+        return column in table and bool(table[column].astype(str).str.strip().str.lower().isin(words).any())
+
+    if says("currency_of_price", "coin"):
+        return Profile.CRYPTO
+    return Profile.EQUITY if says("exercise", "a", "american") else Profile.INDEX

@@ -1,0 +1,180 @@
+"""What `jaxcal inspect` shows and writes: verdicts, worst offenders, forwards and arbitrage of a table of quotes."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from jaxcal.market.arbitrage import ArbitrageReport
+from jaxcal.market.quote_report import QuoteReport
+from jaxcal.market.repair import Repair
+from jaxcal.market.verdict import Verdict
+from jaxcal.report.quotes_picture import plot_quotes
+
+_MOST_EXPIRIES = 40
+_FORWARD_HEADS = ("days", "forward", "from", "error", "discount", "from", "pairs", "used")
+
+
+def inspection_tables(report: QuoteReport, arbitrage: ArbitrageReport, *, worst: int = 10) -> Group:
+    """Tables for a console of `rich`: rows by verdict, the worst prices, forwards by expiry, and the arbitrage.
+
+    Args:
+        report: of the table.
+        arbitrage: among its used rows.
+        worst: how many of the worst prices.
+
+    Returns:
+        The tables, each with a title; one without rows is left out. Of more than 40 expiries the first are shown.
+
+    Example:
+        >>> import pandas as pd, jaxcal as jc
+        >>> import rich.console
+        >>> from jaxcal.report.inspection import inspection_tables
+        >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, -1.0], "iv": 0.2, "forward": 100.0})
+        >>> report = jc.inspect_quotes(quotes)
+        >>> tables = inspection_tables(report, jc.find_arbitrage(report))
+        >>> rich.console.Console(width=100).print(tables)
+        Rows by verdict
+        ...
+        strike not positive 1 row 1: strike -1.0 must be positive
+        ...
+        Arbitrage among the quotes used
+        no arbitrage in ... strategies
+    """
+    parts: list[Any] = [_title("Rows by verdict"), _verdicts(report)]
+    if len(found := report.worst(worst)):
+        parts += [_title("Worst prices, by distance from the smile of the others"), _worst(found)]
+    if len(report.forwards):
+        parts += [_title("Forwards by expiry"), _forwards(report)]
+        if (more := len(report.forwards) - _MOST_EXPIRIES) > 0:
+            parts.append(Text(f"and {more:,} more expiries, in forwards.csv"))
+    return Group(*parts, _title("Arbitrage among the quotes used"), Text(str(arbitrage)))
+
+
+def write_inspection(
+    report: QuoteReport,
+    arbitrage: ArbitrageReport,
+    folder: str | PathLike[str],
+    *,
+    repair: Repair | None = None,
+    title: str | None = None,
+) -> dict[str, Path]:
+    """Write a cleaned table to `verdicts.csv`, `forwards.csv`, `arbitrage.csv` and `quotes.png`, and a repair.
+
+    Args:
+        report: of the table.
+        arbitrage: among its used rows.
+        folder: made if need be; files of these names in it are replaced.
+        repair: of the used rows; written to `repaired.csv`, a tidy table of volatilities that reads like any other.
+        title: of the picture.
+
+    Returns:
+        The paths, by the names "verdicts", "forwards", "arbitrage", "quotes" and "repaired". `verdicts.csv` has every
+        row of the table with the columns that `QuoteReport` adds.
+
+    Raises:
+        OSError: the folder or a file cannot be written.
+
+    Example:
+        >>> import tempfile, pandas as pd, jaxcal as jc
+        >>> from jaxcal.report.inspection import write_inspection
+        >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, -1.0], "iv": 0.2, "forward": 100.0})
+        >>> report = jc.inspect_quotes(quotes)
+        >>> paths = write_inspection(report, jc.find_arbitrage(report), tempfile.mkdtemp())
+        >>> pd.read_csv(paths["verdicts"])["verdict"].tolist()
+        ['used', 'strike not positive']
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    names = {
+        "verdicts": "verdicts.csv",
+        "forwards": "forwards.csv",
+        "arbitrage": "arbitrage.csv",
+        "quotes": "quotes.png",
+    }
+    paths = {name: folder / file for name, file in names.items()}
+    report.table.to_csv(paths["verdicts"], index=False)
+    report.forwards.to_csv(paths["forwards"], index=False)
+    arbitrage.to_frame().to_csv(paths["arbitrage"], index=False)
+    plot_quotes(report, paths["quotes"], title=title)
+    if repair is not None:
+        paths["repaired"] = folder / "repaired.csv"
+        _repaired(repair).to_csv(paths["repaired"], index=False)
+    return paths
+
+
+def _repaired(repair: Repair) -> pd.DataFrame:
+    table = repair.report.table
+    table = table[table["verdict"].eq(str(Verdict.USED))]
+    kept = [name for name in ("underlying", "quote_time", "expiry", "settlement", "exercise") if name in table]
+    return table[kept].assign(
+        strike=table["strike"],
+        option_type=np.where(table["is_call"], "C", "P"),
+        iv=table["vol"],
+        bid_iv=table["bid_vol"],
+        ask_iv=table["ask_vol"],
+        forward=table["forward"],
+        discount=table["discount"],
+    )
+
+
+def _title(text: str) -> Text:
+    return Text("\n" + text, style="bold")
+
+
+def _table(*heads: str) -> Table:
+    names = (head.replace("option_type", "type").replace("_", " ") for head in heads)
+    return Table(*names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+
+
+def _verdicts(report: QuoteReport) -> Table:
+    """Rows by verdict, with the reason of the first of them."""
+    table = _table("verdict", "rows", "the first of them")
+    table.columns[1].justify = "right"
+    first = report.table.drop_duplicates("verdict").set_index("verdict")["reason"]
+    for verdict, count in report.counts().items():
+        table.add_row(_shown(verdict), f"{count:,}", _shown(first[str(verdict)]))
+    return table
+
+
+def _worst(found: pd.DataFrame) -> Table:
+    several = [name for name in ("underlying", "quote_time") if name in found and found[name].nunique() > 1]
+    given = [name for name in ("expiry", "strike", "option_type", "bid", "ask") if name in found]
+    table = _table(*several, *given, "vol, %", "smile, %", "verdict")
+    for row in found.to_dict("records"):
+        vols = [f"{100.0 * row[name]:.4g}" for name in ("vol", "smile_vol")]
+        table.add_row(*(_shown(row[name]) for name in (*several, *given)), *vols, _shown(row["verdict"]))
+    return table
+
+
+def _forwards(report: QuoteReport) -> Table:
+    frame = report.forwards.head(_MOST_EXPIRIES)
+    several = [name for name in ("underlying", "quote_time") if frame[name].nunique() > 1]
+    table = _table(*several, *_FORWARD_HEADS)
+    for row in frame.to_dict("records"):
+        table.add_row(
+            *(_shown(row[name]) for name in several),
+            f"{365.0 * row['years']:.4g}",
+            f"{row['forward']:.8g}",
+            _shown(row["forward_source"]),
+            f"{row['forward_error']:.2g}" if np.isfinite(row["forward_error"]) else "",
+            f"{row['discount']:.6g}",
+            _shown(row["discount_source"]),
+            str(row["num_pairs"]),
+            str(row["num_used"]),
+        )
+    return table
+
+
+def _shown(value: Any) -> Text:
+    """A cell as plain text: what a file says must not steer the terminal."""
+    if isinstance(value, pd.Timestamp):
+        return Text(f"{value:%Y-%m-%d %H:%M}")
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return Text("".join(letter if letter.isprintable() else "?" for letter in text[:200]))
