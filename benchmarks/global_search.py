@@ -6,7 +6,7 @@
 
 "methods" fits a model to three chains by Levenberg-Marquardt from the data (`calibrate` as it is), by both kinds of
 `global_search`, and by optax from the data. Every fit is made twice; "first" has the compiling in it. The best optimum
-known is the lowest of the run; within 0.1 % of its RMSE a fit has reached it.
+known is the lowest of the run; within 0.01 % of its RMSE a fit has reached it.
 
 "starts" makes a global search, and then one `calibrate` after the other from the same starts, in the same process. All
 that is compiled is compiled before.
@@ -33,7 +33,7 @@ from benchmarks.readme_table import ROOT, markdown
 
 RESULTS, PAGE = Path(__file__).parent / "results", ROOT / "docs" / "optimisers.md"
 METHODS_FILE, STARTS_FILE = "global_search.csv", "global_search_starts.csv"
-REACHED = 0.001  # of the best RMSE
+REACHED = 1e-4  # of the best RMSE: some chains have optima that differ by less than 0.1 %
 ADAM_STEPS = 2000
 
 
@@ -119,7 +119,7 @@ def method_table(table: pd.DataFrame) -> list[str]:
     rows = [
         [
             f"{row['chain']} ({row['quotes']})", f"`{row['model']}`", row["method"], f"{row['rmse']:.4f}",
-            "yes" if row["reached"] else f"no, {100.0 * row['excess']:.1f} % above",
+            "yes" if row["excess"] <= REACHED else f"no, {100.0 * row['excess']:.2f} % above",
             row["outcome"].lower().replace("_", " "), f"{row['seconds']:.3g}", f"{row['cpu_seconds']:.3g}",
             f"{row['first_seconds']:.3g}",
         ]
