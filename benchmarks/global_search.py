@@ -6,7 +6,7 @@
 
 "methods" fits a model to three chains by Levenberg-Marquardt from the data (`calibrate` as it is), by both kinds of
 `global_search`, and by optax from the data. Every fit is made twice; "first" has the compiling in it. The best optimum
-known is the lowest of the run; within 0.1 % of its RMSE a fit has reached it.
+known is the lowest of the run; within 0.01 % of its RMSE a fit has reached it.
 
 "starts" makes a global search, and then one `calibrate` after the other from the same starts, in the same process. All
 that is compiled is compiled before.
@@ -33,7 +33,8 @@ from benchmarks.readme_table import ROOT, markdown
 
 RESULTS, PAGE = Path(__file__).parent / "results", ROOT / "docs" / "optimisers.md"
 METHODS_FILE, STARTS_FILE = "global_search.csv", "global_search_starts.csv"
-REACHED = 0.001  # of the best RMSE
+REACHED = 1e-4  # of the best RMSE: some chains have optima that differ by less than 0.1 %
+NEAR = 1e-3  # likewise, where it is counted how many of the fits from given starts end near it
 ADAM_STEPS = 2000
 
 
@@ -107,7 +108,7 @@ def start_row(model: type[jc.AbstractModel], chain: str, surface: jc.Surface, st
         "seconds": middle - began, "seconds_one_by_one": end - middle, "cpu": middle_cpu - began_cpu,
         "cpu_one_by_one": end_cpu - middle_cpu, "rmse": 100.0 * float(optima.best.rmse_vol),
         "rmse_one_by_one": float(np.nanmin(rmse)), "optima": len(optima), "share": float(optima.share[0]),
-        "share_one_by_one": float(np.mean(rmse <= (1.0 + REACHED) * best)), **description(),
+        "share_one_by_one": float(np.mean(rmse <= (1.0 + NEAR) * best)), **description(),
     }  # fmt: skip
     print({key: round(value, 4) if isinstance(value, float) else value for key, value in row.items()}, flush=True)
     return row
@@ -119,7 +120,7 @@ def method_table(table: pd.DataFrame) -> list[str]:
     rows = [
         [
             f"{row['chain']} ({row['quotes']})", f"`{row['model']}`", row["method"], f"{row['rmse']:.4f}",
-            "yes" if row["reached"] else f"no, {100.0 * row['excess']:.1f} % above",
+            "yes" if row["excess"] <= REACHED else f"no, {100.0 * row['excess']:.2f} % above",
             row["outcome"].lower().replace("_", " "), f"{row['seconds']:.3g}", f"{row['cpu_seconds']:.3g}",
             f"{row['first_seconds']:.3g}",
         ]
