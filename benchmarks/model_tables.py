@@ -107,7 +107,7 @@ def minima(table: pd.DataFrame) -> list[str]:
         ]
         for row in table.to_dict("records")
     ]
-    heading = ["chain", "quotes", "model", "RMSE, vol points", "best RMSE of the starts", "random starts", "excess %"]
+    heading = ["chain", "quotes", "model", "RMSE, vol points", "best RMSE of the starts", "starts", "excess %"]
     heading += ["reached", "starts that got there", "seconds", "outcome"]
     about = (
         "Excess: of the default fit's error over the least known. Reached: that is at most 0.1 % for `Heston` and 1 % "

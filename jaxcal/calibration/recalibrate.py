@@ -69,8 +69,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         confidence: of the test of surprise: a surface that the prior finds less likely than this loosens it.
         leap: times the expected pace at which parameters may move at most, unless several surfaces agree.
         gate: times the running noise from which a surface counts as absurd.
-        patience: surfaces in a row that must agree with one another before the stream follows them where it would not
-            follow one.
+        patience: surfaces in a row that must agree before the stream follows them where it would not follow one.
         recheck: surfaces after which the model is also fitted without the past, from wherever `calibrate` starts; where
             that finds another optimum, which fits better on `patience` surfaces in a row, the stream goes there.
             0 never does; 4 where absent, for models that `calibrate` starts from several points, else 0.
@@ -172,8 +171,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
         Returns:
             The next state, and the fit of this surface. `state.verdict` is a sentence. Where it begins with "Not used"
-            the state believes what it believed, and the fit is one of no numbers whose status says why, or that of a
-            surface on probation by itself. Without a state, and without a fit to start from, the state is None again.
+            the state believes what it believed, and the fit is one of no numbers whose status says why, or that of the
+            surface by itself. Without a state, and without a fit to start from, the state is None again.
             `fit.information` is that of quotes and prior together.
 
         Raises:
@@ -293,8 +292,9 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
         state, look = advance(state, years, self.walk, fit)
         found = fit_of_look(look.result, surface, names, Objective(self.residual, look.prior, loss, scales))
-        if int(state.unfitted) >= self.walk.patience:
-            alone = self._alone(self.model, surface)
-            if alone.converged and noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise):
-                return self._settled(alone, years, tuple(state.shape.tolist()), Update.RESTARTED), alone
+        if int(state.unfitted) and (alone := self._alone(self.model, surface)).converged:
+            sane = noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)
+            if sane and int(state.unfitted) >= self.walk.patience:
+                state = self._settled(alone, years, tuple(state.shape.tolist()), Update.RESTARTED)
+            return state, alone
         return self._rechecked(state, found, surface, years) if self.recheck and state.used else (state, found)
