@@ -46,7 +46,7 @@ Time = float | str | datetime | np.datetime64 | pd.Timestamp
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
 _SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
 _RESIDUAL = ImpliedVolResidual()
-_RECHECK = 4  # surfaces
+_RECHECK = 2  # surfaces
 
 
 class Recalibrator(eqx.Module, Generic[Model]):
@@ -72,7 +72,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         patience: surfaces in a row that must agree before the stream follows them where it would not follow one.
         recheck: surfaces after which the model is also fitted without the past, from wherever `calibrate` starts; where
             that finds another optimum, which fits better on `patience` surfaces in a row, the stream goes there.
-            0 never does; 4 where absent, for models that `calibrate` starts from several points, else 0.
+            0 never does; 2 where absent, for models that `calibrate` starts from several points, else 0.
         shape: expiries and strikes to pad to from the start: room for what may come, so that nothing compiles later.
         residual, loss, weights, solver, pricer, free, bounds: as of `calibrate`; a loss whose scale is "auto" takes it
             from the running noise.
@@ -114,7 +114,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         memory: float = 60.0,
         spread: Mapping[str, float] | None = None,
         noise: str | float = "residuals",
-        confidence: float = 0.9,
+        confidence: float = 0.8,
         leap: float = 10.0,
         gate: float = 4.0,
         patience: int = 2,
