@@ -162,12 +162,12 @@ def _svcj(shape: SmileShape) -> list[Values]:
 
 
 def _svcj_beyond(shape: SmileShape, bates: AbstractModel) -> list[Values]:
-    """The jumps of the Bates fit with small and with large jumps of the variance, and jumps that it does not have."""
-    variance = shape.level**2
-    base = _fields(bates)
-    small = {"variance_jump_mean": 0.3 * variance, "jump_correlation": 0.0}
-    large = {"variance_jump_mean": 3.0 * variance, "jump_correlation": 0.0}
-    return [base | small, base | large, *(base | jumps | large for jumps in _jumps(shape)[:2])]
+    """The jumps of the Bates fit with small and large jumps of the variance, and skewed by them; others with large."""
+    base, (small, large, least) = _fields(bates), (share * shape.level**2 for share in (0.3, 3.0, 0.1))
+    back = jnp.minimum(-0.6 * jnp.sign(base["jump_mean"]) * jnp.hypot(base["jump_mean"], base["jump_std"]), 0.8)
+    kinds = [({}, small, 0.0), ({}, large, 0.0), *((jumps, large, 0.0) for jumps in _jumps(shape)[:2])]
+    kinds.append(({"jump_mean": base["jump_mean"] - back, "jump_std": 0.5 * base["jump_std"]}, least, back))
+    return [base | law | {"variance_jump_mean": v, "jump_correlation": c / v} for law, v, c in kinds]
 
 
 def _double_heston(shape: SmileShape) -> list[Values]:
