@@ -15,15 +15,17 @@ jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cac
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 _MOST_MAPPINGS = 30_000  # of memory; a process may have 65,530, and every compiled program takes some
+_MOST_PAGES = 3_000_000_000 // 4096  # of memory in use: programs are most of it, and several workers share a machine
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    mappings = Path("/proc/self/maps")
-    if nextitem is None or nextitem.path == item.path or not mappings.exists():
+    process = Path("/proc/self")
+    if nextitem is None or nextitem.path == item.path or not process.exists():
         return
-    with mappings.open("rb") as lines:
-        if sum(1 for _ in lines) > _MOST_MAPPINGS:
-            jax.clear_caches()
+    with (process / "maps").open("rb") as lines:
+        mappings = sum(1 for _ in lines)
+    if mappings > _MOST_MAPPINGS or int((process / "statm").read_text().split()[1]) > _MOST_PAGES:
+        jax.clear_caches()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
