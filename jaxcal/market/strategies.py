@@ -108,8 +108,8 @@ def calendar_strategies(early: Places, late: Places, moneyness: FloatColumn) -> 
         target, near, far = late[known], early[near[known]], early[far[known]]
         reach = (moneyness[target] - moneyness[near]) / (moneyness[near] - moneyness[far])
         parts.append(_legs(3, target, np.ones(len(target)), near, -1.0 - reach, far, reach))
-    # the chord from the call of strike 0, which is worth 1, to the first early one
-    target = late[before == 0]
+    # the chord from the call of strike 0, which is worth 1, to the first early one; at its own strike it is known
+    target = late[(before == 0) & (m_late > m[0])]
     reach = moneyness[target] / m[0] - 1.0
     parts.append(_legs(3, target, np.ones(len(target)), np.full(len(target), early[0]), -1.0 - reach, cash=reach))
     return _join(parts)
