@@ -190,7 +190,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if isinstance(target, Outcome):
             return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, self.free, target, self.scales)
         shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
-        state = replace(state, shape=np.asarray(shape))
+        state = state if shape == tuple(state.shape) else replace(state, shape=np.asarray(shape))
         return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
 
     def load(self, path: str | PathLike[str]) -> StreamState[Model]:

@@ -73,8 +73,10 @@ class Look(NamedTuple):
         precision = np.linalg.inv(predicted)
         information = both - precision
         move = unconstrained(mean - before, information, precision)
-        # a fit without numbers has no information either
-        covariance = np.linalg.inv(both) if np.linalg.matrix_rank(both) == len(mean) else np.full_like(both, np.nan)
+        try:
+            covariance = np.linalg.inv(both)
+        except np.linalg.LinAlgError:  # a fit without numbers has no information either
+            covariance = np.full_like(both, np.nan)
         return cls(result, mean, covariance, move, information, *noise_of(np.asarray(result.residuals)), prior)
 
 
