@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import Bounds, checked_weights, free_names, intervals, scales_of, without_ties
+from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.calibrate import calibrate, ladder_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.initial import simpler_model
@@ -26,7 +26,15 @@ from jaxcal.calibration.random_walk import Predicted, inverse_root, stationary_s
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method
 from jaxcal.calibration.shapes import stacked
-from jaxcal.calibration.stream_fit import compared, fit_not_made, fit_of_look, solve_look, state_of_fit, without_numbers
+from jaxcal.calibration.stream_fit import (
+    compared,
+    fit_not_made,
+    fit_of_look,
+    solve_look,
+    state_of_fit,
+    usable_quotes,
+    without_numbers,
+)
 from jaxcal.calibration.stream_state import StreamState, load_state
 from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
 from jaxcal.calibration.target import Target
@@ -179,7 +187,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
             ValueError: the time cannot be read.
         """
         years = years_since_1970(time)
-        target = self._target(surface)
+        target = usable_quotes(surface, self.residual, self.weights, len(self.free))
         if state is None:
             if isinstance(target, Outcome):
                 return None, fit_not_made(without_numbers(self.model), surface, self.free, target, self.scales)
@@ -212,21 +220,6 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if not isinstance(self.noise, str):
             return self.noise
         return effective_noise(noise, correlation, quotes, len(self.free))
-
-    def _target(self, surface: Surface) -> Target | Outcome:
-        """The quotes on the host, or why they cannot be fitted."""
-        target = jax.tree.map(np.asarray, Target.of(surface, spread=self.residual.needs_spread))
-        try:
-            if self.weights is not None:
-                target = target._replace(weight=target.weight * np.asarray(checked_weights(self.weights, surface)))
-        except ValueError:
-            return Outcome.INVALID
-        used = target.weight > 0
-        lines = used.any(axis=-1)
-        numbers = (target.vol[used], target.strike[used], target.expiry[lines], target.forward[lines])
-        if not all((np.isfinite(x) & (x > 0)).all() for x in numbers) or not np.isfinite(target.weight).all():
-            return Outcome.INVALID
-        return target if used.sum() >= len(self.free) else Outcome.TOO_FEW_QUOTES
 
     def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
         fit = self._alone(self.model, surface)

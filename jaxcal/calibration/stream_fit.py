@@ -11,14 +11,17 @@ import numpy as np
 from jaxtyping import Array
 
 from jaxcal._status import Outcome
+from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
+from jaxcal.calibration.residuals import AbstractResidual
 from jaxcal.calibration.round import Method, Round, solve_round
 from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.stream_step import noise_of
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.update import Update
+from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, to_vector
@@ -46,6 +49,24 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
         wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
     values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | wide
     return Fit(surface=surface, free=names, objective=objective, **values)
+
+
+def usable_quotes(
+    surface: Surface, residual: AbstractResidual, weights: AbstractWeights | str | None, parameters: int
+) -> Target | Outcome:
+    """The quotes on the host, or why so many parameters cannot be fitted to them."""
+    target = jax.tree.map(np.asarray, Target.of(surface, spread=residual.needs_spread))
+    try:
+        if weights is not None:
+            target = target._replace(weight=target.weight * np.asarray(checked_weights(weights, surface)))
+    except ValueError:
+        return Outcome.INVALID
+    used = target.weight > 0
+    lines = used.any(axis=-1)
+    numbers = (target.vol[used], target.strike[used], target.expiry[lines], target.forward[lines])
+    if not all((np.isfinite(x) & (x > 0)).all() for x in numbers) or not np.isfinite(target.weight).all():
+        return Outcome.INVALID
+    return target if used.sum() >= parameters else Outcome.TOO_FEW_QUOTES
 
 
 def state_of_fit(
