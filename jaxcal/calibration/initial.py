@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jaxcal.calibration.skewed_jumps import skewed
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -35,11 +36,10 @@ Values = dict[str, Any]
 Kind = type[AbstractModel]
 
 _KAPPAS = np.geomspace(0.2, 40.0, 12)  # speeds of mean reversion tried
-# Jumps that a fit starts from: intensity, and mean (towards the side of the skew) and standard deviation in levels of
-# volatility. Real surfaces have optima with rare large jumps and others with frequent small ones.
+# Jumps that a fit starts from: intensity; mean (to the side of the skew) and standard deviation in levels of vol.
+# Real surfaces have optima with rare large jumps and others with frequent small ones.
 _JUMPS = ((20.0, 0.05, 0.15), (0.3, 1.0, 1.0), (2.0, 0.4, 0.4))
-_BUCKETS = 4  # intervals of time-dependent parameters where the caller names no knots
-_RATES = {"mean_reversion": 0.05, "rate_vol": 0.01}
+_BUCKETS, _RATES = 4, {"mean_reversion": 0.05, "rate_vol": 0.01}  # intervals where the caller names no knots
 
 
 def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
@@ -162,12 +162,12 @@ def _svcj(shape: SmileShape) -> list[Values]:
 
 
 def _svcj_beyond(shape: SmileShape, bates: AbstractModel) -> list[Values]:
-    """The jumps of the Bates fit with small and large jumps of the variance, and skewed by them; others with large."""
-    base, (small, large, least) = _fields(bates), (share * shape.level**2 for share in (0.3, 3.0, 0.1))
-    back = jnp.minimum(-0.6 * jnp.sign(base["jump_mean"]) * jnp.hypot(base["jump_mean"], base["jump_std"]), 0.8)
-    kinds = [({}, small, 0.0), ({}, large, 0.0), *((jumps, large, 0.0) for jumps in _jumps(shape)[:2])]
-    kinds.append(({"jump_mean": base["jump_mean"] - back, "jump_std": 0.5 * base["jump_std"]}, least, back))
-    return [base | law | {"variance_jump_mean": v, "jump_correlation": c / v} for law, v, c in kinds]
+    """Jumps of the Bates fit and others, with small and large jumps of the variance, and to one side."""
+    base, variance = _fields(bates), shape.level**2
+    small, large = ({"variance_jump_mean": s * variance, "jump_correlation": 0.0} for s in (0.3, 3.0))
+    many, rare, _ = (base | jumps for jumps in _jumps(shape))
+    upright = [base | small, base | large, many | large, rare | large]
+    return [*upright, skewed(base, -0.6, variance), skewed(rare, 0.6, variance)]
 
 
 def _double_heston(shape: SmileShape) -> list[Values]:
