@@ -15,9 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcal.calibration.problem import CalibrationProblem, problem_of
-from jaxcal.calibration.residuals import MarketValues
-from jaxcal.calibration.round import MAX_STEP, Method
+from jaxcal.calibration.round import MAX_STEP, Method, problem_by
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.batching import least_squares_many
@@ -91,13 +89,6 @@ def _on_cpu() -> bool:
     return jax.local_devices()[0].platform == "cpu"
 
 
-def _problem(names: tuple[str, ...], method: Method, target: Target, model: Model) -> CalibrationProblem[Model]:
-    market = MarketValues.of(*target)
-    return problem_of(
-        model, names, market, target.weight, method.residual, method.pricer, method.prior, method.loss, method.scales
-    )
-
-
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _fitted(
     names: tuple[str, ...],
@@ -109,7 +100,7 @@ def _fitted(
     y0: Float[Array | np.ndarray, "n p"],
     count: Int[Array | np.ndarray, ""] | np.int32,
 ) -> Ends:
-    problem = _problem(names, method, target, model)
+    problem = problem_by(names, method, target, model)
     y0 = jnp.asarray(y0)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype)[None], y0.shape) for limit in method.limits)
 
@@ -132,7 +123,7 @@ def _evolved(
     generations: Any,
     seed: Any,
 ) -> Population:
-    problem = _problem(names, method, target, model)
+    problem = problem_by(names, method, target, model)
     lower, upper = (jnp.asarray(limit, y0.dtype) for limit in method.limits)
     return differential_evolution(
         jax.vmap(problem.cost), jnp.asarray(y0), lower, upper, generations=jnp.asarray(generations),

@@ -285,7 +285,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
         state, look = advance(state, years, self.walk, fit)
         found = fit_of_look(look.result, surface, names, Objective(self.residual, look.prior, loss, scales))
-        if int(state.unfitted) and (alone := self._alone(self.model, surface)).converged:
+        if int(state.update) == Update.UNFITTED and (alone := self._alone(self.model, surface)).converged:
             sane = noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)
             if sane and int(state.unfitted) >= self.walk.patience:
                 state = self._settled(alone, years, tuple(state.shape.tolist()), Update.RESTARTED)

@@ -67,7 +67,8 @@ class Own(NamedTuple):
     prior: AbstractPrior | None = None
 
 
-def _problem(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
+def problem_by(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
+    """What `method` makes small of these quotes, on a grid built around `start`."""
     market = MarketValues.of(*target)
     return problem_of(
         start, names, market, target.weight, method.residual, method.pricer, method.prior, method.loss, method.scales
@@ -122,7 +123,7 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
 
 
 def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
-    problem = _problem(names, method, target, start)
+    problem = problem_by(names, method, target, start)
     lower, upper = method.limits
     solution = least_squares(
         lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
@@ -159,7 +160,7 @@ def solve_many(
 
     def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:
         target, start, own = data
-        return _problem(names, method if own is None else method._replace(**own._asdict()), target, start)
+        return problem_by(names, method if own is None else method._replace(**own._asdict()), target, start)
 
     return least_squares_many(
         lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),

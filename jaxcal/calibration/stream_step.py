@@ -166,6 +166,7 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
         if rejected < walk.patience:
             held = marked(state, Update.REJECTED, before)
             noted = {"candidate_noise": np.asarray(look.noise), "rejected": np.asarray(rejected)}
+            noted["unfitted"] = np.asarray(0)
             return replace(held, candidate=look.mean, **noted), look
         update, pace = Update.SHIFTED, 1.0
     kept = 0.0 if update is Update.SHIFTED else 1.0 - _NEWEST
