@@ -54,7 +54,7 @@ Time = float | str | datetime | np.datetime64 | pd.Timestamp
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
 _SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
 _RESIDUAL = ImpliedVolResidual()
-_RECHECK = 2  # surfaces
+_RECHECK = 1  # surface
 
 
 class Recalibrator(eqx.Module, Generic[Model]):
@@ -79,8 +79,9 @@ class Recalibrator(eqx.Module, Generic[Model]):
         gate: times the running noise from which a surface counts as absurd.
         patience: surfaces in a row that must agree before the stream follows them where it would not follow one.
         recheck: surfaces after which the model is also fitted without the past, from wherever `calibrate` starts; where
-            that finds another optimum, which fits better on `patience` surfaces in a row, the stream goes there.
-            0 never does; 2 where absent, for models that `calibrate` starts from several points, else 0.
+            that finds another optimum, which fits better on `patience` surfaces in a row, or far better on one, the
+            stream goes there. 0 never does; 1 where absent, for models that `calibrate` starts from several points,
+            else 0.
         shape: expiries and strikes to pad to from the start: room for what may come, so that nothing compiles later.
         residual, loss, weights, solver, pricer, free, bounds: as of `calibrate`; a loss whose scale is "auto" takes it
             from the running noise.
@@ -249,8 +250,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
         here = self._alone(fit.model, surface)
         rival = from_vector(fit.model, self.free, jnp.asarray(state.rival), self.scales) if known else self.model
         there = self._alone(rival, surface)
-        state = compared(state, here, there, self.scales)
-        if int(state.confirmed) < self.walk.patience:
+        state, go = compared(state, here, there, self.scales, self.walk.patience)
+        if not go:
             return state, fit
         return self._settled(there, years, tuple(state.shape.tolist()), Update.MOVED), there
 

@@ -29,6 +29,7 @@ from jaxcal.models.parameters import Scales, to_vector
 Model = TypeVar("Model", bound=AbstractModel)
 
 _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
+_FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
 _OF_FIT = ("model", "information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound")
 
 
@@ -104,16 +105,20 @@ def state_of_fit(
     )
 
 
-def compared(state: StreamState[Model], here: Fit[Model], there: Fit[Model], scales: Scales) -> StreamState[Model]:
-    """The state with what two fits of one surface without the past say: one from where it is, one from elsewhere."""
-    better = there.converged and not float(there.cost) >= _BETTER * float(here.cost)
-    mean = np.asarray(to_vector(there.model, there.free, scales), np.float64)
-    return replace(
-        state,
-        rival=mean if better else np.full_like(mean, np.nan),
-        confirmed=np.asarray(int(state.confirmed) + 1 if better else 0),
-        since=np.asarray(0),
+def compared(
+    state: StreamState[Model], here: Fit[Model], there: Fit[Model], scales: Scales, patience: int
+) -> tuple[StreamState[Model], bool]:
+    """The state with what two fits of one surface without the past say, one from where it is and one from elsewhere;
+    and whether to go there: where it fits better on `patience` surfaces in a row, or far better on this one.
+    """
+    better, far_better = (
+        there.converged and not float(there.cost) >= part * float(here.cost) for part in (_BETTER, _FAR_BETTER)
     )
+    mean = np.asarray(to_vector(there.model, there.free, scales), np.float64)
+    confirmed = int(state.confirmed) + 1 if better else 0
+    rival = mean if better else np.full_like(mean, np.nan)
+    state = replace(state, rival=rival, confirmed=np.asarray(confirmed), since=np.asarray(0))
+    return state, far_better or confirmed >= patience
 
 
 def without_numbers(model: type[Model] | Model) -> Model:

@@ -42,6 +42,6 @@ _SENTENCES = {
     Update.OUT_OF_ORDER: "Not used: the surface is older than the state, or has no time.",
     Update.UNUSABLE: "Not used: the surface has fewer quotes than free parameters, or quotes that are not numbers.",
     Update.UNFITTED: "Not used: the fit did not converge; its own status says how it ended.",
-    Update.MOVED: "Started anew: another optimum fits better, on surfaces in a row.",
+    Update.MOVED: "Started anew: another optimum fits far better, or better on surfaces in a row.",
     Update.RESTARTED: "Started anew: from the past no fit converged, on surfaces in a row; without it one does.",
 }

@@ -8,10 +8,17 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Bool, Float, Int, Integer
+from jaxtyping import Array, Float, Int, Integer
 
 from jaxcal._status import Outcome
-from jaxcal.solvers.least_squares import RUNNING, AbstractLeastSquaresSolver, Solution
+from jaxcal.solvers.least_squares import (
+    RUNNING,
+    AbstractLeastSquaresSolver,
+    Solution,
+    held,
+    largest_cosine,
+    linearised,
+)
 
 _ZERO = 1e-7  # root mean square of residuals so small that rounding gives them their direction
 
@@ -124,30 +131,21 @@ class Optax(AbstractLeastSquaresSolver):
         """See `AbstractLeastSquaresSolver`."""
         y, dtype = state.y, state.y.dtype
 
-        def linearise(y: Array) -> tuple[Array, Array]:
-            column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
-            return column(jnp.eye(y.shape[0], dtype=dtype))
-
-        residual, jacobian = linearise(y)
+        residual, jacobian = linearised(fn, y, args)
         cost = 0.5 * (residual @ residual)
         finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(jacobian))
         first = jnp.isinf(state.cost)
 
-        def held(gradient: Array) -> Bool[Array, " p"]:
-            return ((y <= lower) & (gradient > 0)) | ((y >= upper) & (gradient < 0))
-
         gradient = residual @ jacobian
-        squares = jnp.sum(jacobian**2, axis=0)
         size = jnp.maximum(2.0 * cost, residual.shape[0] * _ZERO**2)
-        cosines = jnp.abs(gradient) / jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * size)
-        angle = jnp.max(jnp.where(held(gradient), 0.0, cosines))
+        angle = largest_cosine(gradient, jnp.sum(jacobian**2, axis=0), size, held(y, gradient, lower, upper))
 
         key = jax.random.fold_in(jax.random.key(self.seed), state.num_steps + 1)
         share = jnp.asarray(self.share, dtype)
         drawn = jax.random.uniform(key, residual.shape, dtype) < share
         weight = jnp.where(drawn, 1.0 / share, 0.0)
         slope = (weight * residual) @ jacobian
-        slope = jnp.where(held(slope) | ~finite, 0.0, slope)
+        slope = jnp.where(held(y, slope, lower, upper) | ~finite, 0.0, slope)
 
         @jax.custom_jvp
         def value(y: Array) -> Array:
@@ -157,7 +155,7 @@ class Optax(AbstractLeastSquaresSolver):
         def _(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
             # for a line search: residuals have few parameters, so forward mode, as everywhere here
             inside = (primals[0] >= lower) & (primals[0] <= upper)
-            residual, jacobian = linearise(jnp.clip(primals[0], lower, upper))
+            residual, jacobian = linearised(fn, jnp.clip(primals[0], lower, upper), args)
             slope = jnp.where(inside, (weight * residual) @ jacobian, 0.0)
             return 0.5 * jnp.sum(weight * residual**2), slope @ tangents[0]
 

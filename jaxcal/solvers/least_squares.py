@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 RUNNING = -1  # not an Outcome yet
 
@@ -128,3 +128,53 @@ def least_squares(
         solver.init(fn, y0, args, low, high),
     )
     return solver.finish(state, low, high)
+
+
+def linearised(
+    fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]], y: Float[Array, " p"], args: Any
+) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
+    """Residuals and their Jacobian, in forward mode: there are few parameters.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> residual, jacobian = linearised(lambda y, _: y**2, jnp.asarray([1.0, 3.0]), None)
+        >>> jacobian.tolist()
+        [[2.0, 0.0], [0.0, 6.0]]
+    """
+    column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
+    return column(jnp.eye(y.shape[0], dtype=y.dtype))
+
+
+def held(
+    y: Float[Array, " p"], gradient: Float[Array, " p"], lower: Float[Array, " p"], upper: Float[Array, " p"]
+) -> Bool[Array, " p"]:
+    """Which parameters are at a bound beyond which the cost falls.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> zero, one = jnp.zeros(2), jnp.ones(2)
+        >>> held(zero, jnp.asarray([0.5, -0.5]), zero, one).tolist()
+        [True, False]
+    """
+    return ((y <= lower) & (gradient > 0)) | ((y >= upper) & (gradient < 0))
+
+
+def largest_cosine(
+    gradient: Float[Array, " p"], squares: Float[Array, " p"], size: Float[Array, ""], fixed: Bool[Array, " p"]
+) -> Float[Array, ""]:
+    """Of the angles between the residuals and the columns of their Jacobian: 0 at an optimum, at most 1.
+
+    Args:
+        gradient: of half the sum of squares.
+        squares: sums of squares of the columns.
+        size: sum of squares of the residuals; more, where they are so small that rounding gives them their direction.
+        fixed: parameters left out.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> two = jnp.asarray([3.0, 0.0]), jnp.asarray([1.0, 1.0])
+        >>> print(largest_cosine(*two, jnp.asarray(25.0), jnp.asarray([False, False])))
+        0.6
+    """
+    norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * jnp.where(size > 0, size, 1.0))
+    return jnp.max(jnp.where(fixed, 0.0, jnp.abs(gradient) / norms))

@@ -9,7 +9,14 @@ from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
 from jaxcal.solvers.cholesky import solve_spd
-from jaxcal.solvers.least_squares import RUNNING, AbstractLeastSquaresSolver, Solution
+from jaxcal.solvers.least_squares import (
+    RUNNING,
+    AbstractLeastSquaresSolver,
+    Solution,
+    held,
+    largest_cosine,
+    linearised,
+)
 
 
 class _State(NamedTuple):
@@ -111,27 +118,13 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         num_residuals = state.residual.shape[0]
         noise = num_residuals * (1000.0 * atol) ** 2
         hidden = (1e3 if eps < 1e-12 else 1e4) * eps  # a relative change of the cost that rounding hides
-        basis = jnp.eye(state.y.shape[0], dtype=dtype)
-
-        def linearise(y: Array) -> tuple[Array, Array]:
-            column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
-            return column(basis)
-
-        def held(y: Array, gradient: Array) -> Array:
-            return ((y <= lower) & (gradient > 0)) | ((y >= upper) & (gradient < 0))
-
-        def cosine(gradient: Array, squares: Array, cost: Array, fixed: Array) -> Array:
-            # a residual that is zero to rounding points nowhere
-            size = jnp.maximum(2.0 * cost, noise)
-            norms = jnp.sqrt(jnp.where(squares > 0, squares, 1.0) * jnp.where(size > 0, size, 1.0))
-            return jnp.max(jnp.where(fixed, 0.0, jnp.abs(gradient) / norms))
 
         # before the first evaluation cost is infinite and the Jacobian zero: the trial is then the start itself
         first = jnp.isinf(state.cost)
         jacobian, y = state.jacobian, state.y
         gradient = state.residual @ jacobian
         normal = jacobian.T @ jacobian
-        fixed = held(y, gradient)
+        fixed = held(y, gradient, lower, upper)
         scale = jnp.maximum(state.scale, jnp.diagonal(normal))
 
         # second derivatives of the residuals, times the residuals: estimated, and used while they predict better
@@ -159,7 +152,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         whole = jnp.max(jnp.abs(move))
         trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
         delta = trial - y
-        residual, new_jacobian = linearise(trial)
+        residual, new_jacobian = linearised(fn, trial, args)
         cost = 0.5 * (residual @ residual)
         predicted = -(gradient @ delta) - 0.5 * (delta @ (curvature @ delta))
         finite = jnp.isfinite(cost) & jnp.all(jnp.isfinite(new_jacobian)) & jnp.all(jnp.isfinite(delta))
@@ -173,7 +166,10 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         growth = jnp.where(accept, 2.0, 2.0 * state.growth)
 
         new_gradient = residual @ new_jacobian
-        new_angle = cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), cost, held(trial, new_gradient))
+        # a residual that is zero to rounding points nowhere
+        size = jnp.maximum(2.0 * cost, noise)
+        new_held = held(trial, new_gradient, lower, upper)
+        new_angle = largest_cosine(new_gradient, jnp.sum(new_jacobian**2, axis=0), size, new_held)
         plain = -(gradient @ delta) - 0.5 * (delta @ (normal @ delta))
         better = jnp.abs(state.cost - cost - plain + 0.5 * (delta @ (state.bend @ delta)))
         learn = finite & ~first

@@ -18,7 +18,7 @@ import jaxcal as jc
 from jaxcal._status import Outcome
 from jaxcal.calibration.random_walk import after, chi_squared, loosening, share_of, surprise, unconstrained
 from jaxcal.calibration.replay import replay
-from jaxcal.calibration.stream_fit import solve_look
+from jaxcal.calibration.stream_fit import compared, solve_look
 from jaxcal.calibration.stream_step import noise_of
 from jaxcal.calibration.update import Update
 
@@ -172,9 +172,30 @@ def test_a_stream_leaves_an_optimum_for_a_better_one() -> None:
         state, _ = looking.step(state, surface, day * DAY)
         other, _ = following.step(other, surface, day * DAY)
         verdicts.append(Update(int(state.update)))
-    assert verdicts == [Update.UPDATED, Update.MOVED, Update.UPDATED]  # the second surface confirms the first
+    assert verdicts == [Update.MOVED, Update.UPDATED, Update.UPDATED]  # far better: no second surface is waited for
     assert float(state.model.pitch) == pytest.approx(25.0, abs=0.1)
     assert abs(float(other.model.pitch) - 25.0) > 5.0
+
+
+def test_an_optimum_that_is_a_little_better_needs_a_second_surface() -> None:
+    surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.205]], forward=100.0)
+    state, fit = jc.Recalibrator(jc.BlackScholes).step(None, surface, 0.0)
+    assert state is not None
+
+    def compare(state: jc.StreamState, cost: float) -> tuple[jc.StreamState, bool]:
+        there = eqx.tree_at(lambda f: f.cost, fit, cost * fit.cost)
+        return compared(state, fit, there, fit.objective.scales, patience=2)
+
+    once, go = compare(state, 0.9)
+    assert not go
+    assert int(once.confirmed) == 1
+    assert np.isfinite(once.rival).all()
+    assert compare(once, 0.9)[1]
+    assert compare(state, 0.7)[1]
+    forgotten, go = compare(once, 0.97)
+    assert not go
+    assert int(forgotten.confirmed) == 0
+    assert np.isnan(forgotten.rival).all()
 
 
 def test_a_stream_without_a_fit_starts_anew_but_not_from_absurd_quotes(calm: jc.StreamState) -> None:
