@@ -1,0 +1,159 @@
+"""Implied volatility of American options: what takes the value of early exercise out of a quote."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float
+
+from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal.market.american import american_price, in_blocks, least_block, price_block
+from jaxcal.market.black import black_vega
+from jaxcal.market.implied_vol import implied_vol
+
+_LEAST, _MOST = 1e-3, 10.0  # volatilities that are looked for
+_FIRST, _STEPS = 5, 40  # taken by all of a block, and at most
+_FEW = 128  # volatilities that are looked for together when most are found
+# of the last step, relative; of the price, over its time value: below that prices are noise
+_TOLERANCE = {np.dtype(np.float64): (1e-8, 1e-6), np.dtype(np.float32): (1e-5, 1e-4)}
+_MUCH = 0.01  # of the spot: no more of the time value counts
+_NO_VALUE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of time, over the spot
+
+
+def american_vol(
+    price: RealLike,
+    strike: RealLike,
+    expiry: RealLike,
+    *,
+    spot: RealLike,
+    rate: RealLike,
+    dividend_yield: RealLike = 0.0,
+    is_call: BoolLike = True,
+) -> Float[Array, "*quotes"]:
+    """Volatility, 0.1 to 1,000 %, at which `american_price` gives `price`: what de-Americanises a quote.
+
+    Black's price at that volatility is the European option that belongs to the quote. All arguments broadcast; units as
+    in `american_price`. A price of `american_price` gives back its volatility to about 1e-6 wherever a change of 1e-6
+    moves the price by more than 1e-7 of the spot.
+
+    NaN where no volatility gives the price: at or below the value of exercise at once, for instance, where the option
+    says nothing about volatility; and where `american_price` is NaN. The derivatives are those of the inverse function,
+    by implicit differentiation, and 0 where the volatility is NaN.
+
+    Source: a secant in a bracket, from the European implied volatility, which is an upper bound.
+
+    >>> from jaxcal.market.american_vol import american_vol
+    >>> print(f"{american_vol(6.0904, 100.0, 1.0, spot=100.0, rate=0.05, is_call=False):.4f}")
+    0.2000
+    """
+    arrays = float_arrays(price, strike, expiry, spot, rate, dividend_yield)
+    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*arrays, is_call)))
+    whole = [jnp.broadcast_to(x, shape) for x in arrays]
+    return _inverse(*whole, jnp.broadcast_to(jnp.asarray(is_call, bool), shape))
+
+
+class _Search(NamedTuple):
+    """Where the search for `[b]` volatilities stands."""
+
+    step: Array
+    low: Array  # the price is too low here, or not known
+    high: Array  # not too low here, or not known
+    at: Array  # the volatility to look at next
+    before: Array  # the one looked at before, and how much its price is too high
+    excess_before: Array
+    found: Array
+    done: Array
+
+
+@jax.custom_jvp
+def _inverse(
+    price: Array, strike: Array, expiry: Array, spot: Array, rate: Array, dividend_yield: Array, is_call: Array
+) -> Array:
+    return in_blocks(_search, price, strike, expiry, spot, rate, dividend_yield, is_call)
+
+
+@_inverse.defjvp
+def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Implicit function theorem on american_price(vol, ...) = price."""
+    vol = _inverse(*primals)
+    *inputs, is_call = primals
+    alive = ~jnp.isnan(vol)
+    safe, _, *market = (jnp.where(alive, x, 1.0) for x in (vol, *inputs))
+
+    def value(v: Array, k: Array, t: Array, s: Array, r: Array, q: Array) -> Array:
+        return american_price(v, k, t, spot=s, rate=r, dividend_yield=q, is_call=is_call)
+
+    still = [jnp.zeros_like(x) for x in market]
+    _, vega = jax.jvp(value, (safe, *market), (jnp.ones_like(safe), *still))
+    _, moved = jax.jvp(value, (safe, *market), (jnp.zeros_like(safe), *tangents[1:-1]))
+    alive &= vega > 0
+    return vol, jnp.where(alive, (tangents[0] - moved) / jnp.where(alive, vega, 1.0), 0.0)
+
+
+def _search(
+    price: Float[Array, " b"],
+    strike: Float[Array, " b"],
+    expiry: Float[Array, " b"],
+    spot: Float[Array, " b"],
+    rate: Float[Array, " b"],
+    dividend_yield: Float[Array, " b"],
+    is_call: Bool[Array, " b"],
+) -> Float[Array, " b"]:
+    """`[b]` volatilities."""
+    tolerance, of_value = _TOLERANCE[np.dtype(price.dtype)]
+    least = least_block(strike, expiry, spot, rate, dividend_yield, is_call)
+    known = (price > least + _NO_VALUE[np.dtype(price.dtype)] * spot) & (price < jnp.where(is_call, spot, strike))
+    known &= expiry > 0
+    enough = of_value * jnp.minimum(price - least, _MUCH * spot)
+    discount = jnp.exp(-rate * expiry)
+    forward = spot * jnp.exp((rate - dividend_yield) * expiry)
+    european = implied_vol(price, strike, expiry, forward=forward, discount=discount, is_call=is_call)
+    # without a European volatility, one at which the price is of about the size of its time value
+    rough = 2.5 * (price - least) / (spot * jnp.sqrt(jnp.where(known, expiry, 1.0)))
+    first = jnp.clip(jnp.where(european > 0, european, rough + 0.1), _LEAST, _MOST)
+
+    quotes = (price, strike, expiry, spot, rate, dividend_yield, is_call, enough)
+    still = jnp.zeros_like(price)
+    start = _Search(
+        still, jnp.full_like(price, _LEAST), jnp.full_like(price, _MOST), first, first, still, first, ~known
+    )
+    # most end soon; the others come together, a few at a time, so that few wait for the slowest
+    state = _searched(start, quotes, tolerance, _FIRST)
+    order = jnp.argsort(state.done, stable=True)
+    width = min(_FEW, order.size)
+    rows = jnp.pad(order, (0, -order.size % width), mode="edge").reshape(-1, width)
+    state, quotes = jax.tree.map(lambda x: x[rows], (state, quotes))
+    found = jax.lax.map(lambda row: _searched(row[0], row[1], tolerance, _STEPS).found, (state, quotes))
+    found = jnp.zeros_like(price).at[rows.ravel()].set(found.ravel())
+    inside = known & (found > _LEAST * (1.0 + 1e-6)) & (found < _MOST * (1.0 - 1e-6))
+    return jnp.where(inside, found, jnp.nan)
+
+
+def _searched(start: _Search, quotes: tuple[Array, ...], tolerance: float, steps: int) -> _Search:
+    """The search after so many steps, or when all are done."""
+    price, strike, expiry, spot, rate, dividend_yield, is_call, enough = quotes
+    discount = jnp.exp(-rate * expiry)
+    forward = spot * jnp.exp((rate - dividend_yield) * expiry)
+
+    def active(state: _Search) -> Array:
+        return jnp.any(~state.done & (state.step < steps))
+
+    def stepped(state: _Search) -> _Search:
+        excess = price_block(state.at, strike, expiry, spot, rate, dividend_yield, is_call) - price
+        low = jnp.where(excess < 0, jnp.maximum(state.low, state.at), state.low)
+        high = jnp.where(excess >= 0, jnp.minimum(state.high, state.at), state.high)
+        vega = black_vega(state.at, strike, expiry, forward=forward, discount=discount)
+        by_secant = (excess - state.excess_before) / jnp.where(state.at == state.before, 1.0, state.at - state.before)
+        slope = jnp.where(state.at == state.before, vega, by_secant)
+        aim = state.at - excess / jnp.where(slope > 0, slope, 1.0)
+        slow = (state.step > 1) & (jnp.abs(excess) > 0.5 * jnp.abs(state.excess_before))
+        halve = ~(slope > 0) | (aim <= low) | (aim >= high) | slow
+        close = (high - low) <= tolerance * high
+        aim = jnp.where(halve, jnp.sqrt(low * high), aim)
+        near = jnp.abs(aim - state.at) <= tolerance * state.at
+        done = state.done | near | close | (jnp.abs(excess) <= enough)
+        found = jnp.where(state.done, state.found, jnp.where(near, aim, state.at))
+        return _Search(state.step + 1, low, high, aim, state.at, excess, found, done)
+
+    return jax.lax.while_loop(active, stepped, start)

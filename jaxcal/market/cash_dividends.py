@@ -1,0 +1,180 @@
+"""American and European options on an asset that pays dividends in cash, on a binomial tree.
+
+The convention is the escrowed one: the spot is a lognormal part, whose volatility is `vol`, plus the present value of
+the dividends that are still to be paid until expiry; on an ex-date the spot falls by the dividend. Exercise just before
+a dividend (calls) and just after it (puts) is allowed.
+
+M. Broadie and J. Detemple, "American option valuation: new bounds, approximations, and a comparison of existing
+methods", Review of Financial Studies 9 (1996): a tree whose last step is Black's formula, extrapolated (their BBSR).
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal.market.american import in_blocks
+from jaxcal.market.black import black_price
+
+_BLOCK = 128  # options worked on together
+_STEPS = 128  # of the finer of two trees
+_LEAST_DEVIATION = 1e-4
+
+
+def cash_dividend_price(
+    vol: RealLike,
+    strike: RealLike,
+    expiry: RealLike,
+    *,
+    spot: RealLike,
+    rate: RealLike,
+    ex_times: ArrayLike,
+    amounts: ArrayLike,
+    dividend_yield: RealLike = 0.0,
+    is_call: BoolLike = True,
+    american: bool = True,
+) -> Float[Array, "*quotes"]:
+    """Price of a call or put on an asset that pays dividends in cash, in the escrowed convention.
+
+    `ex_times [d]` are years from now and `amounts [d]` are in the units of `spot`, the same for all options; dividends
+    at or before now, or after the expiry of an option, do not count for it. All other arguments broadcast, in the units
+    of `american_price`; a continuous yield may be paid beside the dividends. Right to about 3e-4 of the spot for
+    volatilities of 10 to 80 % (checked with finite differences of the same convention). Models in which the whole spot
+    is lognormal between ex-dates give the same volatility another price: by up to 1 % of the spot where six dividends
+    of 1 % are to come, at a volatility of 70 %.
+
+    The result is NaN where `vol` is not positive, `expiry` negative, `strike` not positive and finite, where the
+    dividends are worth as much as the spot, and where an argument is NaN.
+
+    Source: Broadie and Detemple (1996), section 3 (BBSR).
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcal.market.cash_dividends import cash_dividend_price
+    >>> dividends = {"ex_times": jnp.array([0.25, 0.75]), "amounts": jnp.array([1.0, 1.0])}
+    >>> print(f"{cash_dividend_price(0.2, 100.0, 1.0, spot=100.0, rate=0.05, is_call=False, **dividends):.2f}")
+    6.71
+    """
+    vol, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(
+        vol, strike, expiry, spot, rate, dividend_yield, ex_times, amounts
+    )
+    times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
+    paid = [x for pair in zip(times, cash, strict=True) for x in pair]
+    price = _american if american else _european
+    return in_blocks(
+        price, vol, strike, expiry, spot, rate, dividend_yield, jnp.asarray(is_call, bool), *paid, block=_BLOCK
+    )
+
+
+def _american(*option: Array) -> Array:
+    return _extrapolated(*option, early=True)
+
+
+def _european(*option: Array) -> Array:
+    return _extrapolated(*option, early=False)
+
+
+def _extrapolated(
+    vol: Float[Array, " b"],
+    strike: Float[Array, " b"],
+    expiry: Float[Array, " b"],
+    spot: Float[Array, " b"],
+    rate: Float[Array, " b"],
+    dividend_yield: Float[Array, " b"],
+    is_call: Bool[Array, " b"],
+    *paid: Float[Array, " b"],
+    early: bool,
+) -> Float[Array, " b"]:
+    """`[b]` prices from two trees, whose error is about that of their steps; `paid` is a time and an amount in turn."""
+    dividends = list(zip(paid[::2], paid[1::2], strict=True))
+    held = sum((_worth(time, cash, 0.0 * expiry, expiry, rate) for time, cash in dividends), jnp.zeros_like(spot))
+    pure = spot - held
+    known = (vol > 0) & (expiry >= 0) & (strike > 0) & (pure > 0)
+    for x in (vol, strike, expiry, spot, rate, dividend_yield, held):
+        known &= jnp.isfinite(x)
+    vol, strike, pure = (jnp.where(known, x, 1.0) for x in (vol, strike, pure))
+    years = jnp.where(known & (expiry > 0), expiry, 1.0)
+    vol = jnp.maximum(vol, _LEAST_DEVIATION / jnp.sqrt(years))
+    rate, dividend_yield = (jnp.where(known, x, 0.0) for x in (rate, dividend_yield))
+    if early:
+        fine, coarse = (
+            _tree(vol, strike, years, pure, rate, dividend_yield, is_call, dividends, steps)
+            for steps in (_STEPS, _STEPS // 2)
+        )
+        value = 2.0 * fine - coarse
+    else:
+        forward, discount = pure * jnp.exp((rate - dividend_yield) * years), jnp.exp(-rate * years)
+        value = black_price(vol, strike, years, forward=forward, discount=discount, is_call=is_call)
+    at_once = jnp.maximum(jnp.where(is_call, spot - strike, strike - spot), 0.0)
+    value = jnp.where(expiry > 0, jnp.maximum(value, at_once) if early else value, at_once)
+    return jnp.where(known, value, jnp.nan)
+
+
+def _worth(time: Array, cash: Array, now: Array, expiry: Array, rate: Array) -> Array:
+    """What a dividend is worth `now`, if it is still to be paid, until expiry."""
+    return jnp.where((time > now) & (time <= expiry), cash * jnp.exp(-rate * (time - now)), 0.0)
+
+
+def _tree(
+    vol: Array,
+    strike: Array,
+    expiry: Array,
+    pure: Array,
+    rate: Array,
+    dividend_yield: Array,
+    is_call: Array,
+    dividends: list[tuple[Array, Array]],
+    steps: int,
+) -> Array:
+    """`[b]` prices on `[steps, b]` nodes: j ups of i steps are in row j; after the last step is Black's formula."""
+    vol, strike, expiry, pure, rate, dividend_yield, is_call = (
+        x[None] for x in (vol, strike, expiry, pure, rate, dividend_yield, is_call)
+    )
+    dividends = [(time[None], cash[None]) for time, cash in dividends]
+    period = expiry / steps
+    jump = vol * jnp.sqrt(period)
+    drift = (rate - dividend_yield - 0.5 * vol**2) * period
+    up = jnp.expm1(0.5 * jump**2 + jump) / jnp.expm1(2.0 * jump)  # the mean is right
+    discount = jnp.exp(-rate * period)
+    sign = jnp.where(is_call, 1.0, -1.0).astype(vol.dtype)
+    ups = jnp.asarray(np.arange(steps)[:, None], vol.dtype)
+
+    powers = pure * jnp.exp(2.0 * ups * jump)
+
+    # what exercise pays besides the lognormal part, at every step and around a dividend before the next one
+    now, nothing = ups * period, jnp.zeros_like(ups * period)
+    later = [_worth(time, cash, now, expiry, rate) for time, cash in dividends]
+    wait = nothing
+    # the first one for a call, which is exercised before it is paid; the last one for a put, after it
+    for time, _ in dividends:
+        within = (time > now) & (time <= now + period) & (time <= expiry)
+        better = within & jnp.where(is_call, (wait == 0) | (time - now < wait), time - now > wait)
+        wait = jnp.where(better, time - now, wait)
+    counted = [
+        jnp.where((time > now + wait) | ((time == now + wait) & is_call), worth, 0.0)
+        for (time, _), worth in zip(dividends, later, strict=True)
+    ]
+    cash_now = sum(later, nothing) - strike
+    cash_then = jnp.where(wait > 0, sum(counted, nothing) - strike * jnp.exp(-rate * wait), cash_now)
+    kept = jnp.exp(-dividend_yield * wait)
+    powers, fall = pure * jnp.exp(2.0 * ups * jump), jnp.exp(ups * (drift - jump))
+
+    def exercised(i: Array) -> tuple[Array, Array]:
+        """The lognormal part at step i, and the best that exercise pays."""
+        falls, keeps, first, second = (x[i][None] for x in (fall, kept, cash_now, cash_then))
+        lognormal = powers * falls
+        return lognormal, jnp.maximum(sign * (lognormal + first), sign * (lognormal * keeps + second))
+
+    last = jnp.asarray(steps - 1)
+    lognormal, best = exercised(last)
+    growth = jnp.exp((rate - dividend_yield) * period)
+    black = black_price(vol, strike, period, forward=lognormal * growth, discount=discount, is_call=is_call)
+    values = jnp.maximum(black, best)
+
+    def back(step: Int[ArrayLike, ""], values: Array) -> Array:
+        above = jnp.concatenate([values[1:], values[-1:]])
+        held = discount * (up * above + (1.0 - up) * values)
+        return jnp.maximum(held, exercised(last - 1 - step)[1])
+
+    return jax.lax.fori_loop(0, steps - 1, back, values)[0]
