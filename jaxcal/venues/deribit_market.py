@@ -5,11 +5,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pandas as pd
+
 from jaxcal.venues.deribit import DeribitTable
 from jaxcal.venues.deribit_book import BookChange, BookVerdict, DeribitBook
 from jaxcal.venues.deribit_record import DeribitRecord, records
 
 _NO_BOOK = DeribitBook()
+_BESIDE = ("forward", "index_price", "mark", "mark_iv")  # what a ticker says beside the levels of its book
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,30 @@ class MarketView:
         """
         found = [self._record(contract) for contract in self.contracts.values()]
         return DeribitTable.of_records([record for record in found if record is not None], self.time)
+
+    def levels(self, venue: str = "deribit") -> pd.DataFrame:
+        """The levels of all order books that are in order and not stale, for `merge_books`.
+
+        Returns:
+            One row a level: `venue`, `instrument_name`, `quote_time` (of the view), `side`, `level` (0 = best),
+            `price`, `amount`, and of the contract's ticker `forward`, `index_price`, `mark` and `mark_iv`.
+        """
+        rows: list[tuple[object, ...]] = []
+        for name, contract in self.contracts.items():
+            book = contract.book
+            if not book.in_order or book.time is None or 1e-3 * (self.time - book.time) > self.max_age:
+                continue
+            beside = (
+                (None,) * len(_BESIDE)
+                if contract.ticker is None
+                else tuple(contract.ticker.numbers.get(key) for key in _BESIDE)
+            )
+            for side, found in (("bid", sorted(book.bids.items(), reverse=True)), ("ask", sorted(book.asks.items()))):
+                rows.extend((name, side, i, *level, *beside) for i, level in enumerate(found))
+        table = pd.DataFrame(rows, columns=["instrument_name", "side", "level", "price", "amount", *_BESIDE])
+        table.insert(0, "venue", venue)
+        table.insert(2, "quote_time", pd.Timestamp(self.time, unit="ms", tz="UTC"))
+        return table
 
     def _record(self, contract: Contract) -> DeribitRecord | None:
         ticker, book = contract.ticker, contract.book
