@@ -50,12 +50,15 @@ from jaxcal.calibration.weights import UniformWeights as UniformWeights
 from jaxcal.calibration.weights import VegaWeights as VegaWeights
 from jaxcal.calibration.weights import weights_from as weights_from
 from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
+from jaxcal.market.american import american_price as american_price
+from jaxcal.market.american_vol import american_vol as american_vol
 from jaxcal.market.arbitrage import ArbitrageReport as ArbitrageReport
 from jaxcal.market.arbitrage import find_arbitrage as find_arbitrage
 from jaxcal.market.bachelier import bachelier_price as bachelier_price
 from jaxcal.market.black import black_price as black_price
 from jaxcal.market.carry import Carry as Carry
 from jaxcal.market.carry import with_carry as with_carry
+from jaxcal.market.cash_dividends import cash_dividend_price as cash_dividend_price
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol
 from jaxcal.market.quote_report import QuoteReport as QuoteReport
@@ -67,6 +70,7 @@ from jaxcal.market.repair import Repair as Repair
 from jaxcal.market.repair import repair_arbitrage as repair_arbitrage
 from jaxcal.market.surface import Surface as Surface
 from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
+from jaxcal.market.variance_clock import VarianceClock as VarianceClock
 from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
 from jaxcal.models.base import AbstractModel as AbstractModel
 from jaxcal.models.base import AbstractVolModel as AbstractVolModel
@@ -116,10 +120,17 @@ from jaxcal.solvers.least_squares import least_squares as least_squares
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
 from jaxcal.synthetic import synthetic_chain as synthetic_chain
 from jaxcal.synthetic import synthetic_surface as synthetic_surface
+from jaxcal.venues.cboe import ENDINGS as _CBOE_ENDINGS
+from jaxcal.venues.cboe import cboe_quotes as _cboe_quotes
+from jaxcal.venues.cboe import read_cboe as read_cboe
 from jaxcal.venues.deribit import DeribitTable as DeribitTable
 from jaxcal.venues.deribit import deribit_quotes as _deribit_quotes
 from jaxcal.venues.deribit import read_deribit as read_deribit
 from jaxcal.venues.json_file import ENDINGS as _JSON_ENDINGS
+from jaxcal.venues.order_book import MergedBooks as MergedBooks
+from jaxcal.venues.order_book import merge_books as merge_books
+from jaxcal.venues.taker_fee import TakerFee as TakerFee
 
 _register_reader(_JSON_ENDINGS, _deribit_quotes)
+_register_reader(_CBOE_ENDINGS, _cboe_quotes)
 __version__ = _version("jaxcal")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxcal.cli_options import VenueOfFilesOption
+from jaxcal.cli_options import RateOption, VenueOfFilesOption
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
@@ -54,6 +54,7 @@ def bulk(
         bool, typer.Option("--residuals", help="Write every quote with its residual, to OUT/_quotes.")
     ] = False,
     venue: VenueOfFilesOption = None,
+    rate: RateOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     free: Annotated[
@@ -137,6 +138,7 @@ def bulk(
                 part_size=part_size,
                 quotes=residuals,
                 loss=loss.loss(loss_scale),
+                rate=rate,
             )
             chosen = RayEngine(workers, num_gpus, address) if engine is EngineName.RAY else LocalEngine()
             with BulkProgress(Console(stderr=True)) as observe:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxcal.cli_options import QuotesArgument, VenueOption
+from jaxcal.cli_options import QuotesArgument, RateOption, VenueOption
 from jaxcal.report.terminal import default_folder, refuse, say
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def inspect(
         ),
     ] = None,
     venue: VenueOption = None,
+    rate: RateOption = None,
     repair: Annotated[
         bool,
         typer.Option(
@@ -67,7 +68,7 @@ def inspect(
     try:
         table = read_quotes(quotes, venue)
         chosen = profile or _suited(table)
-        report = inspect_quotes(table, rules=CleaningRules.profile(chosen.value))
+        report = inspect_quotes(table, rules=CleaningRules.profile(chosen.value), rate=rate)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {chosen.value}: {report.summary()}")

@@ -30,6 +30,15 @@ VenueOfFilesOption = Annotated[
         show_default="recognised by their columns, file by file",
     ),
 ]
+RateOption = Annotated[
+    float | None,
+    typer.Option(
+        metavar="RATE",
+        help="Continuously compounded rate, a decimal a year, for rows without a column rate. American options need "
+        "one: the value of early exercise is then taken out of their prices.",
+        show_default="put-call parity; American options are left out",
+    ),
+]
 UnderlyingOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
 ]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import VenueOfFilesOption
+from jaxcal.cli_options import RateOption, VenueOfFilesOption
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, default_folder, refuse, say
@@ -41,6 +41,7 @@ def replay(
     ] = None,
     kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
     venue: VenueOfFilesOption = None,
+    rate: RateOption = None,
     underlying: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
     ] = None,
@@ -70,7 +71,7 @@ def replay(
         recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
     except ValueError as error:
         refuse(str(error))
-    surfaces, unread = _surfaces(source, venue, underlying)
+    surfaces, unread = _surfaces(source, venue, underlying, rate)
     try:
         table = replay_surfaces(recalibrator, surfaces)
     except ValueError as error:
@@ -88,7 +89,9 @@ def replay(
     raise typer.Exit(0 if table["converged"].all() else 1)
 
 
-def _surfaces(source: Path, venue: str | None, underlying: str | None) -> "tuple[dict[QuoteKey, Surface], int]":
+def _surfaces(
+    source: Path, venue: str | None, underlying: str | None, rate: float | None
+) -> "tuple[dict[QuoteKey, Surface], int]":
     """All surfaces of the files, and how many files could not be read; else the end."""
     from jaxcal.bulk.problem import BulkError
     from jaxcal.bulk.source import find_source
@@ -106,7 +109,7 @@ def _surfaces(source: Path, venue: str | None, underlying: str | None) -> "tuple
             for name, value in file.columns:
                 if name not in table:
                     table[name] = value
-            surfaces |= surfaces_from_quotes(table)
+            surfaces |= surfaces_from_quotes(table, rate=rate)
         except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
             complain(f"jaxcal: {file.name} is left out: {' '.join(str(error).split())}")
             unread += 1

@@ -56,7 +56,7 @@ class LocalEngine:
         def read() -> None:
             try:
                 for part in read_parts(source, settings, done):
-                    if not put(part if isinstance(part, Cut) else pack_part(part, settings.rules)):
+                    if not put(part if isinstance(part, Cut) else pack_part(part, settings.rules, settings.rate)):
                         return
                 put(None)
             except BaseException as error:  # raised again where the parts are asked for

@@ -56,12 +56,13 @@ class Pack:
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
 
 
-def pack_part(part: PartRows, rules: CleaningRules) -> Pack:
+def pack_part(part: PartRows, rules: CleaningRules, rate: float | None = None) -> Pack:
     r"""Clean the rows of a part and lay them out as surfaces.
 
     Args:
         part: its rows.
         rules: of the cleaning.
+        rate: for rows that have none.
 
     Returns:
         The pack. No table of quotes makes this raise: what cannot be used is in the accounts.
@@ -85,7 +86,7 @@ def pack_part(part: PartRows, rules: CleaningRules) -> Pack:
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
     for table, of_row in part.tables:
         fine = _of_one_currency(table, of_row, accounts)
-        _clean(table[fine], of_row[fine], rules, accounts, surfaces, origin)
+        _clean(table[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
     for account in accounts:
         if account.outcome is None and sum(account.left_out.values()) == account.num_rows:
             reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -127,6 +128,7 @@ def _clean(
     table: pd.DataFrame,
     of_row: NDArray[np.int64],
     rules: CleaningRules,
+    rate: float | None,
     accounts: Sequence[Account],
     surfaces: dict[int, Surface],
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
@@ -138,12 +140,12 @@ def _clean(
     names = np.char.zfill(np.arange(len(places)).astype(str), 9).astype(object)
     table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
     try:
-        report = inspect_quotes(table, rules=rules)
+        report = inspect_quotes(table, rules=rules, rate=rate)
     except QuoteError as error:
         if len(places) > 1:  # one surface must not take the others with it
             for place in places:
                 rows = of_row == place
-                _clean(table[rows], of_row[rows], rules, accounts, surfaces, origin)
+                _clean(table[rows], of_row[rows], rules, rate, accounts, surfaces, origin)
             return
         account = accounts[int(places[0])]
         account.left_out = {str(Verdict.UNREADABLE): account.num_rows}

@@ -31,9 +31,10 @@ class Settings:
             what a killed job loses.
         quotes: whether to write a row for every quote that is used.
         loss: of the residuals, as in `calibrate`; least squares if None.
+        rate: for rows of a table that have none, as in `inspect_quotes`; American quotes need a rate.
 
     Raises:
-        ValueError: `part_size` is not positive, or the precision is unknown.
+        ValueError: `part_size` is not positive, `rate` is not a decimal within 1 of 0, or the precision is unknown.
 
     Example:
         >>> from jaxcal.bulk.settings import Settings
@@ -49,11 +50,14 @@ class Settings:
     part_size: int = 1024
     quotes: bool = False
     loss: AbstractLoss | None = None
+    rate: float | None = None
 
     def __post_init__(self) -> None:
         """Check the settings."""
         if self.part_size < 1:
             raise ValueError(f"part_size {self.part_size} must be positive")
+        if self.rate is not None and not abs(self.rate) <= 1.0:
+            raise ValueError(f"rate {self.rate} must be a decimal a year: divide a number in percent by 100")
         if self.precision not in ("float64", "float32", "mixed"):
             raise ValueError(f"precision {self.precision!r} is none of float64, float32, mixed")
 
@@ -79,6 +83,7 @@ class Settings:
             "part_size": self.part_size,
             "quotes": self.quotes,
             "loss": None if self.loss is None else repr(self.loss),
+            **({} if self.rate is None else {"rate": self.rate}),  # likewise
         }
 
     @property

@@ -128,7 +128,7 @@ class Clean:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The pack of the part in the table."""
-        return _changed(batch, PartRows, lambda part: pack_part(part, self.settings.rules))
+        return _changed(batch, PartRows, lambda part: pack_part(part, self.settings.rules, self.settings.rate))
 
 
 class Fit:

@@ -73,7 +73,7 @@ def select_targets(columns: QuoteColumns) -> Targets:
 
 
 def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: CleaningRules) -> None:
-    """Exclude rows that cannot be read, and contracts that are impossible or not supported."""
+    """Exclude rows that cannot be read, and contracts that are impossible."""
     for row, (verdict, sentence) in columns.faults.items():
         judgement.verdict[row], judgement.reason[row] = _CODES[verdict], sentence
     c = columns
@@ -98,8 +98,23 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: Cleaning
             f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry * 8760.0:.3g} hours required"
         ),
     )
+
+
+def judge_american(judgement: Judgement, missing: NDArray[np.object_]) -> None:
+    """Exclude American rows whose early exercise cannot be valued: `missing [n]` says what for, else it is empty."""
     judgement.exclude(
-        c.american, Verdict.AMERICAN, lambda i: "American exercise; only European options are used for now"
+        missing != "",
+        Verdict.AMERICAN,
+        lambda i: f"American exercise; to take its value out of the price add {missing[i]}",
+    )
+
+
+def judge_time_value(judgement: Judgement, at_once: FloatColumn, price: FloatColumn) -> None:
+    """Exclude American rows worth no more than exercise at once: `at_once [n]` is what that pays, else NaN."""
+    judgement.exclude(
+        np.isfinite(at_once),
+        Verdict.AT_ONCE,
+        lambda i: f"price {price[i]:.6g} is not above the {at_once[i]:.6g} that exercise at once pays",
     )
 
 

@@ -1,4 +1,4 @@
-"""Clock: instants, settlement times of bare expiry dates, and years between instants."""
+"""Clock: instants, and years between them."""
 
 from datetime import datetime, timedelta
 
@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 Instants = np.ndarray  # datetime64[us], UTC; NaT where unknown
 
 NEW_YORK = "America/New_York"
-# Time of day, New York, at which a US option with this settlement stops: the opening or the close of its expiry date.
-US_SETTLEMENT = {"AM": timedelta(hours=9, minutes=30), "PM": timedelta(hours=16)}
 DERIBIT_SETTLEMENT = timedelta(hours=8)  # UTC
 
 _YEAR = np.timedelta64(365 * 86400 * 1_000_000, "us")
@@ -79,17 +77,18 @@ def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
     return instants, (texts.str.len() <= 10).to_numpy(bool) & ~np.isnat(instants)
 
 
-def settle_us(dates: Instants, settlement: str) -> Instants:
-    """The instants at which US options with these expiry dates settle: `AM` 09:30, `PM` 16:00 New York.
+def settle_local(dates: np.ndarray, time: timedelta) -> Instants:
+    """The instants of this time of day in New York, on these dates.
 
     Example:
         >>> import numpy as np
-        >>> from jaxcal.market.clock import settle_us
-        >>> print(settle_us(np.array(["2026-01-16", "2026-07-17"], "datetime64[us]"), "PM").astype("datetime64[h]"))
+        >>> from jaxcal.market.clock import settle_local
+        >>> days = np.array(["2026-01-16", "2026-07-17"], "datetime64[D]")
+        >>> print(settle_local(days, timedelta(hours=16)).astype("datetime64[h]"))
         ['2026-01-16T21' '2026-07-17T20']
     """
-    unique, inverse = np.unique(dates, return_inverse=True)
-    local = pd.DatetimeIndex(unique).normalize() + US_SETTLEMENT[settlement]
+    unique, inverse = np.unique(dates.astype("datetime64[us]"), return_inverse=True)
+    local = pd.DatetimeIndex(unique).normalize() + time
     return _utc(local.tz_localize(NEW_YORK).to_series())[inverse]
 
 

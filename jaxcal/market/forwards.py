@@ -72,7 +72,7 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
     code = _codes(columns.group[contracts], columns.years[contracts])
     _, first, expiry_of_row[contracts] = np.unique(code, return_index=True, return_inverse=True)
     group, years = columns.group[contracts][first], columns.years[contracts][first]
-    carry = _given_carry(columns, expiry_of_row, len(years))
+    carry = given_carry(columns, expiry_of_row, len(years))
     in_coin = np.zeros(len(years), bool)
     in_coin[expiry_of_row[contracts & columns.in_coin]] = True
     # Should one expiry have prices in both units, those in coin are the ones to pair.
@@ -126,8 +126,24 @@ def _codes(group: NDArray[np.int64], years: FloatColumn) -> NDArray[np.int64]:
     return group * len(times) + code
 
 
-def _given_carry(columns: QuoteColumns, expiry_of_row: NDArray[np.int64], size: int) -> dict[str, FloatColumn]:
-    """Median over each expiry of what the table gives: a polled forward drifts while the poll lasts."""
+def given_carry(columns: QuoteColumns, expiry_of_row: NDArray[np.int64], size: int) -> dict[str, FloatColumn]:
+    """Median over each expiry of what the table gives: a polled forward drifts while the poll lasts.
+
+    Args:
+        columns: of the table.
+        expiry_of_row: `[n]` as in `ExpiryForwards`.
+        size: number of expiries.
+
+    Returns:
+        `[size]` each of `forward`, `carry_forward`, `discount`, `rate`, `spot`, `dividend_yield`; NaN where not given.
+
+    Example:
+        >>> import numpy as np, pandas as pd
+        >>> from jaxcal.market.quote_columns import validate_quotes
+        >>> columns = validate_quotes(pd.DataFrame({"expiry": 0.5, "strike": [90.0, 110.0], "iv": 0.2, "rate": 0.04}))
+        >>> print(given_carry(columns, np.zeros(2, int), 1)["rate"])
+        [0.04]
+    """
     names = ["forward", "carry_forward", "discount", "rate", "spot", "dividend_yield"]
     rows = expiry_of_row >= 0
     frame = pd.DataFrame({name: getattr(columns, name)[rows] for name in names})

@@ -7,10 +7,9 @@ from statistics import NormalDist
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.clock import DERIBIT_SETTLEMENT, Instants, first_of_poll, read_instants, settle_us, years_between
-
-# Index options that are European; every other US option is taken for American where the file does not say.
-_EUROPEAN_ROOTS = frozenset({"SPX", "SPXW", "XSP", "NDX", "NDXP", "XND", "RUT", "RUTW", "MRUT", "VIX", "VIXW", "DJX"})
+from jaxcal.market.clock import DERIBIT_SETTLEMENT, Instants, first_of_poll, read_instants, years_between
+from jaxcal.market.us_calendar import close_us
+from jaxcal.market.us_roots import exercise_of, settlement_of
 
 
 @dataclass(frozen=True)
@@ -90,14 +89,15 @@ def _from_us(table: pd.DataFrame) -> pd.DataFrame:
     """Spot beside every row, bare expiry dates, quotes of the close of the session."""
     tidy = table.rename(columns={"underlying_price": "spot", "iv": "published_iv"})
     session, _ = read_instants(tidy.pop("session_date"))
-    tidy["quote_time"] = _utc_times(settle_us(session, "PM"))
+    tidy["quote_time"] = _utc_times(close_us(session))
     if "bid" not in tidy and "ask" not in tidy:
         tidy = tidy.rename(columns={"last": "price"} if "last" in tidy else {"published_iv": "iv"})
+    by_root = "root" in tidy
+    names = tidy["root"] if by_root else tidy["underlying"] if "underlying" in tidy else pd.Series("", tidy.index)
     if "exercise" not in tidy:
-        root = tidy["underlying"].astype(str).str.upper() if "underlying" in tidy else pd.Series("", tidy.index)
-        tidy["exercise"] = np.where(root.isin(_EUROPEAN_ROOTS), "E", "A")
+        tidy["exercise"] = exercise_of(names)
     if "settlement" not in tidy:
-        tidy["settlement"] = "PM"
+        tidy["settlement"] = settlement_of(names, read_instants(tidy["expiry"])[0], by_root=by_root)
     return tidy
 
 

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.market.clock import US_SETTLEMENT, Instants, read_instants, settle_us, years_between
+from jaxcal.market.clock import Instants, read_instants, years_between
 from jaxcal.market.quotes import QuoteError
+from jaxcal.market.us_calendar import settle_us
 from jaxcal.market.verdict import Verdict
 
 QuoteKey = tuple[str | None, pd.Timestamp | None]
@@ -246,7 +247,7 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         if "settlement" in quotes
         else pd.Series("", quotes.index)
     )
-    for name in US_SETTLEMENT:
+    for name in ("AM", "PM"):
         rows = bare & settlement.eq(name).to_numpy(bool)
         expiry[rows] = settle_us(expiry[rows], name)
         bare &= ~rows

@@ -1,6 +1,6 @@
 """QuoteReport: a cleaned quote table, with the verdict and the reason for every row."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -11,17 +11,22 @@ from jaxcal.market.cleaning import (
     CleaningRules,
     Judgement,
     Targets,
+    judge_american,
     judge_contracts,
     judge_partners,
     judge_prices,
     judge_repeats,
+    judge_time_value,
     judge_values,
     select_targets,
 )
+from jaxcal.market.early_exercise import missing_of_american, without_early_exercise
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
+from jaxcal.market.quotes import QuoteError
+from jaxcal.market.variance_clock import VarianceClock
 from jaxcal.market.verdict import AT_FAULT, Verdict
 
 _SMALLEST_BATCH = 1024  # implied volatilities are found in batches of a power of two, so that few programs compile
@@ -38,8 +43,9 @@ class QuoteReport:
             `verdict` (`"used"`, or the rule that excluded the row), `reason` (a sentence, empty if used; rows are
             counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
             (decimal Black volatilities, NaN where there is none), `smile_vol` (of a robust smile through the used
-            rows, NaN outside their strikes and where the rules compare no neighbours), `is_call`, `group` (position
-            in `keys`, -1 if the row belongs to none).
+            rows, NaN outside their strikes and where the rules compare no neighbours), `early_exercise_premium` (what
+            was taken out of the target of an American row, in units of its price; NaN elsewhere), `is_call`, `group`
+            (position in `keys`, -1 if the row belongs to none).
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
             their sources and standard errors, `num_pairs` and `num_used`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
@@ -110,15 +116,30 @@ class QuoteReport:
         """One line for a person: how many rows are used, and why the others are not."""
         counts = self.counts()
         excluded = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.USED]
-        return "; ".join([f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used", *excluded])
+        taken = int((self.table["verdict"].eq(Verdict.USED) & self.table["early_exercise_premium"].notna()).sum())
+        american = f", early exercise taken out of {taken:,}" if taken else ""
+        return "; ".join([f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used{american}", *excluded])
 
 
-def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules()) -> QuoteReport:
+def inspect_quotes(
+    quotes: pd.DataFrame,
+    *,
+    rules: CleaningRules = CleaningRules(),
+    rate: float | None = None,
+    dividend_yield: float | None = None,
+    clock: VarianceClock | None = None,
+) -> QuoteReport:
     """Clean a tidy quote table: find forwards and volatilities, and judge every row.
 
     Args:
         quotes: the tidy table (see `read_quotes`); it is not changed.
         rules: settings of the cleaning.
+        rate: continuously compounded rate, decimal a year, for rows whose column `rate` is absent or empty. American
+            quotes need a rate and `spot`: the value of early exercise is then taken out of them.
+        dividend_yield: the same for the column `dividend_yield`. Without it the yield of American quotes is the one
+            that put-call parity has once early exercise is taken out, found by iteration.
+        clock: the time that surfaces made of the report are in; calendar time by default. The report itself, with its
+            rates, rules and volatilities, is in calendar time; `clock_years` in its table is the clock's.
 
     Returns:
         The report. Every row is either used or has one reason why it is not.
@@ -133,12 +154,17 @@ def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules
         >>> inspect_quotes(table).table["is_call"].tolist()
         [False, True]
     """
-    columns = validate_quotes(quotes)
+    columns = _with_carry(validate_quotes(quotes), rate=rate, dividend_yield=dividend_yield)
     judgement = Judgement(len(quotes))
     judge_contracts(judgement, columns, rules)
+    judge_american(judgement, missing_of_american(columns))
+    clock_years = None if clock is None else _clock_years(judgement, columns, clock)
     contracts = judgement.used
     targets = select_targets(columns)
     judge_prices(judgement, columns, targets, rules)
+    european = without_early_exercise(columns, targets, contracts=contracts, quotes=judgement.used)
+    judge_time_value(judgement, european.at_once, targets.price)
+    targets = european.targets
     expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=judgement.used)
 
     forward = _of_rows(expiries.forward, expiries)
@@ -168,10 +194,44 @@ def inspect_quotes(quotes: pd.DataFrame, *, rules: CleaningRules = CleaningRules
         bid_vol=bid_vol,
         ask_vol=ask_vol,
         smile_vol=smile_vol,
+        early_exercise_premium=european.premium,
         is_call=is_call,
         group=columns.group,
     )
+    if clock_years is not None:
+        table["clock_years"] = clock_years
+    elif "clock_years" in table:  # of an earlier report
+        table = table.drop(columns="clock_years")
     return QuoteReport(table=table, forwards=_forward_table(columns, expiries, judgement.used), keys=columns.keys)
+
+
+def _clock_years(judgement: Judgement, columns: QuoteColumns, clock: VarianceClock) -> FloatColumn:
+    """Time to expiry by a clock; rows that it gives none are excluded."""
+    found = np.full(len(columns.years), np.nan)
+    for group, (_, time) in enumerate(columns.keys):
+        if time is None:
+            raise QuoteError("a clock needs the time of the quotes: add the column quote_time")
+        rows = (columns.group == group) & (columns.years > 0.0)
+        found[rows] = clock.years(time, columns.years[rows])
+    judgement.exclude(
+        found <= 0.0, Verdict.TOO_SHORT, lambda i: "its clock counts no variance between the quote and the expiry"
+    )
+    return found
+
+
+def _with_carry(columns: QuoteColumns, **given: float | None) -> QuoteColumns:
+    """The columns, with these numbers where they have none."""
+    filled: dict[str, FloatColumn] = {}
+    for name, number in given.items():
+        if number is None:
+            continue
+        if not abs(number) <= 1.0:
+            raise QuoteError(
+                f"{name} {number} must be a decimal a year, within 1 of 0: divide a number in percent by 100"
+            )
+        values = getattr(columns, name)
+        filled[name] = np.where(np.isnan(values), number, values)
+    return replace(columns, **filled) if filled else columns
 
 
 def _of_rows(values: FloatColumn, expiries: ExpiryForwards) -> FloatColumn:

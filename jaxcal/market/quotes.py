@@ -24,11 +24,13 @@ class QuoteError(ValueError):
 
 
 # Readers of files that are no tables, by their endings; those of venues are added by the package itself.
-_READERS: dict[str, Callable[[Path], pd.DataFrame]] = {}
+_READERS: dict[str, Callable[[Path], pd.DataFrame | None]] = {}
 
 
-def register_reader(endings: tuple[str, ...], reader: Callable[[Path], pd.DataFrame]) -> None:
+def register_reader(endings: tuple[str, ...], reader: Callable[[Path], pd.DataFrame | None]) -> None:
     """Let `read_quotes` read files with these endings (lower case) by this function, which gives a tidy table.
+
+    Where it gives None, the file is not for it, and is read like any other.
 
     Example:
         >>> import pandas as pd
@@ -45,7 +47,7 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
 
     Args:
         path: a CSV file (also `.csv.gz`), a parquet file, or what Deribit's public interface answered (`.json`,
-            `.jsonl`, also `.gz`; see `read_deribit`).
+            `.jsonl`, also `.gz`; see `read_deribit`), or Cboe's table of delayed quotes (see `read_cboe`).
         venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
             if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
             files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
@@ -71,11 +73,13 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
     file = Path(path)
     for ending in sorted(_READERS, key=len, reverse=True):
         if file.name.lower().endswith(ending):
-            return _READERS[ending](file)
+            if (tidy := _READERS[ending](file)) is not None:
+                return tidy
+            break
     table = _read_file(file).reset_index(drop=True)
     columns = ", ".join(map(str, table.columns))
     if {"side", "level"} <= set(table.columns):
-        raise QuoteError(f"the file holds order-book levels, which are not a quote table; columns found: {columns}")
+        raise QuoteError(f"the file holds order-book levels: use merge_books on its table; columns found: {columns}")
     if not len(table):
         raise QuoteError(f"the file has no rows, only the columns {columns}")
     known = "; ".join(f"{layout.name} ({', '.join(layout.required)})" for layout in LAYOUTS.values())
@@ -112,4 +116,4 @@ def _read_file(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise QuoteError(f"{path.name} is empty: it has neither columns nor rows") from None
     except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise QuoteError(f"{path.name} is not a CSV table: {error}") from None
+        raise QuoteError(f"{path.name} is not a CSV table: {' '.join(str(error).split())}") from None

@@ -14,12 +14,16 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
 from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.padding import bucket_size as bucket_size
+from jaxcal.market.padding import padded
 from jaxcal.market.quote_columns import QuoteKey
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
+from jaxcal.market.variance_clock import VarianceClock
 from jaxcal.market.verdict import Verdict
 
 FloatColumn = NDArray[np.float64]
+Quotes = pd.DataFrame | QuoteReport
 Numbers = Array | np.ndarray | Sequence[Any] | float | int
 
 
@@ -32,7 +36,7 @@ class Surface(eqx.Module):
     reasons why quotes were left out are in the `QuoteReport`.
 
     Attributes:
-        expiry: `[E]` years, actual/365 to the second.
+        expiry: `[E]` years, actual/365 to the second; or of the clock that was asked for.
         forward: `[E]` forward price of the underlying for the expiry, in the units of the strikes.
         discount: `[E]` discount factor (1 where prices are paid in the coin).
         strike: `[E, K]`.
@@ -62,12 +66,22 @@ class Surface(eqx.Module):
     row: Int[Array, "*b e k"]
 
     @classmethod
-    def from_quotes(cls, quotes: pd.DataFrame | QuoteReport, *, rules: CleaningRules | None = None) -> "Surface":
+    def from_quotes(
+        cls,
+        quotes: Quotes,
+        *,
+        rules: CleaningRules | None = None,
+        rate: float | None = None,
+        dividend_yield: float | None = None,
+        clock: VarianceClock | None = None,
+    ) -> "Surface":
         """Clean a tidy quote table of one underlying at one time and keep what is good.
 
         Args:
             quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
             rules: cleaning settings for a table; the default is `CleaningRules()`.
+            rate, dividend_yield: for rows that have none, as in `inspect_quotes`; American quotes need a rate.
+            clock: for a table, the time that variance sees; calendar time by default.
 
         Returns:
             The surface, in float64 if `jax_enable_x64` is on, else in float32 and with a warning.
@@ -84,11 +98,12 @@ class Surface(eqx.Module):
             2
         """
         _warn_of_float32()
-        report = _report(quotes, rules)
+        report = _report(quotes, rules, clock, rate=rate, dividend_yield=dividend_yield)
         if len(report.keys) > 1:
+            names = (" at ".join(str(part) for part in key if part is not None) for key in report.keys[:2])
             raise QuoteError(
-                f"the table holds {len(report.keys)} surfaces, the first two being {_text(report.keys[0])} and "
-                f"{_text(report.keys[1])}: use surfaces_from_quotes, or select one underlying and one time"
+                f"the table holds {len(report.keys)} surfaces, the first two being {' and '.join(names)}: "
+                "use surfaces_from_quotes, or select one underlying and one time"
             )
         surface = _surface(report, 0)
         if surface is None:
@@ -148,11 +163,11 @@ class Surface(eqx.Module):
                 raise QuoteError(f"{name} {values[bad][0]} must be positive and finite")
         of_expiry = rows // vols.shape[1]
         unknown = np.full(len(rows), np.nan)
-        return _padded(
+        return _on_device(padded(
             years, forwards, discounts, of_expiry,
             strike=strikes, is_call=strikes >= forwards[of_expiry], vol=used_vols,
             bid_vol=unknown, ask_vol=unknown, weight=weights, row=rows,
-        )  # fmt: skip
+        ))  # fmt: skip
 
     @property
     def num_quotes(self) -> int:
@@ -176,13 +191,20 @@ class Surface(eqx.Module):
 
 
 def surfaces_from_quotes(
-    quotes: pd.DataFrame | QuoteReport, *, rules: CleaningRules | None = None
+    quotes: Quotes,
+    *,
+    rules: CleaningRules | None = None,
+    rate: float | None = None,
+    dividend_yield: float | None = None,
+    clock: VarianceClock | None = None,
 ) -> dict[QuoteKey, Surface]:
     """Clean a tidy quote table of any number of underlyings and times: one surface each.
 
     Args:
         quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
         rules: cleaning settings for a table; the default is `CleaningRules()`.
+        rate, dividend_yield: for rows of a table that have none, as in `inspect_quotes`; American quotes need a rate.
+        clock: for a table, the time that variance sees; calendar time by default.
 
     Returns:
         Surfaces keyed `(underlying, quote_time)`, sorted: a string or None, a UTC timestamp or None. A group
@@ -199,31 +221,19 @@ def surfaces_from_quotes(
         [('A', None), ('B', None)]
     """
     _warn_of_float32()
-    report = _report(quotes, rules)
+    report = _report(quotes, rules, clock, rate=rate, dividend_yield=dividend_yield)
     surfaces = ((key, _surface(report, group)) for group, key in enumerate(report.keys))
     return {key: surface for key, surface in surfaces if surface is not None}
 
 
-def bucket_size(size: int, smallest: int) -> int:
-    """The array size for `size` entries: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times `smallest`, a power of two.
-
-    Example:
-        >>> from jaxcal.market.surface import bucket_size
-        >>> [bucket_size(size, 8) for size in (1, 9, 15, 17, 25)]
-        [8, 16, 16, 24, 32]
-    """
-    power = smallest
-    while power < size:
-        power *= 2
-    smaller = 3 * power // 4
-    return smaller if size <= smaller and smaller >= 2 * smallest and power % 4 == 0 else power
-
-
-def _report(quotes: pd.DataFrame | QuoteReport, rules: CleaningRules | None) -> QuoteReport:
+def _report(
+    quotes: Quotes, rules: CleaningRules | None, clock: VarianceClock | None, **carry: float | None
+) -> QuoteReport:
     if not isinstance(quotes, QuoteReport):
-        return inspect_quotes(quotes, rules=CleaningRules() if rules is None else rules)
-    if rules is not None:
-        raise ValueError("a QuoteReport is cleaned already: give the rules to inspect_quotes")
+        return inspect_quotes(quotes, rules=CleaningRules() if rules is None else rules, clock=clock, **carry)
+    for name, given in {"rules": rules, "clock": clock, **carry}.items():
+        if given is not None:
+            raise ValueError(f"a QuoteReport is cleaned already: give {name} to inspect_quotes")
     return quotes
 
 
@@ -235,10 +245,6 @@ def _warn_of_float32() -> None:
             "of the program for float64",
             stacklevel=3,
         )
-
-
-def _text(key: QuoteKey) -> str:
-    return " at ".join(str(part) for part in key if part is not None)
 
 
 def _surface(report: QuoteReport, group: int) -> Surface | None:
@@ -253,40 +259,15 @@ def _surface(report: QuoteReport, group: int) -> Surface | None:
         for name in ("years", "forward", "discount", "strike", "vol", "bid_vol", "ask_vol")
     }
     years, first, of_expiry = np.unique(column.pop("years"), return_index=True, return_inverse=True)
-    return _padded(
+    if "clock_years" in used:  # the total variance of a quote is the market's, whatever the clock
+        calendar, years = years, used["clock_years"].to_numpy(float)[first]
+        factor = np.sqrt(calendar / years)[of_expiry]
+        column |= {name: factor * column[name] for name in ("vol", "bid_vol", "ask_vol")}
+    return _on_device(padded(
         years, column.pop("forward")[first], column.pop("discount")[first], of_expiry,
         is_call=used["is_call"].to_numpy(bool), weight=np.ones(len(rows)), row=rows, **column,
-    )  # fmt: skip
+    ))  # fmt: skip
 
 
-def _padded(
-    years: FloatColumn, forward: FloatColumn, discount: FloatColumn, of_expiry: NDArray[np.int64], **quotes: NDArray
-) -> Surface:
-    """Lay quotes out by expiry, then strike, in arrays of a bucket's size.
-
-    `years, forward, discount` are `[e]`, in any order; `of_expiry [n]` is each quote's position there, and `quotes`
-    are the other fields of `Surface`, `[n]`.
-    """
-    by_years = np.argsort(years, kind="stable")
-    order = np.lexsort((quotes["row"], quotes["is_call"], quotes["strike"], years[of_expiry]))
-    line = np.argsort(by_years)[of_expiry[order]]
-    counts = np.bincount(line, minlength=len(years))
-    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (bucket_size(len(years), 1), bucket_size(int(counts.max(initial=0)), 8))
-    lines = np.ones((3, shape[0]))
-    lines[:, : len(years)] = np.stack([years, forward, discount])[:, by_years]
-    padding = {
-        "strike": lines[1][:, None],
-        "is_call": True,
-        "vol": 0.2,
-        "bid_vol": np.nan,
-        "ask_vol": np.nan,
-        "weight": 0.0,
-        "row": -1,
-    }
-    matrices = {}
-    for name, filler in padding.items():
-        whole = np.array(np.broadcast_to(filler, shape))
-        whole[line, place] = quotes[name][order]
-        matrices[name] = jnp.asarray(whole, np.int32 if name == "row" else None)
-    return Surface(*(jnp.asarray(values) for values in lines), **matrices)
+def _on_device(fields: dict[str, NDArray]) -> Surface:
+    return Surface(**{name: jnp.asarray(x, np.int32 if name == "row" else None) for name, x in fields.items()})

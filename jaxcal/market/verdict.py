@@ -36,6 +36,7 @@ class Verdict(enum.StrEnum):
     DUPLICATE = "duplicate"  # where values differ, decided after the comparison with the neighbours
     # The price against the forward of its expiry.
     NO_FORWARD = "no forward"
+    AT_ONCE = "exercise at once"  # an American price without time value
     OUT_OF_BOUNDS = "outside no-arbitrage bounds"
     NO_VOLATILITY = "no implied volatility"
     # The price against its neighbours in strike and expiry.

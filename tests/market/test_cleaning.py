@@ -29,7 +29,11 @@ def judge(rows, **common):
         ({"rate": 3.0}, "bad carry", "row 1: rate 3.0 is above 100 %, so it looks like percent: divide by 100"),
         ({"expiry": -0.01}, "expired", "row 1: expired 3.65 days before the quote"),
         ({"expiry": 0.0005}, "too short", "row 1: 4.38 hours to expiry, below the 12 hours required"),
-        ({"exercise": "A"}, "American exercise", "row 1: American exercise; only European options are used for now"),
+        (
+            {"exercise": "A"},
+            "American exercise",
+            "row 1: American exercise; to take its value out of the price add rate",
+        ),
         ({"bid": -1.0}, "negative price", "row 1: bid -1.0 must not be negative"),
         ({"bid": 3.2}, "crossed", "row 1: bid 3.2 is above ask 3.1"),
         ({"bid": 0.0}, "one-sided", "row 1: no bid, only an ask of 3.1"),

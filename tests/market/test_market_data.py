@@ -108,6 +108,26 @@ def test_every_us_chain(market_data):
     assert surfaces >= 5
 
 
+@pytest.mark.parametrize(
+    ("name", "rate", "share"),
+    [("spy_2019-09-06", 0.020, 0.5), ("qqq_2023-09-22", 0.053, 0.35), ("amd_2023", 0.053, 0.4)],
+)
+def test_american_chains_become_european(market_data, name, rate, share):
+    (path,) = files(market_data, f"us/chains/{name}*")
+    report = inspect_quotes(read_quotes(path), rate=rate)
+    table = report.table
+    assert check_rows(report).mean() > share
+    check_surface(Surface.from_quotes(report))
+    # with early exercise taken out, a call and a put at one strike have one volatility
+    near = (np.log(table["strike"] / table["forward"]).abs() < 0.03) & table["years"].gt(0.02) & table["vol"].gt(0.0)
+    sides = table[near].pivot_table(index=["years", "strike"], columns="is_call", values="vol").dropna()
+    assert len(sides) > 30
+    assert (sides[True] - sides[False]).abs().median() < 0.005
+    forwards = report.forwards[report.forwards["years"].gt(0.1) & report.forwards["num_used"].ge(10)]
+    carry = np.log(forwards["forward"] / table["spot"].median()) / forwards["years"]
+    assert (rate - carry).between(-0.03, 0.06).all()
+
+
 def test_am_and_pm_expiries_of_one_day_agree_on_the_forward(market_data):
     gaps = []
     for path in files(market_data, "us/chains/spx*", "us/chains/ndx*"):

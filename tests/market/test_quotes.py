@@ -91,7 +91,7 @@ def test_us_exercise_follows_the_root_where_the_file_does_not_say(tmp_path):
     US.drop(columns=["exercise", "settlement"]).assign(underlying=["SPX", "AAPL"]).to_csv(tmp_path / "q.csv")
     quotes = read_quotes(tmp_path / "q.csv")
     assert quotes["exercise"].tolist() == ["E", "A"]
-    assert quotes["settlement"].tolist() == ["PM", "PM"]
+    assert quotes["settlement"].tolist() == ["AM", "PM"]  # SPX on a third Friday
 
 
 def test_published_layout(tmp_path):

@@ -1,0 +1,68 @@
+"""Padding: quotes of any number laid out in arrays of few sizes."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatColumn = NDArray[np.float64]
+
+
+def bucket_size(size: int, smallest: int) -> int:
+    """The array size for `size` entries: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times `smallest`, a power of two.
+
+    Example:
+        >>> from jaxcal.market.padding import bucket_size
+        >>> [bucket_size(size, 8) for size in (1, 9, 15, 17, 25)]
+        [8, 16, 16, 24, 32]
+    """
+    power = smallest
+    while power < size:
+        power *= 2
+    smaller = 3 * power // 4
+    return smaller if size <= smaller and smaller >= 2 * smallest and power % 4 == 0 else power
+
+
+def padded(
+    years: FloatColumn, forward: FloatColumn, discount: FloatColumn, of_expiry: NDArray[np.int64], **quotes: NDArray
+) -> dict[str, NDArray]:
+    """Lay quotes out by expiry, then strike, in arrays of a bucket's size.
+
+    Args:
+        years, forward, discount: `[e]`, in any order.
+        of_expiry: `[n]` each quote's position there.
+        quotes: the other fields of a `Surface`, `[n]`.
+
+    Returns:
+        The fields of a `Surface`, `[E]` and `[E, K]`, by name.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcal.market.padding import padded
+        >>> one = {name: np.array([0.2]) for name in ("strike", "vol", "bid_vol", "ask_vol", "weight")}
+        >>> fields = padded(*np.ones((3, 1)), np.array([0]), is_call=np.array([True]), row=np.array([0]), **one)
+        >>> fields["strike"].shape, fields["row"][0, :2].tolist()
+        ((1, 8), [0, -1])
+    """
+    by_years = np.argsort(years, kind="stable")
+    line = np.argsort(by_years)[of_expiry]  # two expiries may be equally far away by a clock
+    order = np.lexsort((quotes["row"], quotes["is_call"], quotes["strike"], line))
+    line = line[order]
+    counts = np.bincount(line, minlength=len(years))
+    place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
+    shape = (bucket_size(len(years), 1), bucket_size(int(counts.max(initial=0)), 8))
+    lines = np.ones((3, shape[0]))
+    lines[:, : len(years)] = np.stack([years, forward, discount])[:, by_years]
+    padding = {
+        "strike": lines[1][:, None],
+        "is_call": True,
+        "vol": 0.2,
+        "bid_vol": np.nan,
+        "ask_vol": np.nan,
+        "weight": 0.0,
+        "row": -1,
+    }
+    matrices = {}
+    for name, filler in padding.items():
+        whole = np.array(np.broadcast_to(filler, shape))
+        whole[line, place] = quotes[name][order]
+        matrices[name] = whole
+    return dict(zip(("expiry", "forward", "discount"), lines, strict=True)) | matrices
