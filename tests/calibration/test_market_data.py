@@ -13,7 +13,7 @@ FAST = ["deribit/single/btc_2020-05-21.csv", "deribit/single/btc_2025-12-05.csv"
 def check(path):
     quotes = jc.read_quotes(path)
     if "exercise" in quotes and quotes["exercise"].eq("A").any():
-        return 0  # American: for a later day
+        return 0  # American: needs a rate
     surfaces = jc.surfaces_from_quotes(quotes)
     assert surfaces
     for key, surface in surfaces.items():
