@@ -13,7 +13,16 @@ from rich.console import Console
 from jaxcal.cli_bulk import bulk
 from jaxcal.cli_inspect import inspect
 from jaxcal.cli_live import deribit
-from jaxcal.cli_options import QuotesArgument, RateOption, TimeOption, UnderlyingOption, VenueOption
+from jaxcal.cli_options import (
+    Profile,
+    ProfileOption,
+    QuotesArgument,
+    RateOption,
+    TimeOption,
+    UnderlyingOption,
+    VenueOption,
+    rules_of,
+)
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
@@ -112,6 +121,7 @@ def calibrate(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
+    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
 ) -> None:
@@ -124,7 +134,7 @@ def calibrate(
     """
     _prepare_jax()
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, profile)
     chosen = model.model
     try:
         fit, seconds = _timed_fit(chosen, surface, counts)
@@ -155,6 +165,7 @@ def compare(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
+    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
 ) -> None:
@@ -176,7 +187,7 @@ def compare(
     from jaxcal.report.files import write_comparison
 
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, profile)
     comparison = compare_models([name.model for name in names], surface, loss=counts)
     Console().print(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
@@ -220,7 +231,12 @@ def _prepare_jax() -> None:
 
 
 def _read(
-    quotes: Path, venue: str | None, underlying: str | None, time: str | None, rate: float | None
+    quotes: Path,
+    venue: str | None,
+    underlying: str | None,
+    time: str | None,
+    rate: float | None,
+    profile: Profile | None,
 ) -> "tuple[QuoteReport, Surface, str]":
     """The report, surface and name of the quotes that the options name, which are announced; else the end."""
     from jaxcal.market.quote_report import inspect_quotes
@@ -230,7 +246,8 @@ def _read(
     if not quotes.is_file():
         refuse(f"{quotes}: there is no such file")
     try:
-        report, surface = choose_surface(inspect_quotes(read_quotes(quotes, venue), rate=rate), underlying, time)
+        every = inspect_quotes(read_quotes(quotes, venue), rules=rules_of(profile), rate=rate)
+        report, surface = choose_surface(every, underlying, time)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     name = key_text(report.keys[0])

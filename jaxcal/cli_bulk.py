@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from jaxcal.cli_options import RateOption, VenueOfFilesOption
+from jaxcal.cli_options import ProfileOption, RateOption, VenueOfFilesOption, rules_of
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, refuse, say
@@ -55,6 +55,7 @@ def bulk(
     ] = False,
     venue: VenueOfFilesOption = None,
     rate: RateOption = None,
+    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     free: Annotated[
@@ -65,12 +66,19 @@ def bulk(
         PrecisionName, typer.Option(help="Arithmetic of the fits; mixed iterates in 32 bits and ends in 64.")
     ] = PrecisionName.FLOAT64,
     min_expiry: Annotated[
-        float, typer.Option(metavar="YEARS", help="Options closer to expiry are left out.", show_default="12 hours")
-    ] = 0.5 / 365.0,
+        float | None,
+        typer.Option(
+            metavar="YEARS", help="Options closer to expiry are left out.", show_default="12 hours, or the profile's"
+        ),
+    ] = None,
     max_relative_spread: Annotated[
-        float,
-        typer.Option(metavar="RATIO", help="Quotes with a larger spread, as a share of the mid, are left out."),
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            metavar="RATIO",
+            help="Quotes with a larger spread, as a share of the mid, are left out.",
+            show_default="1, or the profile's",
+        ),
+    ] = None,
     part_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
     ] = 1024,
@@ -119,7 +127,6 @@ def bulk(
     from jaxcal.bulk.problem import BulkError
     from jaxcal.bulk.ray_engine import RayEngine
     from jaxcal.bulk.settings import Settings
-    from jaxcal.market.cleaning import CleaningRules
     from jaxcal.report.bulk_progress import BulkProgress
 
     if engine is EngineName.LOCAL:
@@ -133,7 +140,7 @@ def bulk(
                 model=model.model,
                 precision=precision.value,
                 free=names,
-                rules=CleaningRules(min_expiry, max_relative_spread),
+                rules=rules_of(profile, min_expiry=min_expiry, max_relative_spread=max_relative_spread),
                 venue=venue,
                 part_size=part_size,
                 quotes=residuals,

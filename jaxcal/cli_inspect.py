@@ -1,25 +1,16 @@
 """The command `jaxcal inspect`: its options, what it says, and its exit codes."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from jaxcal.cli_options import QuotesArgument, RateOption, VenueOption
+from jaxcal.cli_options import Profile, QuotesArgument, RateOption, VenueOption, rules_of
 from jaxcal.report.terminal import default_folder, refuse, say
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Profile(StrEnum):
-    """Names of the profiles of `CleaningRules`."""
-
-    CRYPTO = "crypto"
-    INDEX = "index"
-    EQUITY = "equity"
 
 
 def inspect(
@@ -57,7 +48,6 @@ def inspect(
     or the files cannot be written.
     """
     from jaxcal.market.arbitrage import find_arbitrage
-    from jaxcal.market.cleaning_rules import CleaningRules
     from jaxcal.market.quote_report import inspect_quotes
     from jaxcal.market.quotes import QuoteError, read_quotes
     from jaxcal.market.repair import repair_arbitrage
@@ -68,7 +58,7 @@ def inspect(
     try:
         table = read_quotes(quotes, venue)
         chosen = profile or _suited(table)
-        report = inspect_quotes(table, rules=CleaningRules.profile(chosen.value), rate=rate)
+        report = inspect_quotes(table, rules=rules_of(chosen), rate=rate)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {chosen.value}: {report.summary()}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import RateOption, VenueOfFilesOption
+from jaxcal.cli_options import Profile, ProfileOption, RateOption, VenueOfFilesOption, rules_of
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, default_folder, refuse, say
@@ -42,6 +42,7 @@ def replay(
     kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
     venue: VenueOfFilesOption = None,
     rate: RateOption = None,
+    profile: ProfileOption = None,
     underlying: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
     ] = None,
@@ -71,7 +72,7 @@ def replay(
         recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
     except ValueError as error:
         refuse(str(error))
-    surfaces, unread = _surfaces(source, venue, underlying, rate)
+    surfaces, unread = _surfaces(source, venue, underlying, rate, profile)
     try:
         table = replay_surfaces(recalibrator, surfaces)
     except ValueError as error:
@@ -90,7 +91,7 @@ def replay(
 
 
 def _surfaces(
-    source: Path, venue: str | None, underlying: str | None, rate: float | None
+    source: Path, venue: str | None, underlying: str | None, rate: float | None, profile: Profile | None
 ) -> "tuple[dict[QuoteKey, Surface], int]":
     """All surfaces of the files, and how many files could not be read; else the end."""
     from jaxcal.bulk.problem import BulkError
@@ -102,14 +103,14 @@ def _surfaces(
         files = find_source(source).files
     except BulkError as error:
         refuse(str(error))
-    surfaces, unread = {}, 0
+    surfaces, unread, rules = {}, 0, rules_of(profile)
     for file in files:
         try:
             table = read_quotes(file.path, venue)
             for name, value in file.columns:
                 if name not in table:
                     table[name] = value
-            surfaces |= surfaces_from_quotes(table, rate=rate)
+            surfaces |= surfaces_from_quotes(table, rules=rules, rate=rate)
         except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
             complain(f"jaxcal: {file.name} is left out: {' '.join(str(error).split())}")
             unread += 1

@@ -55,7 +55,7 @@ def choose_surface(report: QuoteReport, underlying: str | None, time: str | None
     # Built from the whole report, so that `row` stays the position in the file.
     surface = surfaces_from_quotes(report).get(keys[found[0]]) if keys else None
     if surface is None:
-        raise QuoteError(f"no quote can be used: {part.summary()}")
+        raise QuoteError(f"no quote can be used: {part.summary()}; {part.table['reason'].iloc[0]}")
     return part, surface
 
 

@@ -107,7 +107,7 @@ class Surface(eqx.Module):
             )
         surface = _surface(report, 0)
         if surface is None:
-            raise QuoteError(f"no quote can be used: {report.summary()}")
+            raise QuoteError(f"no quote can be used: {report.summary()}; {report.table['reason'].iloc[0]}")
         return surface
 
     @classmethod

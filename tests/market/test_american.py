@@ -93,7 +93,7 @@ def test_limits(vol, strike, expiry, rate, dividend_yield, expected):
 
 
 def test_derivatives_are_slopes(options):
-    slopes = jax.jit(jax.grad(lambda *numbers: price(*numbers, options[-1]).sum(), argnums=(0, 1, 2, 3)))(*options[:-1])
+    slopes = jax.jit(jax.grad(lambda *numbers: price(*numbers, options[-1]).sum(), argnums=(0, 1, 2, 3)))(*options[:-1])  # pyright: ignore[reportCallIssue]
     for place, step in ((0, 2e-3), (1, 2e-3), (3, 2e-3)):
         width = step * options[place]
         up, down = ([x + sign * width if i == place else x for i, x in enumerate(options)] for sign in (1.0, -1.0))
