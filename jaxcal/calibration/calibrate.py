@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import (
@@ -48,6 +48,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
+BEHIND = 1.1  # of the best cost: above it a fit from another start is not worth a finer grid
 
 _SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
@@ -191,9 +192,9 @@ def _best(
     are spared.
     """
     waiting = iter(starts)
-    best, steps = _resolved(run, next(waiting), ladder)
+    best, steps = _resolved(run, next(waiting), ladder, np.inf)
     while not np.all(np.asarray(best.rmse_vol) <= PERFECT) and (start := next(waiting, None)) is not None:
-        other, more = _resolved(run, start, ladder)
+        other, more = _resolved(run, start, ladder, BEHIND * np.asarray(best.cost))
         steps = steps + more
         better = np.asarray(np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost)))
         best = jax.tree.map(partial(_choose, better), other, best)
@@ -201,13 +202,18 @@ def _best(
 
 
 def _resolved(
-    run: Callable[..., Round[Model]], start: Model, ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
+    run: Callable[..., Round[Model]],
+    start: Model,
+    ladder: Sequence[tuple[AbstractPricer, AbstractPricer]],
+    most: float | NDArray,
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on."""
+    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on, unless
+    its cost is above `most`.
+    """
     result = run(start, *ladder[0])
     steps = result.num_steps
     for method, check in ladder[1:]:
-        if not np.any(result.moved):
+        if not np.any(np.asarray(result.moved) & ~(np.asarray(result.cost) > most)):
             break
         result = run(result.model, method, check)
         steps = steps + result.num_steps

@@ -28,7 +28,7 @@ from jaxcal.calibration.arguments_of_many import (
     targets_of,
 )
 from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_of_many
-from jaxcal.calibration.calibrate import PERFECT, calibrate, ladder_of
+from jaxcal.calibration.calibrate import BEHIND, PERFECT, calibrate, ladder_of
 from jaxcal.calibration.fits import Fits, Part
 from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
@@ -229,13 +229,13 @@ def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, setting
     one = jax.tree.map(lambda leaf: leaf[0], starts[0])
     box = search_bounds(one, limits, names, batch.target.vol.dtype)
 
-    def resolved(rows: NDArray[np.int64], start: Any) -> Round:
-        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on."""
+    def resolved(rows: NDArray[np.int64], start: Any, most: NDArray | float) -> Round:
+        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on, up to a cost."""
         found: Any = None
         left, first = np.arange(len(rows)), True
         for method, check in ladder_of(template, pricer):
             if not first:
-                left = np.flatnonzero(found.moved)
+                left = np.flatnonzero(found.moved & ~(found.cost > most))
                 start = jax.tree.map(lambda leaf: leaf[left], found.model)  # noqa: B023
             if not left.size:
                 break
@@ -246,12 +246,12 @@ def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, setting
         return found
 
     everything = np.arange(len(batch.target.expiry))
-    best = resolved(everything, starts[0])
+    best = resolved(everything, starts[0], np.inf)
     for start in starts[1:]:
         rows = np.flatnonzero(~(best.rmse_vol <= PERFECT))
         if not rows.size:
             break
-        other = resolved(rows, jax.tree.map(lambda leaf: leaf[rows], start))  # noqa: B023
+        other = resolved(rows, jax.tree.map(lambda leaf: leaf[rows], start), BEHIND * best.cost[rows])  # noqa: B023
         steps = best.num_steps.copy()
         steps[rows] += other.num_steps
         better = np.isfinite(other.cost) & ~(best.cost[rows] <= other.cost)

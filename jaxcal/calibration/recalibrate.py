@@ -30,6 +30,7 @@ from jaxcal.calibration.stream_fit import (
     compared,
     fit_not_made,
     fit_of_look,
+    narrowed,
     solve_look,
     state_of_fit,
     usable_quotes,
@@ -223,17 +224,18 @@ class Recalibrator(eqx.Module, Generic[Model]):
         return effective_noise(noise, correlation, quotes, len(self.free))
 
     def _started(self, surface: Surface, years: float) -> tuple[StreamState[Model] | None, Fit[Model]]:
-        fit = self._alone(self.model, surface)
+        fit = self._alone(self.model, surface, self.shape)
         if not (fit.converged and math.isfinite(years)):
             return None, fit
         return self._settled(fit, years, self.shape, Update.STARTED), fit
 
-    def _alone(self, start: type[Model] | Model, surface: Surface) -> Fit[Model]:
-        """A fit without the past."""
+    def _alone(self, start: type[Model] | Model, surface: Surface, shape: tuple[int, int]) -> Fit[Model]:
+        """A fit without the past, in arrays of the stream's shape: another one would have to be compiled."""
         everything = without_ties(free_names(type(without_numbers(self.model)), None), None, self.scales)
         free = None if self.free == everything else self.free  # several starts are tried only for all
         options = {"residual": self.residual, "loss": self.loss, "weights": self.weights, "pricer": self.pricer}
-        return calibrate(start, surface, free=free, bounds=self.bounds, **options)
+        fit = calibrate(start, surface.widened(shape), free=free, bounds=self.bounds, **options)
+        return narrowed(fit, surface)
 
     def _settled(self, fit: Fit[Model], years: float, shape: tuple[int, ...], update: Update) -> StreamState[Model]:
         """The state that begins with a fit."""
@@ -247,13 +249,14 @@ class Recalibrator(eqx.Module, Generic[Model]):
         known = bool(np.isfinite(state.rival).all())
         if not known and int(state.since) < self.recheck:
             return state, fit
-        here = self._alone(fit.model, surface)
+        shape = (int(state.shape[0]), int(state.shape[1]))
+        here = self._alone(fit.model, surface, shape)
         rival = from_vector(fit.model, self.free, jnp.asarray(state.rival), self.scales) if known else self.model
-        there = self._alone(rival, surface)
+        there = self._alone(rival, surface, shape)
         state, go = compared(state, here, there, self.scales, self.walk.patience)
         if not go:
             return state, fit
-        return self._settled(there, years, tuple(state.shape.tolist()), Update.MOVED), there
+        return self._settled(there, years, shape, Update.MOVED), there
 
     def _advanced(
         self, state: StreamState[Model], surface: Surface, target: Target, years: float
@@ -286,9 +289,10 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
         state, look = advance(state, years, self.walk, fit)
         found = fit_of_look(look.result, surface, names, Objective(self.residual, look.prior, loss, scales))
-        if int(state.update) == Update.UNFITTED and (alone := self._alone(self.model, surface)).converged:
+        shape = target.vol.shape
+        if int(state.update) == Update.UNFITTED and (alone := self._alone(self.model, surface, shape)).converged:
             sane = noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)
             if sane and int(state.unfitted) >= self.walk.patience:
-                state = self._settled(alone, years, tuple(state.shape.tolist()), Update.RESTARTED)
+                state = self._settled(alone, years, shape, Update.RESTARTED)
             return state, alone
         return self._rechecked(state, found, surface, years) if self.recheck and state.used else (state, found)

@@ -43,13 +43,23 @@ def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Mo
 
 def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
     """The fit of a round of a surface that was padded to a larger shape."""
-    shape = surface.vol.shape
-    wide = {name: getattr(result, name) for name in ("residuals", "model_vol")}
-    if wide["residuals"].shape != shape:
-        # on the host: a slice on the device is one more program for every shape
-        wide = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in wide.items()}
-    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | wide
+    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | _narrow(result, surface)
     return Fit(surface=surface, free=names, objective=objective, **values)
+
+
+def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
+    """The fit of `surface.widened(...)` as one of `surface`."""
+    narrow = _narrow(fit, surface)
+    return replace(fit, surface=surface, **narrow)
+
+
+def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Array]:
+    shape = surface.vol.shape
+    arrays = {name: getattr(wide, name) for name in ("residuals", "model_vol")}
+    if arrays["residuals"].shape != shape:
+        # on the host: a slice on the device is one more program for every shape
+        arrays = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in arrays.items()}
+    return arrays
 
 
 def usable_quotes(

@@ -169,6 +169,32 @@ class Surface(eqx.Module):
             bid_vol=unknown, ask_vol=unknown, weight=weights, row=rows,
         ))  # fmt: skip
 
+    def widened(self, shape: tuple[int, int]) -> "Surface":
+        """The same quotes in arrays of at least this shape `(E, K)`, so that few shapes are ever compiled for.
+
+        Example:
+            >>> from jaxcal.market.surface import Surface
+            >>> Surface.from_vols([0.5], [90.0, 110.0], [[0.22, 0.2]], forward=100.0).widened((2, 4)).vol.shape
+            (2, 8)
+        """
+        old = jax.tree.map(np.asarray, self)
+        e, k = (max(size, least) for size, least in zip(old.vol.shape, shape, strict=True))
+        if (e, k) == old.vol.shape:
+            return self
+
+        def filled(values: NDArray, filler: NDArray | float | bool) -> NDArray:
+            whole = np.array(np.broadcast_to(np.asarray(filler, values.dtype), (e, k)[: values.ndim]))
+            whole[tuple(slice(size) for size in values.shape)] = values
+            return whole
+
+        fields = {name: filled(getattr(old, name), 1.0) for name in ("expiry", "forward", "discount")}
+        fillers = {
+            "strike": fields["forward"][:, None], "is_call": True, "vol": 0.2, "bid_vol": np.nan, "ask_vol": np.nan,
+            "weight": 0.0, "row": -1,
+        }  # fmt: skip
+        fields |= {name: filled(getattr(old, name), filler) for name, filler in fillers.items()}
+        return Surface(**{name: jnp.asarray(values) for name, values in fields.items()})
+
     @property
     def num_quotes(self) -> int:
         """Number of quotes with weight (on the host: not inside `jit`)."""

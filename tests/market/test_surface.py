@@ -204,3 +204,18 @@ def test_surface_passes_through_transformations(make_chain):
     assert stacked.num_quotes == 60
     assert jax.vmap(lambda s: s.vol)(stacked).shape == (2, 3, 16)
     assert repr(surface) == "Surface(30 quotes, 3 expiries from 0.1 to 1 years, padded to 3 x 16, float64)"
+
+
+def test_a_widened_surface_has_the_same_quotes():
+    surface = Surface.from_vols([0.5, 1.0], [90.0, 110.0], [[0.22, 0.2], [0.21, 0.2]], forward=[100.0, 101.0])
+    wide = surface.widened((3, 16))
+    assert wide.vol.shape == (3, 16)
+    assert wide.num_quotes == surface.num_quotes
+    for name in ("strike", "is_call", "vol", "bid_vol", "ask_vol", "weight", "row"):
+        old, new = np.asarray(getattr(surface, name)), np.asarray(getattr(wide, name))
+        np.testing.assert_array_equal(new[:2, :8], old)
+        assert new.dtype == old.dtype
+    assert not np.asarray(wide.weight)[2:].any()
+    assert not np.asarray(wide.weight)[:, 8:].any()
+    np.testing.assert_array_equal(np.asarray(wide.strike)[1, 8:], 101.0)
+    assert surface.widened((1, 4)) is surface
