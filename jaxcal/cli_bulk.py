@@ -43,7 +43,8 @@ def bulk(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="IN", help="Quotes: a .parquet, .csv or .csv.gz file, or a folder of them, partitioned or not."
+            metavar="IN",
+            help="Quotes: a .parquet, .csv, .csv.gz or .json file, or a folder of them, of any depth.",
         ),
     ],
     out: Annotated[

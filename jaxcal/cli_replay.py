@@ -28,7 +28,9 @@ class TableKind(StrEnum):
 def replay(
     source: Annotated[
         Path,
-        typer.Argument(metavar="FOLDER", help="Recorded quotes: a folder of .parquet and .csv tables, or one of them."),
+        typer.Argument(
+            metavar="FOLDER", help="Recorded quotes: a folder of tables or answers of Deribit, or one file."
+        ),
     ],
     model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
     out: Annotated[
@@ -96,7 +98,7 @@ def _surfaces(
     """All surfaces of the files, and how many files could not be read; else the end."""
     from jaxcal.bulk.problem import BulkError
     from jaxcal.bulk.source import find_source
-    from jaxcal.market.quotes import read_quotes
+    from jaxcal.market.quotes import NoQuoteError, read_quotes
     from jaxcal.market.surface import surfaces_from_quotes
 
     try:
@@ -111,6 +113,8 @@ def _surfaces(
                 if name not in table:
                     table[name] = value
             surfaces |= surfaces_from_quotes(table, rules=rules, rate=rate)
+        except NoQuoteError as error:
+            complain(f"jaxcal: {file.name} is left out: {error}")
         except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
             complain(f"jaxcal: {file.name} is left out: {' '.join(str(error).split())}")
             unread += 1

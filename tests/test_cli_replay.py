@@ -61,6 +61,13 @@ def test_a_file_that_cannot_be_read_is_left_out(folder: Path) -> None:
     assert len(pd.read_csv("series-replay/path.csv")) == 6
 
 
+def test_a_file_without_quotes_loses_nothing(folder: Path) -> None:
+    (folder / "notes.json").write_text('{"title": "of this series"}')
+    result = run(folder, "--model", "black-scholes")
+    assert result.exit_code == 0
+    assert "notes.json is left out" in result.stderr
+
+
 def test_a_fit_that_fails_is_exit_code_one(folder: Path) -> None:
     day(0, ("C",)).iloc[:1].to_csv(folder / "few.csv", index=False)  # one quote, five parameters
     result = run(folder, "--model", "heston", "--underlying", "C")

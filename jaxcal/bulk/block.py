@@ -116,7 +116,7 @@ def _finish(
 
 
 def _alike(a: Piece, b: Piece) -> bool:
-    if not (a.whole and b.whole and a.table.columns.equals(b.table.columns)):
+    if not (a.whole and b.whole and a.tidy == b.tidy and a.table.columns.equals(b.table.columns)):
         return False
     return _kinds(a.table) == _kinds(b.table)
 
@@ -140,10 +140,10 @@ def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
 def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> Block | Problem:
     first = pieces[0]
     sizes = [len(piece.table) for piece in pieces]
-    table = first.table if len(pieces) == 1 else pd.concat([piece.table for piece in pieces], ignore_index=True)
+    table = pd.concat([piece.table for piece in pieces], ignore_index=True)
     file = np.repeat(np.arange(len(pieces)), sizes)
-    row = np.concatenate([piece.start + np.arange(size) for piece, size in zip(pieces, sizes, strict=True)])
-    layout = _layout(table, venue)
+    row = np.concatenate([piece.start + piece.table.index.to_numpy(np.int64) for piece in pieces])
+    layout = LAYOUTS["tidy"] if first.tidy else _layout(table, venue)
     if isinstance(layout, str):
         return Problem(first.file.name, "file", layout)
     try:

@@ -45,7 +45,7 @@ def run_job(
     again with the same settings and the same input, and the dataset is then the same as if it had not been.
 
     Args:
-        source: a table of quotes (CSV or parquet), or a folder of them; see `find_source`.
+        source: a file that `read_quotes` reads, or a folder of them; see `find_source`.
         out: folder of the result: a parquet dataset with one row a surface, and in `_quotes` one with a row a quote
             where `settings.quotes` asks for it.
         settings: all that decides the numbers.

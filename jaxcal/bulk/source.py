@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from jaxcal.bulk.problem import BulkError
+from jaxcal.market.quotes import file_endings
 
-ENDINGS = (".parquet", ".pq", ".csv", ".csv.gz", ".txt")
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitioned datasets put for a missing value
 
 
@@ -36,6 +36,11 @@ class SourceFile:
         """By its ending."""
         return self.name.lower().endswith((".parquet", ".pq"))
 
+    @property
+    def is_csv(self) -> bool:
+        """By its ending."""
+        return self.name.lower().endswith((".csv", ".csv.gz", ".txt"))
+
 
 @dataclass(frozen=True)
 class Source:
@@ -44,7 +49,7 @@ class Source:
     Attributes:
         root: the file or folder that was named.
         files: in the order in which they are read: by name, folder by folder.
-        ignored: number of files whose ending is none of `ENDINGS`.
+        ignored: number of files whose ending is none of `file_endings()`.
     """
 
     root: Path
@@ -71,7 +76,7 @@ class Source:
 
 
 def find_source(path: str | os.PathLike[str]) -> Source:
-    """List the input: a CSV or parquet file, or a folder with any number of them, at any depth.
+    """List the input: a file that `read_quotes` reads, or a folder with any number of them, at any depth.
 
     Names that begin with `.` or `_` are not looked at, as is the custom in partitioned datasets. A folder named
     `column=value` gives its files that column, where they do not have it themselves.
@@ -98,8 +103,8 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     root = Path(path)
     try:
         if root.is_file():
-            if not root.name.lower().endswith(ENDINGS):
-                raise BulkError(f"{root}: only files that end in {', '.join(ENDINGS)} are read")
+            if not root.name.lower().endswith(file_endings()):
+                raise BulkError(f"{root}: only files that end in {', '.join(file_endings())} are read")
             status = root.stat()
             return Source(root, (SourceFile(root, root.name, status.st_size, status.st_mtime_ns),))
         if not root.is_dir():
@@ -108,14 +113,14 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     except OSError as error:
         raise BulkError(f"{root} cannot be listed: {error}") from None
     if not files:
-        raise BulkError(f"{root}: no file in it ends in {', '.join(ENDINGS)}")
+        raise BulkError(f"{root}: no file in it ends in {', '.join(file_endings())}")
     return Source(root, tuple(files), ignored)
 
 
 def _walk(root: Path) -> tuple[list[SourceFile], int]:
     """All files below `root`, sorted by the parts of their names, and the number of other files."""
     found: list[tuple[tuple[str, ...], os.stat_result | None]] = []
-    ignored = 0
+    ignored, endings = 0, file_endings()
     folders: list[tuple[str, ...]] = [()]
     while folders:
         parents = folders.pop()
@@ -132,7 +137,7 @@ def _walk(root: Path) -> tuple[list[SourceFile], int]:
             name = (*parents, entry.name)
             if entry.is_dir():
                 folders.append(name)
-            elif not entry.name.lower().endswith(ENDINGS):
+            elif not entry.name.lower().endswith(endings):
                 ignored += 1
             elif (status := _status(entry)) is None or stat.S_ISREG(status.st_mode):
                 found.append((name, status))

@@ -1,8 +1,10 @@
 """TableFile: the raw tables of a file, and what of it cannot be read."""
 
 import gzip
+import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -11,6 +13,7 @@ import pyarrow.parquet as pq
 
 from jaxcal.bulk.problem import Problem
 from jaxcal.bulk.source import SourceFile
+from jaxcal.market.quotes import NoQuoteError, read_registered
 
 LARGE = 32 * 1024 * 1024  # bytes from which a file is read piece by piece
 PIECE = 131_072  # rows
@@ -19,14 +22,15 @@ _READ_ERRORS = (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, pa.
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """Consecutive rows of a file, as it names its columns.
+    """Consecutive rows of a file, as it names its columns; what a venue's own reader reads, as the tidy table.
 
     Attributes:
         file: which.
         start: position of the first row in the file, from 0.
-        table: the rows.
+        table: the rows; its index is their position behind `start`.
         whole: whether these are all rows of the file.
         bytes_read: of the file, up to the last row.
+        tidy: whether the columns are those of the tidy table already.
     """
 
     file: SourceFile
@@ -34,6 +38,7 @@ class Piece:
     table: pd.DataFrame
     whole: bool
     bytes_read: int
+    tidy: bool = False
 
 
 def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
@@ -54,14 +59,24 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
     """
     try:
-        pieces = _parquet(file) if file.is_parquet else _csv(file)
-        for piece in pieces:
+        for piece in _parquet(file) if file.is_parquet else _other(file):
             if isinstance(piece, Piece) and file.columns:
                 given = {name: value for name, value in file.columns if name not in piece.table.columns}
                 piece = replace(piece, table=piece.table.assign(**given))
             yield piece
+    except NoQuoteError as error:
+        yield Problem(file.name, "empty", _sentence(error).removeprefix(f"{file.path.name}: "))
     except _READ_ERRORS as error:
         yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
+
+
+def _other(file: SourceFile) -> Iterator[Piece | Problem]:
+    """A file that a venue's own reader takes; else a CSV table."""
+    tidy = read_registered(file.path) if file.size < LARGE or not file.is_csv else None
+    if tidy is None:
+        yield from _csv(file)
+    else:
+        yield Piece(file, 0, tidy, True, file.size, tidy=True)
 
 
 def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
@@ -97,16 +112,32 @@ def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
     try:
         with file.path.open("rb") as raw:
             if not large:
-                yield Piece(file, 0, pd.read_csv(raw, low_memory=False, compression=packed), True, file.size)
+                with _long_rows_are_errors():
+                    table = pd.read_csv(raw, low_memory=False, compression=packed, index_col=False)
+                yield Piece(file, 0, table, True, file.size)
                 return
-            with pd.read_csv(raw, low_memory=False, compression=packed, chunksize=PIECE) as reader:
-                for table in reader:
+            with pd.read_csv(raw, low_memory=False, compression=packed, index_col=False, chunksize=PIECE) as reader:
+                while True:
+                    with _long_rows_are_errors():
+                        table = next(reader, None)
+                    if table is None:
+                        return
                     yield Piece(file, start, table.reset_index(drop=True), False, raw.tell())
                     start += len(table)
+    except pd.errors.ParserWarning:
+        yield Problem(file.name, "file", "the file is not a CSV table: its rows have more cells than its header")
     except pd.errors.EmptyDataError:
         yield Problem(file.name, "file", "the file is empty: it has neither columns nor rows")
     except pd.errors.ParserError as error:
         yield from _csv_rows(file, start, error)
+
+
+@contextmanager
+def _long_rows_are_errors() -> Iterator[None]:
+    """Where all rows have more cells than the header, pandas would drop the last ones and only warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        yield
 
 
 def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece | Problem]:

@@ -23,6 +23,17 @@ class QuoteError(ValueError):
     """
 
 
+class NoQuoteError(QuoteError):
+    """A file that can be read and holds no quote of an option: a list of instruments, someone's notes.
+
+    Example:
+        >>> raise NoQuoteError("notes.json: 0 of 1 entries are options' quotes")
+        Traceback (most recent call last):
+        jaxcal.market.quotes.NoQuoteError: notes.json: 0 of 1 entries are options' quotes
+    """
+
+
+_TABLE_ENDINGS = (".csv", ".csv.gz", ".txt", ".parquet", ".pq")
 # Readers of files that are no tables, by their endings; those of venues are added by the package itself.
 _READERS: dict[str, Callable[[Path], pd.DataFrame | None]] = {}
 
@@ -40,6 +51,37 @@ def register_reader(endings: tuple[str, ...], reader: Callable[[Path], pd.DataFr
         1
     """
     _READERS.update(dict.fromkeys(endings, reader))
+
+
+def file_endings() -> tuple[str, ...]:
+    """How the names of files end that `read_quotes` reads, lower case.
+
+    Example:
+        >>> from jaxcal.market.quotes import file_endings
+        >>> ".parquet" in file_endings()
+        True
+    """
+    return tuple(dict.fromkeys((*_TABLE_ENDINGS, *_READERS)))
+
+
+def read_registered(path: Path) -> pd.DataFrame | None:
+    r"""The tidy table of a file that is for a registered reader; None of any other.
+
+    Raises:
+        QuoteError: what the reader says.
+        OSError: there is no such file, or it may not be read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.market.quotes import read_registered
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n")
+        >>> read_registered(path) is None
+        True
+    """
+    name = path.name.lower()
+    ending = max((ending for ending in _READERS if name.endswith(ending)), key=len, default=None)
+    return None if ending is None else _READERS[ending](path)
 
 
 def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataFrame:
@@ -71,11 +113,8 @@ def read_quotes(path: str | PathLike[str], venue: str | None = None) -> pd.DataF
         0     0.5     100  0.2   101
     """
     file = Path(path)
-    for ending in sorted(_READERS, key=len, reverse=True):
-        if file.name.lower().endswith(ending):
-            if (tidy := _READERS[ending](file)) is not None:
-                return tidy
-            break
+    if (tidy := read_registered(file)) is not None:
+        return tidy
     table = _read_file(file).reset_index(drop=True)
     columns = ", ".join(map(str, table.columns))
     if {"side", "level"} <= set(table.columns):

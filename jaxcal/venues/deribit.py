@@ -11,7 +11,7 @@ import pandas as pd
 
 from jaxcal.market.carry import with_carry
 from jaxcal.market.clock import first_of_poll
-from jaxcal.market.quotes import QuoteError
+from jaxcal.market.quotes import NoQuoteError, QuoteError
 from jaxcal.venues.deribit_record import NUMBERS, DeribitRecord, records
 from jaxcal.venues.json_file import json_values, shown
 
@@ -130,7 +130,8 @@ def deribit_quotes(path: Path) -> pd.DataFrame:
     """The tidy table of a recorded answer: what `read_quotes` gives for a file of JSON.
 
     Raises:
-        QuoteError: as `read_deribit`, or there is no quote of an option at all: the sentence says what there is.
+        QuoteError: as `read_deribit`.
+        NoQuoteError: there is no quote of an option at all: the sentence says what there is.
         OSError: the file cannot be opened.
 
     Example:
@@ -139,12 +140,12 @@ def deribit_quotes(path: Path) -> pd.DataFrame:
         >>> _ = path.write_text('{"jsonrpc": "2.0", "result": []}')
         >>> deribit_quotes(path)
         Traceback (most recent call last):
-        jaxcal.market.quotes.QuoteError: empty.json: 0 of 1 entries are options' quotes; 1 is something else ...
+        jaxcal.market.quotes.NoQuoteError: empty.json: 0 of 1 entries are options' quotes; 1 is something else ...
     """
     table = read_deribit(path)
     faults = table.entries["fault"]
     if not faults.eq("").any():
-        raise QuoteError(f"{shown(path)}: {table.summary()} (the first: {faults.iloc[0]})")
+        raise NoQuoteError(f"{shown(path)}: {table.summary()} (the first: {faults.iloc[0]})")
     return table.quotes
 
 

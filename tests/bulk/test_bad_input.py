@@ -62,6 +62,11 @@ BAD_FILES: dict[str, tuple[Callable[[pd.DataFrame], bytes], str, str, str]] = {
         lambda quotes: parquet_bytes(quotes).replace(b"forward", b"expiryy") and _twice(quotes),
         "parquet", "file", "column strike occurs twice|cannot be read",
     ),
+    "rows longer than the header": (
+        lambda quotes: b"expiry,strike,iv\n0.5,100,0.2,7\n0.5,110,0.21,8\n", "csv", "file", "more cells than",
+    ),
+    "not JSON": (lambda quotes: b'{"result": [', "json", "file", "is no JSON"),
+    "JSON of something else": (lambda quotes: b'{"title": "notes"}', "json", "empty", "^0 of 1 entries"),
     "header alone": (lambda quotes: csv_bytes(quotes[:0]), "csv", "empty", "it has no rows"),
     "no rows, parquet": (lambda quotes: parquet_bytes(quotes[:0]), "parquet", "empty", "it has no rows"),
     "no key": (lambda quotes: csv_bytes(quotes.assign(quote_time="soon")), "csv", "rows", "8 rows without .*row 0"),

@@ -1,5 +1,6 @@
 """Surfaces keep their rows together, whatever the files look like; parts are cut in the order of the input."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,21 @@ def test_folders_give_columns(tmp_path: Path, make_quotes: Make) -> None:
     for name in ("BTC", "ETH"):
         write(make_quotes([0]).drop(columns="underlying"), tmp_path / f"underlying={name}" / "0.parquet")
     assert surfaces_of(parts_of(tmp_path)) == [("BTC", 8), ("ETH", 8)]
+
+
+def test_recorded_answers_stand_beside_tables(tmp_path: Path, make_quotes: Make) -> None:
+    entry = {"base_currency": "BTC", "underlying_price": 1e5, "creation_timestamp": 1749938299495, "mark_iv": 41.0}
+    names = ["BTC-27JUN25-100000-C", "BTC-27JUN25", "BTC-27JUN25-110000-C"]  # the second is a future
+    answer = {"jsonrpc": "2.0", "result": [{"instrument_name": name, "mark_price": 0.05, **entry} for name in names]}
+    for number in (0, 1):
+        (tmp_path / f"{number}.json").write_text(json.dumps(answer).replace("1749938299495", f"17499382994{number}5"))
+    write(make_quotes([0]), tmp_path / "2.csv")
+    (tmp_path / "3.txt").write_text("expiry,strike,iv\n0.5,100,0.2\n")
+    for venue in (None, "tidy"):
+        (one,) = list(cut_parts(read_windows(find_source(tmp_path), venue), 1000))
+        assert [(s.key[0], s.num_rows) for s in one.surfaces] == [("BTC", 3), ("BTC", 3), ("U0", 8), ("3", 1)]
+        assert one.problems == ()
+        assert PartRows.of(one).tables[0][0]["fault"].tolist() == ["", "a future, no option", ""] * 2
 
 
 def test_tables_with_other_columns_stand_side_by_side(tmp_path: Path, make_quotes: Make) -> None:

@@ -16,18 +16,19 @@ def touch(folder: Path, *names: str) -> None:
 
 
 def test_files_are_in_the_order_of_their_names_at_any_depth(tmp_path: Path) -> None:
-    touch(tmp_path, "b.csv", "a/z.parquet", "a/c/y.CSV", "c.csv.gz", "a.csv")
+    touch(tmp_path, "b.csv", "a/z.parquet", "a/c/y.CSV", "c.csv.gz", "a.csv", "d.json")
     assert [file.name for file in find_source(tmp_path).files] == [
         "a/c/y.CSV",
         "a/z.parquet",
         "a.csv",
         "b.csv",
         "c.csv.gz",
+        "d.json",
     ]
 
 
 def test_what_is_hidden_or_of_another_kind_is_not_read(tmp_path: Path) -> None:
-    touch(tmp_path, "a.csv", "_SUCCESS", ".a.csv.crc", "_old/b.csv", ".git/c.csv", "README.md", "notes.json")
+    touch(tmp_path, "a.csv", "_SUCCESS", ".a.csv.crc", "_old/b.csv", ".git/c.csv", "README.md", "notes.toml")
     source = find_source(tmp_path)
     assert [file.name for file in source.files] == ["a.csv"]
     assert source.ignored == 2
