@@ -182,7 +182,7 @@ class Surface(eqx.Module):
         if (e, k) == old.vol.shape:
             return self
 
-        def filled(values: NDArray, filler: NDArray | float | bool) -> NDArray:
+        def filled(values: NDArray, filler: NDArray | float | int | bool) -> NDArray:
             whole = np.array(np.broadcast_to(np.asarray(filler, values.dtype), (e, k)[: values.ndim]))
             whole[tuple(slice(size) for size in values.shape)] = values
             return whole
