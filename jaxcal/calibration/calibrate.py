@@ -48,7 +48,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
-BEHIND = 1.1  # of the best cost: above it a fit from another start is not worth a finer grid
+BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
 
 _SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
@@ -207,13 +207,14 @@ def _resolved(
     ladder: Sequence[tuple[AbstractPricer, AbstractPricer]],
     most: float | NDArray,
 ) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on, unless
-    its cost is above `most`.
+    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on: once
+    always, for what a coarse grid says of the cost may be wrong, then only while the cost is at most `most`.
     """
     result = run(start, *ladder[0])
     steps = result.num_steps
-    for method, check in ladder[1:]:
-        if not np.any(np.asarray(result.moved) & ~(np.asarray(result.cost) > most)):
+    for rung, (method, check) in enumerate(ladder[1:]):
+        behind = np.asarray(result.cost) > (most if rung else np.inf)
+        if not np.any(np.asarray(result.moved) & ~behind):
             break
         result = run(result.model, method, check)
         steps = steps + result.num_steps

@@ -230,19 +230,19 @@ def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, setting
     box = search_bounds(one, limits, names, batch.target.vol.dtype)
 
     def resolved(rows: NDArray[np.int64], start: Any, most: NDArray | float) -> Round:
-        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on, up to a cost."""
+        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on, as in `calibrate`."""
         found: Any = None
-        left, first = np.arange(len(rows)), True
-        for method, check in ladder_of(template, pricer):
-            if not first:
-                left = np.flatnonzero(found.moved & ~(found.cost > most))
+        left = np.arange(len(rows))
+        for rung, (method, check) in enumerate(ladder_of(template, pricer)):
+            if rung:
+                left = np.flatnonzero(found.moved & ~(found.cost > (most if rung > 1 else np.inf)))
                 start = jax.tree.map(lambda leaf: leaf[left], found.model)  # noqa: B023
             if not left.size:
                 break
             quotes, own = batch.rows(rows[left])
             of_round = Method(residual, None, solver, box, method, check, None, scales)
             result = rounds(names, of_round, quotes, start, precision, devices, own)
-            found, first = (result if first else _updated(found, left, result)), False
+            found = _updated(found, left, result) if rung else result
         return found
 
     everything = np.arange(len(batch.target.expiry))
