@@ -3,7 +3,8 @@
 Bid, mid and ask of an American option are inverted by `american_vol` and replaced by Black's prices at those
 volatilities; from there on the row is European. That needs spot, rate and yield. Where the table gives neither yield
 nor forward, the yield is the one at which put-call parity of the European prices has the forward that it was made with:
-found by iteration, starting from parity of the American ones.
+found by iteration, starting from parity of the American ones. Where the forwards so found do not lead back to the given
+spot, that is not of the time of the quotes, and the one that they lead back to takes its place.
 """
 
 from dataclasses import dataclass, replace
@@ -22,6 +23,9 @@ from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns
 
 _ROUNDS = 15  # of the iteration for the yield, at most
 _STILL = 1e-7  # a forward that moves by less, in relative terms, is found
+_SHORT, _FEWEST = 0.25, 3  # years up to which expiries say what spot is; how many it takes
+_SPOT_STILL = 1e-5  # a spot that moves by less is found
+_STALE, _DOUBT = 5e-4, 4.0  # a spot further off than this, and than so many standard errors, is not of that time
 _SMALLEST_BATCH = 2048  # volatilities are found in batches of a power of two, so that few programs compile
 
 
@@ -33,11 +37,13 @@ class EarlyExercise:
         targets: of the rows, American ones as European prices; NaN where no volatility gives the price.
         premium: `[n]` what early exercise was worth in the target, in units of the table; NaN for European rows.
         at_once: `[n]` what exercise at once pays, where the price is no more than that; NaN elsewhere.
+        spot: `[n]` the spot that the row was priced with: of the table, or of parity; NaN for European rows.
     """
 
     targets: Targets
     premium: FloatColumn
     at_once: FloatColumn
+    spot: FloatColumn
 
 
 def missing_of_american(columns: QuoteColumns) -> NDArray[np.object_]:
@@ -84,10 +90,10 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
         >>> print(f"{done.targets.price[0]:.3f} {done.premium[0]:.3f}")
         5.574 0.516
     """
-    premium, at_once = np.full(len(contracts), np.nan), np.full(len(contracts), np.nan)
+    premium, at_once, spots = np.full((3, len(contracts)), np.nan)
     rows = np.flatnonzero(columns.american & contracts & quotes & np.isfinite(targets.price) & (columns.side != 0))
     if not rows.size:
-        return EarlyExercise(targets, premium, at_once)
+        return EarlyExercise(targets, premium, at_once, spots)
     expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=quotes)
     carry = given_carry(columns, expiries.expiry_of_row, len(expiries.years))
     rate = np.where(np.isnan(carry["discount"]), carry["rate"], -np.log(carry["discount"]) / expiries.years)
@@ -97,21 +103,56 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
     by_yield = np.isnan(carry["forward"]) & np.isfinite(carry["dividend_yield"])
     forward = np.where(by_yield, spot * np.exp(growth * expiries.years), expiries.forward)
     searched = ~by_yield & (expiries.forward_source == "parity")
+
+    def settled(options: _Options, forward: FloatColumn, rounds: int) -> FloatColumn:
+        """The forwards of parity once early exercise is out of the prices that it looks at."""
+        for _ in range(rounds if searched.any() else 0):
+            european = options.targets(targets, forward, sides=False)
+            found = expiry_forwards(columns, european, contracts=contracts, quotes=quotes).forward
+            moved = np.where(searched & (found > 0.0), found / forward, 1.0)
+            forward = forward * moved
+            if np.abs(moved - 1.0).max() < _STILL:
+                break
+        return forward
+
     options = _Options(columns, expiries, rows, spot, rate)
-    for _ in range(_ROUNDS if searched.any() else 0):
-        european = options.targets(targets, forward, sides=False)
-        found = expiry_forwards(columns, european, contracts=contracts, quotes=quotes).forward
-        moved = np.where(searched & (found > 0.0), found / forward, 1.0)
-        forward = forward * moved
-        if np.abs(moved - 1.0).max() < _STILL:
+    forward, stale = settled(options, forward, _ROUNDS), np.zeros(len(spot), bool)
+    for _ in range(_ROUNDS):
+        move = _staleness(expiries, searched, np.log(forward / spot) - rate * expiries.years, stale)
+        if np.abs(move).max() < _SPOT_STILL:
             break
+        spot, stale = spot * np.exp(move), stale | (move != 0.0)
+        options = _Options(columns, expiries, rows, spot, rate)
+        forward = settled(options, forward, 2)
     european = options.targets(targets, forward, sides=True)
     premium[rows] = (targets.price - european.price)[rows]
+    spots[rows] = spot[expiries.expiry_of_row[rows]]
     pays = columns.side * (spot[expiries.expiry_of_row] - columns.strike)
     worthless = np.zeros(len(contracts), bool)
     worthless[rows] = np.isnan(european.price[rows]) & (targets.price[rows] <= pays[rows] * (1.0 + 1e-9) + 1e-8)
     at_once[worthless] = pays[worthless]
-    return EarlyExercise(european, premium, at_once)
+    return EarlyExercise(european, premium, at_once, spots)
+
+
+def _staleness(expiries: ExpiryForwards, searched: Mask, carry: FloatColumn, known: Mask) -> FloatColumn:
+    """`[s]` by what the logarithm of spot is to move: where `carry`, that of a forward over spot less the rate's share,
+    tends to as expiries get short. A line of median slopes (Theil and Sen) through those of a few months; 0 where that
+    is within its error, unless the spot is `known` to be stale.
+    """
+    moves = np.zeros(len(carry))
+    for group in np.unique(expiries.group):
+        s = np.flatnonzero((expiries.group == group) & searched & (expiries.years <= _SHORT) & np.isfinite(carry))
+        if len(s) < _FEWEST:
+            continue
+        years, level = expiries.years[s], carry[s]
+        before, after = np.triu_indices(len(s), 1)
+        slope = np.median((level[after] - level[before]) / (years[after] - years[before]))
+        at_spot = level - slope * years
+        move = np.median(at_spot)
+        error = 1.5 * np.median(np.abs(at_spot - move)) / np.sqrt(len(s))
+        if known[s[0]] or abs(move) > max(_STALE, _DOUBT * error):
+            moves[expiries.group == group] = move
+    return moves
 
 
 class _Options:

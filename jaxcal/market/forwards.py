@@ -46,6 +46,25 @@ class ExpiryForwards:
     discount_error: FloatColumn
     num_pairs: NDArray[np.int64]
 
+    def table(self, columns: QuoteColumns, used: Mask) -> pd.DataFrame:
+        """One row an expiry, with the key of its group and the number of its rows that are `used`, `[n]`."""
+        keys = [columns.keys[group] for group in self.group]
+        return pd.DataFrame(
+            {
+                "underlying": [key[0] for key in keys],
+                "quote_time": [key[1] for key in keys],
+                "years": self.years,
+                "forward": self.forward,
+                "discount": self.discount,
+                "forward_source": self.forward_source,
+                "discount_source": self.discount_source,
+                "forward_error": self.forward_error,
+                "discount_error": self.discount_error,
+                "num_pairs": self.num_pairs,
+                "num_used": np.bincount(self.expiry_of_row[used], minlength=len(self.years)),
+            }
+        )
+
 
 def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask, quotes: Mask) -> ExpiryForwards:
     """The forward and discount of every expiry.

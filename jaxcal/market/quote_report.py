@@ -44,8 +44,9 @@ class QuoteReport:
             counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
             (decimal Black volatilities, NaN where there is none), `smile_vol` (of a robust smile through the used
             rows, NaN outside their strikes and where the rules compare no neighbours), `early_exercise_premium` (what
-            was taken out of the target of an American row, in units of its price; NaN elsewhere), `is_call`, `group`
-            (position in `keys`, -1 if the row belongs to none).
+            was taken out of the target of an American row, in units of its price; NaN elsewhere), `exercise_spot` (the
+            spot that was priced with, see `docs/american.md`), `is_call`, `group` (position in `keys`, -1 if the row
+            belongs to none).
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
             their sources and standard errors, `num_pairs` and `num_used`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
@@ -117,8 +118,20 @@ class QuoteReport:
         counts = self.counts()
         excluded = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.USED]
         taken = int((self.table["verdict"].eq(Verdict.USED) & self.table["early_exercise_premium"].notna()).sum())
-        american = f", early exercise taken out of {taken:,}" if taken else ""
+        american = f", early exercise taken out of {taken:,}{self._spot_words()}" if taken else ""
         return "; ".join([f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used{american}", *excluded])
+
+    def _spot_words(self) -> str:
+        """Where the spot of the table is not of the time of its quotes, how far parity says it is off."""
+        if "spot" not in self.table:
+            return ""
+        move = (self.table["exercise_spot"] / pd.to_numeric(self.table["spot"], errors="coerce") - 1.0).dropna()
+        most = move.loc[move.abs().idxmax()] if len(move) else 0.0
+        return (
+            f" (spot {abs(most):.2%} {'above' if most > 0 else 'below'} the table's, by parity)"
+            if abs(most) > 1e-9
+            else ""
+        )
 
 
 def inspect_quotes(
@@ -195,6 +208,7 @@ def inspect_quotes(
         ask_vol=ask_vol,
         smile_vol=smile_vol,
         early_exercise_premium=european.premium,
+        exercise_spot=european.spot,
         is_call=is_call,
         group=columns.group,
     )
@@ -202,7 +216,7 @@ def inspect_quotes(
         table["clock_years"] = clock_years
     elif "clock_years" in table:  # of an earlier report
         table = table.drop(columns="clock_years")
-    return QuoteReport(table=table, forwards=_forward_table(columns, expiries, judgement.used), keys=columns.keys)
+    return QuoteReport(table=table, forwards=expiries.table(columns, judgement.used), keys=columns.keys)
 
 
 def _clock_years(judgement: Judgement, columns: QuoteColumns, clock: VarianceClock) -> FloatColumn:
@@ -274,22 +288,3 @@ def _implied_vols(
         whole[: len(value)] = column
         padded.append(jnp.asarray(whole))
     return np.asarray(_implied_vol(*padded), float)[: len(value)]
-
-
-def _forward_table(columns: QuoteColumns, expiries: ExpiryForwards, used: Mask) -> pd.DataFrame:
-    keys = [columns.keys[group] for group in expiries.group]
-    return pd.DataFrame(
-        {
-            "underlying": [key[0] for key in keys],
-            "quote_time": [key[1] for key in keys],
-            "years": expiries.years,
-            "forward": expiries.forward,
-            "discount": expiries.discount,
-            "forward_source": expiries.forward_source,
-            "discount_source": expiries.discount_source,
-            "forward_error": expiries.forward_error,
-            "discount_error": expiries.discount_error,
-            "num_pairs": expiries.num_pairs,
-            "num_used": np.bincount(expiries.expiry_of_row[used], minlength=len(expiries.years)),
-        }
-    )

@@ -60,6 +60,36 @@ def test_the_report_says_what_was_done(report):
     assert "that exercise at once pays" in at_once["reason"].iloc[0]
 
 
+def test_a_spot_of_another_time_is_replaced_by_that_of_parity():
+    """Wild yields at short expiries would make up for it, and premia and verdicts would be wrong."""
+    years, strike, side = (
+        x.ravel()
+        for x in np.meshgrid(np.array([7.0, 14.0, 28.0, 56.0]) / 365.0, np.arange(90.0, 111.0, 2.0), ["C", "P"])
+    )
+    vol, is_call = smile(strike, years), side == "C"
+    given = {"spot": SPOT, "rate": RATE, "dividend_yield": YIELD}
+    price = np.asarray(jc.american_price(jnp.asarray(vol), strike, years, **given, is_call=is_call))
+    quotes = {"expiry": years, "strike": strike, "option_type": side, "bid": price - 0.005, "ask": price + 0.005}
+    chain = pd.DataFrame(quotes | {"exercise": "A", "truth": vol})
+    right, stale = (inspect_quotes(chain.assign(spot=spot), rate=RATE) for spot in (SPOT, 1.004 * SPOT))
+    assert right.table["exercise_spot"].dropna().eq(SPOT).all()
+    np.testing.assert_allclose(stale.table["exercise_spot"].dropna(), SPOT, rtol=2e-5)
+    used = right.table["verdict"].eq("used")
+    assert stale.table["verdict"].eq("used").equals(used)
+    assert stale.table["verdict"].ne(right.table["verdict"]).sum() <= 4  # puts at the boundary of exercise
+    np.testing.assert_allclose(
+        stale.table["early_exercise_premium"][used], right.table["early_exercise_premium"][used], atol=2e-4
+    )
+    assert "(spot 0.40% below the table's, by parity)" in stale.summary()
+    assert "by parity)" not in right.summary()
+    # a spot that is right to a few basis points is taken as it is, and so is one beside fewer than three expiries
+    near, few = chain.assign(spot=1.0003 * SPOT), chain[chain["expiry"] < 0.05].assign(spot=1.004 * SPOT)
+    for table in (near, few):
+        spot = inspect_quotes(table, rate=RATE).table["exercise_spot"].dropna()
+        assert len(spot) > 30
+        assert spot.eq(table["spot"][spot.index]).all()
+
+
 def test_a_yield_that_is_given_is_taken(chain):
     table = inspect_quotes(chain.assign(rate=RATE, dividend_yield=YIELD)).table
     used = table[table["verdict"].eq("used")]
