@@ -1,9 +1,9 @@
 """The tables of docs/models.md, from the files of the last runs: `python -m benchmarks.model_tables`.
 
 Replaces what stands between the markers `<!-- fits: begin -->` and `<!-- fits: end -->`, and likewise for recovery,
-gallery, minima and chains, and writes docs/model_chains.md with every chain by itself. The figures are those of
-`results/{model_fits,recovery,gallery,local_minima,real_chains}.csv`, rounded; only the medians over chains are computed
-here.
+gallery, minima, chains and snapshots, and writes docs/model_chains.md with every chain by itself. The figures are those
+of `results/{model_fits,recovery,gallery,local_minima,real_chains,snapshots}.csv`, rounded; only the medians over chains
+and snapshots are computed here.
 """
 
 import argparse
@@ -17,6 +17,7 @@ import pandas as pd
 
 from benchmarks.readme_table import ROOT, markdown
 from benchmarks.recovery import MODELS
+from benchmarks.snapshots import by_model as by_model_of_snapshots
 
 RESULTS = ROOT / "benchmarks" / "results"
 MODELS_PAGE, CHAINS_PAGE = ROOT / "docs" / "models.md", ROOT / "docs" / "model_chains.md"
@@ -91,6 +92,7 @@ def minima(table: pd.DataFrame) -> list[str]:
     """One row a chain and model: the default fit against the best of many random starts."""
     counts = table.groupby("model", sort=False)["reached"].agg(["sum", "count"])
     reached = ", ".join(f"`{model}` {row['sum']} of {row['count']}" for model, row in counts.iterrows())
+    order = {model: place for place, model in enumerate(models_of(table))}
     rows = [
         [
             str(row["chain"]),
@@ -105,7 +107,7 @@ def minima(table: pd.DataFrame) -> list[str]:
             number(row["seconds"], ".2g"),
             str(row["outcome"]).lower().replace("_", " "),
         ]
-        for row in table.to_dict("records")
+        for row in table.sort_values("model", key=lambda names: names.map(order), kind="stable").to_dict("records")
     ]
     heading = ["chain", "quotes", "model", "RMSE, vol points", "best RMSE of the starts", "starts", "excess %"]
     heading += ["reached", "starts that got there", "seconds", "outcome"]
@@ -140,6 +142,31 @@ def chains(table: pd.DataFrame) -> list[str]:
         "have bid and ask. Converged: of how many chains the fit to all quotes did. A model with parameters of each "
         "expiry has as many as its row says on the chains with fewest and most expiries. "
         f"[Every chain by itself]({CHAINS_PAGE.name})."
+    )
+    return [*paragraph(about), "", *markdown(heading, rows)]
+
+
+def snapshots(table: pd.DataFrame) -> list[str]:
+    """One row a model: medians over all recorded snapshots of Deribit."""
+    heading = ["model", "snapshots", "converged", "rows", "kept", "RMSE, vol points", "half-spread, vol points"]
+    heading += ["RMSE in half-spreads", "median error in half-spreads", "inside bid-ask", "steps"]
+    rows = [
+        [
+            f"`{model}`",
+            number(row["surfaces"], ".0f"),
+            percent(row["converged"]),
+            number(row["rows"], ",.0f"),
+            percent(row["kept"]),
+            *(number(row[f"{what}_points"], ".2f") for what in ("rmse", "half_spread")),
+            *(number(row[f"{what}_half_spreads"], ".2f") for what in ("rmse", "median")),
+            percent(row["inside"], ".0f"),
+            number(row["steps"], ".0f"),
+        ]
+        for model, row in by_model_of_snapshots(table).loc[models_of(table)].iterrows()
+    ]
+    about = (
+        "Every recorded snapshot, BTC and ETH, through the profile `crypto()` and `calibrate_many`. Kept: of all rows, "
+        "both sides of every strike among them. The other figures are medians over the snapshots."
     )
     return [*paragraph(about), "", *markdown(heading, rows)]
 
@@ -199,6 +226,7 @@ SECTIONS: dict[str, tuple[str, Callable[[pd.DataFrame], list[str]]]] = {
     "gallery": ("gallery", gallery),
     "minima": ("local_minima", minima),
     "chains": ("real_chains", chains),
+    "snapshots": ("snapshots", snapshots),
 }
 GROUPS = ("BTC, daily files", "BTC snapshots", "ETH snapshots", "US indices", "DAX", "other")
 
