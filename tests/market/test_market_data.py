@@ -1,8 +1,10 @@
 """Recorded chains: every file reads, every row has a verdict, surfaces and forwards are plausible."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from benchmarks.marks import differences
 from jaxcal.market.quote_report import inspect_quotes
 from jaxcal.market.quotes import QuoteError, read_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
@@ -70,6 +72,18 @@ def test_parity_finds_the_forward_of_deribit(market_data):
     assert len(gaps) > 100
     assert np.median(gaps) <= 2.0
     assert np.quantile(gaps, 0.95) <= 10.0
+
+
+def test_volatilities_of_marks_are_those_of_deribit(market_data):
+    paths = files(market_data, "deribit/single/*", "deribit/snapshots/2026-W02*", "deribit/snapshots/2026-W34*")
+    found = pd.concat([differences(path) for path in paths])
+    gap = found["points"].abs()
+    assert len(gap) > 300
+    assert gap.notna().all()
+    assert gap.median() <= 0.01
+    assert gap.quantile(0.99) <= 0.5
+    rest = found[gap > 0.5]
+    assert (rest["rounding"] | (rest["forward_bp"] < 30.0)).all()
 
 
 def test_forward_of_the_hourly_file_joins_smoothly(market_data):
