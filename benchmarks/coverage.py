@@ -16,6 +16,7 @@ import dataclasses
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
@@ -66,7 +67,7 @@ def noisy(surfaces: Many, case: Case, seed: int = 1) -> jc.Surface:
     vol = exact.vol + case.noise * np.random.default_rng(seed).standard_normal(exact.vol.shape)
     weight = np.where(np.arange(vol.shape[1])[:, None] < case.expiries, exact.weight, 0.0)
     # deep in the wings a noise of a vol point may leave nothing
-    return dataclasses.replace(exact, vol=np.maximum(vol, 0.01), weight=weight)
+    return dataclasses.replace(exact, vol=jnp.maximum(vol, 0.01), weight=jnp.asarray(weight))
 
 
 def covered(surfaces: Many, case: Case) -> list[dict[str, object]]:

@@ -45,11 +45,13 @@ class Many:
             vol = vol * np.exp(noise * np.random.default_rng(seed).standard_normal(vol.shape))
         size, e, k = vol.shape
         ones, unknown = np.ones((size, e)), np.full(vol.shape, np.nan)
-        return jc.Surface(
-            expiry=np.broadcast_to(self.expiry, (size, e)), forward=100.0 * ones, discount=ones, strike=strike,
-            is_call=strike >= 100.0, vol=vol, bid_vol=unknown, ask_vol=unknown, weight=np.ones(vol.shape),
-            row=np.broadcast_to(np.arange(e * k).reshape(e, k), vol.shape),
-        )  # fmt: skip
+        fields = {
+            "expiry": np.broadcast_to(self.expiry, (size, e)), "forward": 100.0 * ones, "discount": ones,
+            "strike": strike, "is_call": strike >= 100.0, "vol": vol, "bid_vol": unknown, "ask_vol": unknown,
+            "weight": np.ones(vol.shape),
+            "row": np.broadcast_to(np.arange(e * k, dtype=np.int32).reshape(e, k), vol.shape),
+        }  # fmt: skip
+        return jc.Surface(**jax.tree.map(jnp.asarray, fields))
 
     def recovered(self, parameters: np.ndarray) -> np.ndarray:
         """Which fits reproduce the exact volatilities everywhere: `[B]`, from `[B, 5]` parameters of the first B."""
