@@ -87,6 +87,15 @@ def test_a_calm_stream_is_smoother_than_its_surfaces(stream: list[jc.StreamState
     assert deviations[1] < 1.3 * float(fits[-1].standard_errors.kappa) / float(fits[-1].model.kappa)
 
 
+def test_a_first_fit_keeps_the_weights_of_its_quotes() -> None:
+    """It is made in arrays of the stream's shape, and given back in those of the surface."""
+    surface = quotes(at(0.04))
+    _, fit = jc.Recalibrator(jc.Heston, weights="vega", shape=(8, 32)).step(None, surface, time=0.0)
+    alone = jc.calibrate(jc.Heston, surface, weights="vega")
+    np.testing.assert_allclose(fit.surface.weight, alone.surface.weight, rtol=1e-12)
+    np.testing.assert_allclose(fit.residuals, alone.residuals, atol=1e-7)
+
+
 def test_truth_lies_in_its_band(calm: jc.StreamState) -> None:
     deviations = np.sqrt(np.diag(calm.covariance))
     truth = np.array([np.log(TRUTH.v0), np.log(TRUTH.kappa), np.log(TRUTH.theta), np.log(TRUTH.sigma), TRUTH.rho])
