@@ -50,8 +50,9 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
 def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
     """The fit of `surface.widened(...)` as one of `surface`, with the weights that the fit gave its quotes."""
     expiries, strikes = surface.vol.shape
-    weight = jnp.asarray(np.asarray(fit.surface.weight)[:expiries, :strikes])
-    return replace(fit, surface=replace(surface, weight=weight), **_narrow(fit, surface))
+    weight = np.asarray(fit.surface.weight)[:expiries, :strikes]
+    own = surface if np.array_equal(weight, surface.weight) else replace(surface, weight=jnp.asarray(weight))
+    return replace(fit, surface=own, **_narrow(fit, surface))
 
 
 def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Array]:
