@@ -30,7 +30,7 @@ from benchmarks import machine
 from benchmarks.bulk_peers import Row, peers_part
 from benchmarks.bulk_tables import PARTS, RESULTS, merged, page
 from benchmarks.many_surfaces import Many, many, parameters_of, starts, target_of
-from jaxcal.calibration.calibrate import ladder_of
+from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.residuals import ImpliedVolResidual
 from jaxcal.calibration.round import Method, solve_many
 from jaxcal.models.parameters import search_bounds

@@ -26,7 +26,7 @@ from benchmarks import machine
 from benchmarks.many_surfaces import Many, many, parameters_of, starts, target_of
 from benchmarks.roofline import PEAKS, Peak, limit, peak_of
 from jaxcal.calibration.batch import rounds
-from jaxcal.calibration.calibrate import ladder_of
+from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.residuals import ImpliedVolResidual
 from jaxcal.calibration.round import Method
 from jaxcal.models.parameters import search_bounds

@@ -1,16 +1,16 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from itertools import chain, islice
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import (
@@ -25,6 +25,7 @@ from jaxcal.calibration.arguments import (
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
+from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, num_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
 from jaxcal.calibration.objective import Objective
@@ -35,44 +36,33 @@ from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel
+from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import search_bounds
-from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
-from jaxcal.pricing.saddle import Saddle
-from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractModel)
 
-_REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
-PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
-BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
-
-_SINH, _SADDLE = Sinh(), Saddle()
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
-def ladder_of(
-    model: type[AbstractModel], pricer: AbstractPricer | None
-) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
-    """The grids of a fit of `model`, each with the finer one that checks it: the next pair is used where the prices
-    moved.
-    """
-    ladder = _ladder(pricer or _SINH)
-    # in closed form there is no grid to refine
-    return ladder[:1] if issubclass(model, AbstractVolModel) else ladder
+class _Settings(NamedTuple):
+    """What is fitted and how, and what is made small."""
+
+    names: tuple[str, ...]
+    limits: Mapping[str, Interval]
+    objective: Objective
+    solver: AbstractLeastSquaresSolver
+    pricer: AbstractPricer | None
 
 
-@lru_cache
-def _ladder(pricer: AbstractPricer) -> tuple[tuple[AbstractPricer, AbstractPricer], ...]:
-    """The last pairs give every quote a contour of its own, which resolves what shared nodes cannot."""
-    first = pricer.sized()
-    pairs: list[tuple[AbstractPricer, AbstractPricer]] = [(first, first.finer() or _SADDLE)]
-    if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
-        pairs += [(Sinh(64), Sinh(96)), (Sinh(128), Sinh(192))]
-    return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
+class _Try(NamedTuple):
+    """A fit from one start: its last round with the steps of all, and the rung of the ladder that this was."""
+
+    found: Round[Any]
+    rung: int
 
 
 def calibrate(
@@ -150,33 +140,9 @@ def calibrate(
             return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=prior, **common)
 
         return _checked(fit_with_own_scale(run_at, model, loss, PERFECT), throw)
-    if not isinstance(model, type):
-        starts = [start_of(model, surface)]
-    elif (simpler := simpler_model(template)) is not None:
-        before = calibrate(simpler, surface, loss=loss, **common)
-        starts = starts_from(template, surface, before.model)
-    else:
-        starts = starts_from(template, surface)
-    starts = starts if free is None else starts[:1]  # from elsewhere the fixed parameters would be others
-
-    ladder = ladder_of(template, pricer)
-    slices = getattr(template, "per_expiry", False)
-    one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
-    box = search_bounds(one, limits, names, surface.vol.dtype)
-    target = Target.of(surface, spread=residual.needs_spread)
-
-    def run(start: Model, method: AbstractPricer, check: AbstractPricer, target: Target = target) -> Round[Model]:
-        return (solve_slices if slices else solve_round)(
-            names, Method(residual, prior, solver, box, method, check, loss, scales), target, start
-        )
-
-    tried: Iterable[Model] = starts
-    if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
-        # the first as it is, too; each only when it is tried
-        staged = (bootstrapped(lambda t, m: run(m, *ladder[0], t), start, names, target) for start in starts)
-        tried = chain(islice(staged, 1), starts[:1], staged)
-    result, steps = _best(run, tried, ladder)
-    return _checked(fit_of(result, steps, names, surface, Objective(residual, prior, loss, scales)), throw)
+    settings = _Settings(names, limits, Objective(residual, prior, loss, scales), solver, pricer)
+    result = _best(model, surface, settings, several=free is None).found
+    return _checked(fit_of(result, names, surface, settings.objective), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
@@ -185,40 +151,71 @@ def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
     return fit
 
 
-def _best(
-    run: Callable[..., Round[Model]], starts: Iterable[Model], ladder: Sequence[tuple[AbstractPricer, AbstractPricer]]
-) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """The best of the fits from several starts (for each slice), and the steps of all; after a perfect fit the others
-    are spared.
-    """
-    waiting = iter(starts)
-    best, steps = _resolved(run, next(waiting), ladder, np.inf)
-    while not np.all(np.asarray(best.rmse_vol) <= PERFECT) and (start := next(waiting, None)) is not None:
-        other, more = _resolved(run, start, ladder, BEHIND * np.asarray(best.cost))
-        steps = steps + more
-        better = np.asarray(np.isfinite(other.cost) & ~(np.asarray(best.cost) <= np.asarray(other.cost)))
-        best = jax.tree.map(partial(_choose, better), other, best)
-    return best, steps
+def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, several: bool) -> _Try:
+    """The best of the fits from several starts, or from the first; with the steps of all.
 
-
-def _resolved(
-    run: Callable[..., Round[Model]],
-    start: Model,
-    ladder: Sequence[tuple[AbstractPricer, AbstractPricer]],
-    most: float | NDArray,
-) -> tuple[Round[Model], Int[Array, "*slices"]]:
-    """A fit from one start; where a finer grid moves its prices, the grid is rebuilt there and the fit goes on: once
-    always, for what a coarse grid says of the cost may be wrong, then only while the cost is at most `most`.
+    Every fit gets one finer grid, if that moves its prices; then the lowest goes on to the end, and of the others
+    those that are not behind it by then. After a perfect fit the others are spared.
     """
-    result = run(start, *ladder[0])
-    steps = result.num_steps
-    for rung, (method, check) in enumerate(ladder[1:]):
-        behind = np.asarray(result.cost) > (most if rung else np.inf)
-        if not np.any(np.asarray(result.moved) & ~behind):
+    names, limits, objective, solver, pricer = settings
+    residual, prior, loss = objective.residual, objective.prior, objective.loss
+    template = model if isinstance(model, type) else type(model)
+    first = 0
+    if not isinstance(model, type):
+        starts = [start_of(model, surface)]
+    elif (simpler := simpler_model(template)) is not None:
+        plain = settings._replace(
+            names=free_names(simpler, None), limits=simpler.bounds, objective=Objective(residual, loss=loss)
+        )
+        before, first = _best(simpler, surface, plain, several=True)
+        starts = starts_from(template, surface, before.model)
+    else:
+        starts = starts_from(template, surface)
+    starts = starts if several else starts[:1]  # from elsewhere the fixed parameters would be others
+
+    ladder = ladder_of(template, pricer)
+    first = min(first, num_shared(ladder) - 1)
+    slices = getattr(template, "per_expiry", False)
+    one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
+    box = search_bounds(one, limits, names, surface.vol.dtype)
+    target = Target.of(surface, spread=residual.needs_spread)
+
+    def run(start: Any, rung: int, target: Target = target) -> Round[Any]:
+        method = Method(residual, prior, solver, box, *ladder[rung], loss, objective.scales)
+        return (solve_slices if slices else solve_round)(names, method, target, start)
+
+    def climbed(tried: _Try, last: int) -> _Try:
+        """Where a finer grid moves the prices, the grid is rebuilt there and the fit goes on."""
+        found, rung = tried
+        while np.any(np.asarray(found.moved)) and rung < min(last, len(ladder) - 1):
+            rung += 1
+            found = _after(run(found.model, rung), found)
+        return _Try(found, rung)
+
+    waiting: Iterable[Any] = starts
+    if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
+        # the first as it is, too; each only when it is tried
+        staged = (bootstrapped(lambda t, m: run(m, first, t), start, names, target) for start in starts)
+        waiting = chain(islice(staged, 1), starts[:1], staged)
+    tries: list[_Try] = []
+    for start in waiting:
+        tries.append(climbed(_Try(run(start, first), first), first + 1))
+        if np.all(np.asarray(tries[-1].found.rmse_vol) <= PERFECT):
             break
-        result = run(result.model, method, check)
-        steps = steps + result.num_steps
-    return result, steps
+    tries.sort(key=lambda tried: float(np.nan_to_num(np.sum(np.asarray(tried.found.cost)), nan=np.inf)))
+    best = climbed(tries[0], len(ladder))
+    for tried in tries[1:]:
+        other = climbed(tried, len(ladder)) if np.any(goes_on(tried.found, best.found)) else tried
+        steps = best.found.num_steps + other.found.num_steps
+        better = is_better(other.found, best.found)
+        found = jax.tree.map(partial(_choose, better), other.found, best.found)
+        best = _Try(eqx.tree_at(lambda r: r.num_steps, found, steps), other.rung if np.all(better) else best.rung)
+    return best
+
+
+def _after(found: Round[Any], before: Round[Any]) -> Round[Any]:
+    """A round with the steps of those before it."""
+    return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + before.num_steps)
 
 
 def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
@@ -233,10 +230,8 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(
-    result: Round[Model], steps: Int[Array, "*slices"], names: tuple[str, ...], surface: Surface, objective: Objective
-) -> Fit[Model]:
-    """The result of the last round of a fit, with the steps of all."""
+def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objective: Objective) -> Fit[Model]:
+    """The result of the last round of a fit, whose steps are those of all."""
     slices = result.outcome.ndim > 0
     outcome = outcome_of(result)
     model, rmse = result.model, result.rmse_vol
@@ -255,7 +250,7 @@ def fit_of(
         cost=jnp.sum(result.cost),
         rmse_vol=rmse,
         gradient=jnp.max(result.gradient),
-        num_steps=jnp.max(steps),
+        num_steps=jnp.max(result.num_steps),
         outcome=outcome,
         at_bound=result.at_bound,
         free=names,

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple, TypeVar, get_args
+from typing import Any, TypeVar, get_args
 
 import equinox as eqx
 import jax
@@ -27,24 +27,23 @@ from jaxcal.calibration.arguments_of_many import (
     starts_given,
     targets_of,
 )
-from jaxcal.calibration.batch import Devices, Precision, rounds, single, starts_of_many
-from jaxcal.calibration.calibrate import BEHIND, PERFECT, calibrate, ladder_of
+from jaxcal.calibration.batch import Devices, Precision, single
+from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.fits import Fits, Part
-from jaxcal.calibration.initial import simpler_model
+from jaxcal.calibration.ladder import PERFECT
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
 from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Own, Round
+from jaxcal.calibration.round import Own, Round
 from jaxcal.calibration.shapes import few_shapes, stacked
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.tries import Batch, Settings, added, best_tries
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import Scales, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -52,29 +51,6 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 Model = TypeVar("Model", bound=AbstractModel)
 
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
-
-
-class _Settings(NamedTuple):
-    """What all surfaces share."""
-
-    names: tuple[str, ...]
-    limits: Mapping[str, Interval]
-    residual: AbstractResidual
-    solver: AbstractLeastSquaresSolver
-    pricer: AbstractPricer | None
-    precision: Precision
-    devices: Devices
-    scales: Scales
-
-
-class _Batch(NamedTuple):
-    """Surfaces of one padded shape: every leaf has a leading axis."""
-
-    target: Target
-    own: Own
-
-    def rows(self, chosen: NDArray) -> "_Batch":
-        return jax.tree.map(lambda leaf: leaf[chosen], self)
 
 
 def calibrate_many(
@@ -138,7 +114,7 @@ def calibrate_many(
     targets = targets_of(given, by_position(weights, keys, "weights"), reasons, spread=residual.needs_spread)
     begin = checked_starts(begin, given, reasons)
     loss = loss_of(loss)
-    settings = _Settings(names, limits, residual, solver, pricer, precision, devices, scales)
+    settings = Settings(names, limits, residual, solver, pricer, precision, devices, scales)
     priors = priors_of(prior, template, keys)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
     objective = Objective(residual, scales=scales)
@@ -163,16 +139,16 @@ def calibrate_many(
         if precision == "float32":
             batch, start = single((batch, start))
         own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
-        result, used = _fit_at_scale(template, _Batch(batch, own), start, settings, loss, several=free is None)
+        result, used = _fit_at_scale(template, Batch(batch, own), start, settings, loss, several=free is None)
         parts.append(Part(place, batch.weight, result, used, own.prior))
     return Fits(keys, given, reasons, names, (*refused, *parts), objective)
 
 
 def _fit_at_scale(
     template: type[AbstractModel],
-    batch: _Batch,
+    batch: Batch,
     begin: Any,
-    settings: _Settings,
+    settings: Settings,
     loss: AbstractLoss | None,
     *,
     several: bool,
@@ -182,8 +158,9 @@ def _fit_at_scale(
     automatic = is_automatic(loss)
     wide: Any = for_each(at_scale(loss, UNBOUNDED) if automatic else loss, size, dtype)
 
-    def fitted(batch: _Batch, begin: Any, loss: Any, several: bool) -> Round:
-        return _fit_batch(template, batch._replace(own=batch.own._replace(loss=loss)), begin, settings, several)
+    def fitted(batch: Batch, begin: Any, loss: Any, several: bool) -> Round:
+        batch = batch._replace(own=batch.own._replace(loss=loss))
+        return best_tries(template, batch, begin, settings, several=several).found
 
     found = fitted(batch, begin, wide, several)
     if loss is None or not automatic:
@@ -197,7 +174,7 @@ def _fit_at_scale(
             break
         scale[rows] = new
         start = jax.tree.map(lambda leaf: leaf[rows], found.model)  # noqa: B023
-        found = _updated(found, rows, fitted(batch.rows(rows), start, at_scale(wide, new.astype(dtype)), False))
+        found = added(found, rows, fitted(batch.rows(rows), start, at_scale(wide, new.astype(dtype)), False))
     return found, at_scale(wide, scale.astype(dtype))
 
 
@@ -206,78 +183,6 @@ def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
         return np.asarray(found.rmse_vol)
     counts = np.sum(target.weight > 0, axis=-1)
     return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
-
-
-def _fit_batch(template: type[AbstractModel], batch: _Batch, begin: Any, settings: _Settings, several: bool) -> Round:
-    """`calibrate` of a batch, step by step; the steps of all rounds are added up."""
-    names, limits, residual, solver, pricer, precision, devices, scales = settings
-    if begin is not None:
-        starts = [begin]
-    elif (simpler := simpler_model(template)) is not None:
-        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
-        before = _fit_batch(simpler, batch._replace(own=batch.own._replace(prior=None)), None, plain, True)
-        starts = starts_of_many(template, batch.target, before.model)
-    else:
-        starts = starts_of_many(template, batch.target, None)
-    starts = starts if several else starts[:1]
-
-    slices = getattr(template, "per_expiry", False)
-    shape = batch.target.expiry.shape
-    if slices:
-        own = jax.tree.map(lambda leaf: np.repeat(leaf, shape[1], axis=0), batch.own)
-        batch, starts = _Batch(jax.tree.map(_merged, batch.target.slices()), own), jax.tree.map(_merged, starts)
-    one = jax.tree.map(lambda leaf: leaf[0], starts[0])
-    box = search_bounds(one, limits, names, batch.target.vol.dtype)
-
-    def resolved(rows: NDArray[np.int64], start: Any, most: NDArray | float) -> Round:
-        """Where a finer grid moves the prices of a fit, its grid is rebuilt there and it goes on, as in `calibrate`."""
-        found: Any = None
-        left = np.arange(len(rows))
-        for rung, (method, check) in enumerate(ladder_of(template, pricer)):
-            if rung:
-                left = np.flatnonzero(found.moved & ~(found.cost > (most if rung > 1 else np.inf)))
-                start = jax.tree.map(lambda leaf: leaf[left], found.model)  # noqa: B023
-            if not left.size:
-                break
-            quotes, own = batch.rows(rows[left])
-            of_round = Method(residual, None, solver, box, method, check, None, scales)
-            result = rounds(names, of_round, quotes, start, precision, devices, own)
-            found = _updated(found, left, result) if rung else result
-        return found
-
-    everything = np.arange(len(batch.target.expiry))
-    best = resolved(everything, starts[0], np.inf)
-    for start in starts[1:]:
-        rows = np.flatnonzero(~(best.rmse_vol <= PERFECT))
-        if not rows.size:
-            break
-        other = resolved(rows, jax.tree.map(lambda leaf: leaf[rows], start), BEHIND * best.cost[rows])  # noqa: B023
-        steps = best.num_steps.copy()
-        steps[rows] += other.num_steps
-        better = np.isfinite(other.cost) & ~(best.cost[rows] <= other.cost)
-        taken = jax.tree.map(lambda leaf: leaf[better], other)  # noqa: B023
-        best = _replaced(best, rows[better], taken)
-        best = eqx.tree_at(lambda r: r.num_steps, best, steps)
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), best) if slices else best
-
-
-def _updated(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
-    """`found` with the results of a later round in some rows, whose steps are added."""
-    return _replaced(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
-
-
-def _replaced(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
-    def put(old: NDArray, new: NDArray) -> NDArray:
-        whole = old.copy()
-        whole[rows] = new
-        return whole
-
-    return jax.tree.map(put, found, result)
-
-
-def _merged(leaf: NDArray) -> NDArray:
-    """The first two axes as one."""
-    return leaf.reshape(-1, *leaf.shape[2:])
 
 
 def _refused(i: int, template: type[AbstractModel], names: tuple[str, ...], surface: Any) -> Part:

@@ -22,7 +22,7 @@ from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
 
 # the first is taken on which the residuals are those that the fit reported
-_LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Saddle(128))
+_LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Sinh(512), Saddle(128))
 _SAME, _OF_MISFIT = 1e-7, 1e-4
 
 

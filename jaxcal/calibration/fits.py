@@ -127,7 +127,7 @@ class Fits(Generic[Model]):
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
         objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
-        return fit_of(result, result.num_steps, self.free, weighed, objective)
+        return fit_of(result, self.free, weighed, objective)
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]

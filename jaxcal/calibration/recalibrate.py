@@ -17,9 +17,10 @@ import pandas as pd
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
-from jaxcal.calibration.calibrate import calibrate, ladder_of
+from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.initial import simpler_model
+from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.random_walk import Predicted, inverse_root, stationary_spread

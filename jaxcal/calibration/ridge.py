@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.batch import rounds
-from jaxcal.calibration.calibrate import ladder_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.loss import curvature
 from jaxcal.calibration.pinned import Pinned
 from jaxcal.calibration.round import Method, Own

@@ -21,13 +21,13 @@ from jaxcal.pricing.revival import stepped_over
 
 _TILT = 0.3  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
-_MANY, _NARROW = 48, 0.3  # with so many nodes and more the contour is narrower: it then sees rare large jumps too
+_WIDTHS = ((0, 1.0), (48, 0.3), (96, 0.1))  # with so many nodes and more; a narrow contour sees rare large jumps too
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
 
 
 class Sinh(AbstractPricer):
     """`num_nodes` nodes for strikes below the forward and as many above, on contours as wide as 1 / (at-the-money total
-    volatility), or a third of it from 48 nodes on, and as long as phi needs.
+    volatility), or .3 of it from 48 nodes on and .1 from 96 on, and as long as phi needs.
 
     It is the grid of a calibration: few nodes serve index expiries of a day as well as those of years; docs/pricing.md
     has the errors. For single prices far from the money use `Saddle`.
@@ -69,7 +69,7 @@ class Sinh(AbstractPricer):
         # in a loop, which XLA does not fuse: it would compute these few numbers anew for every weight
         cosines, sines = jax.lax.map(lambda tilt: (jnp.cos(tilt), jnp.sin(tilt)), tilts)
         cosines, sines = cosines[None, :, None], sines[None, :, None]
-        width = 1.0 if num_nodes < _MANY else _NARROW
+        width = next(width for least, width in reversed(_WIDTHS) if num_nodes >= least)
         b = (width / total_vol)[:, None, None]
         drift = model.drift(expiry)
         shift = drift[:, None, None]
