@@ -25,7 +25,7 @@ from jaxcal.calibration.arguments import (
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
-from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, num_shared
+from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, last_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
 from jaxcal.calibration.objective import Objective
@@ -154,8 +154,9 @@ def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
 def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, several: bool) -> _Try:
     """The best of the fits from several starts, or from the first; with the steps of all.
 
-    Every fit gets one finer grid, if that moves its prices; then the lowest goes on to the end, and of the others
-    those that are not behind it by then. After a perfect fit the others are spared.
+    Every fit gets one finer grid, if that moves its prices (but no contours of a quote's own, unless that is all there
+    is); then the lowest goes on to the end, and of the others those that are not behind it by then. After a perfect fit
+    the others are spared.
     """
     names, limits, objective, solver, pricer = settings
     residual, prior, loss = objective.residual, objective.prior, objective.loss
@@ -174,7 +175,8 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
     starts = starts if several else starts[:1]  # from elsewhere the fixed parameters would be others
 
     ladder = ladder_of(template, pricer)
-    first = min(first, num_shared(ladder) - 1)
+    shared = last_shared(ladder)
+    first = min(first, shared)
     slices = getattr(template, "per_expiry", False)
     one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
     box = search_bounds(one, limits, names, surface.vol.dtype)
@@ -199,7 +201,7 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
         waiting = chain(islice(staged, 1), starts[:1], staged)
     tries: list[_Try] = []
     for start in waiting:
-        tries.append(climbed(_Try(run(start, first), first), first + 1))
+        tries.append(climbed(_Try(run(start, first), first), min(first + 1, max(shared, 1))))
         if np.all(np.asarray(tries[-1].found.rmse_vol) <= PERFECT):
             break
     tries.sort(key=lambda tried: float(np.nan_to_num(np.sum(np.asarray(tried.found.cost)), nan=np.inf)))

@@ -45,9 +45,9 @@ def _ladder(pricer: AbstractPricer) -> tuple[Rung, ...]:
     return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
 
 
-def num_shared(ladder: Sequence[Rung]) -> int:
-    """How many rungs a larger model may begin at, whose start was fitted there: all but contours of a quote's own."""
-    return max(1, sum(not isinstance(method, Saddle) for method, _ in ladder))
+def last_shared(ladder: Sequence[Rung]) -> int:
+    """The last rung before contours of a quote's own: a larger model begins there at most."""
+    return max(0, sum(not isinstance(method, Saddle) for method, _ in ladder) - 1)
 
 
 def goes_on(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.batch import Devices, Precision, rounds, starts_of_many
 from jaxcal.calibration.initial import simpler_model
-from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, num_shared
+from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, last_shared
 from jaxcal.calibration.residuals import AbstractResidual
 from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.target import Target
@@ -108,20 +108,23 @@ class _Climb:
 
     def begun(self, rows: NDArray[np.int64], start: Any, first: NDArray[np.int64]) -> Tries:
         """Fits of these rows from a start each, and on one finer grid where that moves the prices."""
-        first = np.minimum(first, num_shared(self.ladder) - 1)
+        shared = last_shared(self.ladder)
+        first = np.minimum(first, shared)
         tries = Tries(self._round(rows, start, first), first)
-        return self._up(tries, np.arange(len(rows)), rows)
+        return self._up(tries, np.arange(len(rows)), rows, max(shared, 1))
 
     def to_the_end(self, tries: Tries, rows: NDArray[np.int64]) -> Tries:
         """Where a finer grid moves the prices of these rows, the grid is rebuilt there and the fit goes on."""
         for _ in self.ladder:
-            tries = self._up(tries, rows, rows)
+            tries = self._up(tries, rows, rows, len(self.ladder) - 1)
         return tries
 
-    def _up(self, tries: Tries, places: NDArray[np.int64], rows: NDArray[np.int64]) -> Tries:
-        """One rung up, for those of the `places` in `tries` whose prices moved; `rows` are theirs in the batch."""
+    def _up(self, tries: Tries, places: NDArray[np.int64], rows: NDArray[np.int64], last: int) -> Tries:
+        """One rung up, to the `last` at most, for those of the `places` in `tries` whose prices moved; their `rows` are
+        those of the batch.
+        """
         found, rung = tries
-        moved = found.moved[places] & (rung[places] < len(self.ladder) - 1)
+        moved = found.moved[places] & (rung[places] < last)
         places, rows = places[moved], rows[moved]
         if not places.size:
             return tries
