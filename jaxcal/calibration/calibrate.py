@@ -25,7 +25,7 @@ from jaxcal.calibration.arguments import (
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
 from jaxcal.calibration.initial import simpler_model, starts_from
-from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, last_shared
+from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
 from jaxcal.calibration.objective import Objective
@@ -155,8 +155,8 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
     """The best of the fits from several starts, or from the first; with the steps of all.
 
     Every fit gets one finer grid, if that moves its prices (but no contours of a quote's own, unless that is all there
-    is); then the lowest goes on to the end, and of the others those that are not behind it by then. After a perfect fit
-    the others are spared.
+    is). Then the lowest, or the lowest confirmed one, goes on to the end; of the others those that are not behind it go
+    on, and to contours of a quote's own only where they are lower. After a perfect fit the others are spared.
     """
     names, limits, objective, solver, pricer = settings
     residual, prior, loss = objective.residual, objective.prior, objective.loss
@@ -204,15 +204,23 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
         tries.append(climbed(_Try(run(start, first), first), min(first + 1, max(shared, 1))))
         if np.all(np.asarray(tries[-1].found.rmse_vol) <= PERFECT):
             break
-    tries.sort(key=lambda tried: float(np.nan_to_num(np.sum(np.asarray(tried.found.cost)), nan=np.inf)))
+    tries.sort(key=_rank)
     best = climbed(tries[0], len(ladder))
     for tried in tries[1:]:
-        other = climbed(tried, len(ladder)) if np.any(goes_on(tried.found, best.found)) else tried
+        other = climbed(tried, max(shared, 1)) if np.any(goes_on(tried.found, best.found)) else tried
+        if np.any(goes_to_contours(other.found, best.found)):
+            other = climbed(other, len(ladder))
         steps = best.found.num_steps + other.found.num_steps
         better = is_better(other.found, best.found)
         found = jax.tree.map(partial(_choose, better), other.found, best.found)
         best = _Try(eqx.tree_at(lambda r: r.num_steps, found, steps), other.rung if np.all(better) else best.rung)
     return best
+
+
+def _rank(tried: _Try) -> tuple[bool, float]:
+    """Fits whose prices are confirmed come first, then the lower."""
+    cost = float(np.sum(np.asarray(tried.found.cost)))
+    return bool(np.any(np.asarray(tried.found.moved))), np.inf if np.isnan(cost) else cost
 
 
 def _after(found: Round[Any], before: Round[Any]) -> Round[Any]:

@@ -17,6 +17,7 @@ Rung = tuple[AbstractPricer, AbstractPricer]  # the grid of a fit, and the finer
 
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
 _BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
+_LOWER = 0.999  # of the best cost: only below it is a fit worth contours of every quote's own, which take minutes
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _SINH, _SADDLE = Sinh(), Saddle()
 
@@ -56,6 +57,11 @@ def goes_on(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
     A coarse grid may be wrong about the cost, so that this is asked after one rebuilt grid.
     """
     return np.asarray(found.moved & ~(found.cost > _BEHIND * best.cost))
+
+
+def goes_to_contours(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+    """Whether a fit whose prices all shared grids moved is worth contours of every quote's own."""
+    return np.asarray(found.moved & ~(found.cost >= _LOWER * best.cost))
 
 
 def is_better(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.batch import Devices, Precision, rounds, starts_of_many
 from jaxcal.calibration.initial import simpler_model
-from jaxcal.calibration.ladder import PERFECT, goes_on, is_better, ladder_of, last_shared
+from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.residuals import AbstractResidual
 from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.target import Target
@@ -84,13 +84,14 @@ def best_tries(template: type[AbstractModel], batch: Batch, begin: Any, settings
                 break
         more = climb.begun(rows, rows_of(start, rows), first[rows])
         tries.append(put(_unfit(tries[0]), rows, more) if tries else more)
-    # the lowest goes on to the end, and of the others those that are not behind it by then
-    cost = np.stack([each.found.cost for each in tries])
-    order = np.argsort(np.where(np.isnan(cost), np.inf, cost), axis=0, kind="stable")
-    best = climb.to_the_end(_chosen(tries, order[0]), np.arange(len(first)))
+    # the lowest, or the lowest confirmed one, goes on to the end, and of the others those that are not behind it
+    cost, moved = (np.stack([getattr(each.found, name) for each in tries]) for name in ("cost", "moved"))
+    order = np.lexsort((np.where(np.isnan(cost), np.inf, cost), moved), axis=0)
+    best = climb.up(_chosen(tries, order[0]), np.arange(len(first)))
     for place in order[1:]:
         others = _chosen(tries, place)
-        others = climb.to_the_end(others, np.flatnonzero(goes_on(others.found, best.found)))
+        others = climb.up(others, np.flatnonzero(goes_on(others.found, best.found)), to_contours=False)
+        others = climb.up(others, np.flatnonzero(goes_to_contours(others.found, best.found)))
         better = np.flatnonzero(is_better(others.found, best.found))
         steps = best.found.num_steps + others.found.num_steps
         best = put(best, better, rows_of(others, better))
@@ -104,19 +105,21 @@ class _Climb:
     def __init__(self, template: type[AbstractModel], batch: Batch, settings: Settings, one: Any) -> None:
         self.batch, self.settings = batch, settings
         self.ladder = ladder_of(template, settings.pricer)
+        self.shared = max(last_shared(self.ladder), 1)
         self.box = search_bounds(one, settings.limits, settings.names, batch.target.vol.dtype)
 
     def begun(self, rows: NDArray[np.int64], start: Any, first: NDArray[np.int64]) -> Tries:
         """Fits of these rows from a start each, and on one finer grid where that moves the prices."""
-        shared = last_shared(self.ladder)
-        first = np.minimum(first, shared)
+        first = np.minimum(first, last_shared(self.ladder))
         tries = Tries(self._round(rows, start, first), first)
-        return self._up(tries, np.arange(len(rows)), rows, max(shared, 1))
+        return self._up(tries, np.arange(len(rows)), rows, self.shared)
 
-    def to_the_end(self, tries: Tries, rows: NDArray[np.int64]) -> Tries:
-        """Where a finer grid moves the prices of these rows, the grid is rebuilt there and the fit goes on."""
+    def up(self, tries: Tries, rows: NDArray[np.int64], *, to_contours: bool = True) -> Tries:
+        """Where a finer grid moves the prices of these rows, the grid is rebuilt there and the fit goes on: to the end,
+        or to the last grid before contours of a quote's own.
+        """
         for _ in self.ladder:
-            tries = self._up(tries, rows, rows, len(self.ladder) - 1)
+            tries = self._up(tries, rows, rows, len(self.ladder) - 1 if to_contours else self.shared)
         return tries
 
     def _up(self, tries: Tries, places: NDArray[np.int64], rows: NDArray[np.int64], last: int) -> Tries:

@@ -7,7 +7,7 @@ import pytest
 
 import jaxcal as jc
 import jaxcal.calibration.calibrate as module
-from jaxcal.calibration.ladder import goes_on, is_better
+from jaxcal.calibration.ladder import goes_on, goes_to_contours, is_better
 from jaxcal.calibration.round import Round
 from jaxcal.pricing.sinh import Sinh
 
@@ -57,6 +57,14 @@ def test_only_what_moved_and_is_not_behind_goes_on():
     assert goes_on(ended(1.05, moved=True), best)
     assert not goes_on(ended(1.05, moved=False), best)
     assert not goes_on(ended(1.2, moved=True), best)
+
+
+def test_contours_of_a_quotes_own_are_for_what_is_lower():
+    best = ended(1.0, moved=False)
+    assert goes_to_contours(ended(0.9, moved=True), best)
+    assert not goes_to_contours(ended(0.9, moved=False), best)
+    assert not goes_to_contours(ended(1.05, moved=True), best)
+    assert goes_to_contours(ended(1.0, moved=True), ended(np.nan, moved=True))
 
 
 def test_a_larger_model_begins_where_the_simpler_one_ended(monkeypatch):
