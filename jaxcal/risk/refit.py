@@ -25,7 +25,7 @@ from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.implicit import minimum
 
-# Finer than the grids of a fit: the first is taken on which the volatilities are those that the fit was checked with.
+# The first is taken on which the volatilities are those that the fit was checked with.
 _LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Sinh(512), Saddle(128))
 _SAME_VOL, _OF_MISFIT = 1e-7, 1e-4  # root mean square difference of volatility: absolute, or of the fit's misfit
 _CHUNK = 64  # fits in one program

@@ -28,7 +28,7 @@ def ended(cost: float, *, moved: bool) -> Round:
 
 @pytest.fixture(scope="module")
 def short_dated() -> jc.Surface:
-    """What a Heston model cannot fit, and for which it needs a second grid: expiries of days, far wings, a jump."""
+    """Expiries of days, far wings and a jump, beside months."""
     truth = jc.Bates(**vars(INDEX), jump_intensity=0.5, jump_mean=-0.1, jump_std=0.05)
     vol = jc.model_vol(truth, STRIKE, YEARS[:, None], forward=100.0)
     return jc.Surface.from_vols(YEARS, STRIKE, vol, forward=100.0)
@@ -86,7 +86,7 @@ def test_a_larger_model_begins_where_the_simpler_one_ended(monkeypatch):
 
 
 @pytest.mark.slow
-def test_every_surface_of_many_begins_on_its_own_grid(short_dated):
+def test_surfaces_of_many_end_where_each_does_alone(short_dated):
     surfaces = [jc.Surface.from_vols(MONTHS, STRIKES, SMILES, forward=100.0), short_dated]
     fits = jc.calibrate_many(jc.Bates, surfaces)
     for fit, surface in zip(fits, surfaces, strict=True):
