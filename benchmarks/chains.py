@@ -9,6 +9,7 @@ import jaxcal as jc
 
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 SNAPSHOT_WEEKS = ("W02", "W04", "W08", "W10", "W14", "W16", "W20", "W22", "W26", "W28", "W32", "W34")
+CLOCK = jc.VarianceClock(night=0.5, weekend=0.1, holiday=0.1)
 US_CHAINS = ("ndx_2023-05-26", "spx_2022-02-04", "spx_2023-02-03", "spx_2024-01-05")
 
 
@@ -30,11 +31,12 @@ def snapshots(weeks: tuple[str, ...] = SNAPSHOT_WEEKS[::2]) -> Iterator[tuple[st
                 yield f"{str(underlying).lower()}_{pd.Timestamp(str(time)):%Y-%m-%dT%H}", surface
 
 
-def us_chains() -> Iterator[tuple[str, jc.Surface]]:
-    """Four European index chains."""
+def us_chains(clock: jc.VarianceClock | None = None) -> Iterator[tuple[str, jc.Surface]]:
+    """Four European index chains, in calendar time or in that of a clock."""
     for name in US_CHAINS:
-        for surface in jc.surfaces_from_quotes(jc.read_quotes(DATA / "us" / "chains" / f"{name}.parquet")).values():
-            yield name, surface
+        table = jc.read_quotes(DATA / "us" / "chains" / f"{name}.parquet")
+        for surface in jc.surfaces_from_quotes(table, clock=clock).values():
+            yield name if clock is None else f"{name} on a clock", surface
 
 
 def dax() -> Iterator[tuple[str, jc.Surface]]:

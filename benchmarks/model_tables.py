@@ -1,9 +1,9 @@
 """The tables of docs/models.md, from the files of the last runs: `python -m benchmarks.model_tables`.
 
 Replaces what stands between the markers `<!-- fits: begin -->` and `<!-- fits: end -->`, and likewise for recovery,
-gallery, minima, chains and snapshots, and writes docs/model_chains.md with every chain by itself. The figures are those
-of `results/{model_fits,recovery,gallery,local_minima,real_chains,snapshots}.csv`, rounded; only the medians over chains
-and snapshots are computed here.
+gallery, minima, chains, inside and snapshots, and writes docs/model_chains.md with every chain by itself. The figures
+are those of `results/{model_fits,recovery,gallery,local_minima,real_chains,snapshots}.csv`, rounded; only the medians
+over chains and snapshots are computed here.
 """
 
 import argparse
@@ -23,6 +23,10 @@ RESULTS = ROOT / "benchmarks" / "results"
 MODELS_PAGE, CHAINS_PAGE = ROOT / "docs" / "models.md", ROOT / "docs" / "model_chains.md"
 NONE = "–"
 US = ("ndx", "spx")
+INSIDE = (
+    "Heston", "Bates", "SVCJ", "DoubleHeston", "PiecewiseBates by spread", "ClockedDoubleHeston",
+    "ClockedDoubleHeston by spread", "ClockedDoubleHeston in half-spreads",
+)  # fmt: skip
 
 
 def fits(table: pd.DataFrame) -> list[str]:
@@ -146,6 +150,24 @@ def chains(table: pd.DataFrame) -> list[str]:
     return [*paragraph(about), "", *markdown(heading, rows)]
 
 
+def inside(table: pd.DataFrame) -> list[str]:
+    """One row a chain: share of quotes fitted between bid and ask, by model."""
+    table = table[table["inside"].notna()]
+    found = [name for name in INSIDE if name in set(table["model"])]
+    counts = [span(table[table["model"] == name]) for name in found]
+    heading = ["chain", "quotes", *(f"`{name}` ({count})" for name, count in zip(found, counts, strict=True))]
+    rows = []
+    for chain in table["chain"].drop_duplicates():
+        own = table[table["chain"] == chain].set_index("model")["inside"]
+        quotes = table.loc[table["chain"] == chain, "quotes"].iloc[0]
+        rows.append([chain, f"{quotes:,}", *(percent(own.get(name), ".0f") for name in found)])
+    about = (
+        "Share of the quotes with bid and ask whose fitted volatility lies between them; in brackets the number of "
+        f"parameters. The same for every model is on [the page of all chains]({CHAINS_PAGE.name})."
+    )
+    return [*paragraph(about), "", *markdown(heading, rows)]
+
+
 def snapshots(table: pd.DataFrame) -> list[str]:
     """One row a model: medians over all recorded snapshots of Deribit."""
     heading = ["model", "snapshots", "converged", "rows", "kept", "RMSE, vol points", "half-spread, vol points"]
@@ -226,16 +248,19 @@ SECTIONS: dict[str, tuple[str, Callable[[pd.DataFrame], list[str]]]] = {
     "gallery": ("gallery", gallery),
     "minima": ("local_minima", minima),
     "chains": ("real_chains", chains),
+    "inside": ("real_chains", inside),
     "snapshots": ("snapshots", snapshots),
 }
-GROUPS = ("BTC, daily files", "BTC snapshots", "ETH snapshots", "US indices", "DAX", "other")
+GROUPS = (
+    "BTC, daily files", "BTC snapshots", "ETH snapshots", "US indices", "US indices on a clock", "DAX", "other",
+)  # fmt: skip
 
 
 def group_of(chain: str) -> str:
     """Which of `GROUPS` a chain belongs to, by its name: a snapshot has an hour in it."""
     asset, _, time = chain.partition("_")
     if asset in US:
-        return "US indices"
+        return "US indices on a clock" if chain.endswith("on a clock") else "US indices"
     names = {"btc": "BTC snapshots" if "T" in time else "BTC, daily files", "eth": "ETH snapshots", "dax": "DAX"}
     return names.get(asset, "other")
 

@@ -24,7 +24,7 @@ from jaxcal.models.ssvi import SSVIHeston
 RESULTS = Path(__file__).parent / "results" / "recovery.csv"
 MODELS = (
     "BlackScholes,Heston,Bates,SVCJ,DoubleHeston,Merton,Kou,VarianceGamma,NIG,CGMY,BlackScholesHullWhite,"
-    "HestonHullWhite,PiecewiseHeston,PiecewiseBates,SABR,SVI,SSVI,SSVIHeston"
+    "HestonHullWhite,PiecewiseHeston,PiecewiseBates,ClockedDoubleHeston,SABR,SVI,SSVI,SSVIHeston"
 )
 TARGET = {"Heston": 0.999, "SVCJ": 0.95, "DoubleHeston": 0.95}
 

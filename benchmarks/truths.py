@@ -91,6 +91,9 @@ def truth(name: str, r: Ranges) -> jc.AbstractModel:
         varying |= r.jumps()
         varying["jump_intensity"] = np.asarray([varying["jump_intensity"] * r.lu(0.7, 1.4) for _ in range(4)])
         return jc.PiecewiseBates(**varying, knots=knots)
+    if name == "ClockedDoubleHeston":
+        still = truth("DoubleHeston", r)
+        return jc.ClockedDoubleHeston.of(still, EXPIRY[:-1], np.asarray([r.lu(0.6, 1.6) for _ in EXPIRY[:-1]]))
     if name == "SABR":
         nu = np.asarray([min(4.0, r.lu(0.3, 1.0) / np.sqrt(t)) for t in EXPIRY])
         rho = np.asarray([r.u(-0.7, 0.2) for _ in EXPIRY])

@@ -39,6 +39,7 @@ from jaxcal.calibration.resampling import Bootstrap as Bootstrap
 from jaxcal.calibration.resampling import bootstrap as bootstrap
 from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
 from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
+from jaxcal.calibration.residuals import HalfSpreadResidual as HalfSpreadResidual
 from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
 from jaxcal.calibration.residuals import PriceResidual as PriceResidual
 from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
@@ -77,6 +78,7 @@ from jaxcal.models.base import AbstractVolModel as AbstractVolModel
 from jaxcal.models.bates import Bates as Bates
 from jaxcal.models.black_scholes import BlackScholes as BlackScholes
 from jaxcal.models.cgmy import CGMY as CGMY
+from jaxcal.models.clocked_double_heston import ClockedDoubleHeston as ClockedDoubleHeston
 from jaxcal.models.double_heston import DoubleHeston as DoubleHeston
 from jaxcal.models.heston import Heston as Heston
 from jaxcal.models.hull_white import BlackScholesHullWhite as BlackScholesHullWhite

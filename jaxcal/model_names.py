@@ -30,6 +30,7 @@ class ModelName(StrEnum):
     CGMY = "cgmy"
     BLACK_SCHOLES_HULL_WHITE = "black-scholes-hull-white"
     HESTON_HULL_WHITE = "heston-hull-white"
+    CLOCKED_DOUBLE_HESTON = "clocked-double-heston"
     PIECEWISE_HESTON = "piecewise-heston"
     PIECEWISE_BATES = "piecewise-bates"
     SABR = "sabr"
@@ -58,6 +59,7 @@ _CLASSES = {
     ModelName.CGMY: "cgmy.CGMY",
     ModelName.BLACK_SCHOLES_HULL_WHITE: "hull_white.BlackScholesHullWhite",
     ModelName.HESTON_HULL_WHITE: "hull_white.HestonHullWhite",
+    ModelName.CLOCKED_DOUBLE_HESTON: "clocked_double_heston.ClockedDoubleHeston",
     ModelName.PIECEWISE_HESTON: "piecewise_heston.PiecewiseHeston",
     ModelName.PIECEWISE_BATES: "piecewise_bates.PiecewiseBates",
     ModelName.SABR: "sabr.SABR",

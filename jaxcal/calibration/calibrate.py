@@ -24,7 +24,7 @@ from jaxcal.calibration.arguments import (
 )
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
-from jaxcal.calibration.initial import simpler_model, starts_from
+from jaxcal.calibration.initial import GROWN, simpler_model, starts_from
 from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
 from jaxcal.calibration.loss_scale import fit_with_own_scale
@@ -36,7 +36,7 @@ from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractFourierModel, AbstractModel
+from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
@@ -195,7 +195,7 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
         return _Try(found, rung)
 
     waiting: Iterable[Any] = starts
-    if isinstance(model, type) and starts[0].vectors and isinstance(starts[0], AbstractFourierModel):
+    if isinstance(model, type) and model in GROWN:
         # the first as it is, too; each only when it is tried
         staged = (bootstrapped(lambda t, m: run(m, first, t), start, names, target) for start in starts)
         waiting = chain(islice(staged, 1), starts[:1], staged)

@@ -16,6 +16,7 @@ from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss, loss_of
+from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -25,20 +26,23 @@ AnyModel = type[AbstractModel] | AbstractModel
 
 _EVERY, _FIRST = 5, 2  # quotes 2, 7, 12, ... are held out
 _LEAST = 3  # quotes of a smile that may lose one
+_RESIDUAL = ImpliedVolResidual()
 
 
 def compare(
     models: Iterable[AnyModel] | Mapping[str, AnyModel],
     surface: Surface,
     *,
+    residual: AbstractResidual = _RESIDUAL,
     loss: AbstractLoss | str | None = None,
     weights: ArrayLike | AbstractWeights | str | None = None,
     repeats: int = 3,
 ) -> Comparison:
     """Fit several models to a surface and say how well each does, on the quotes it saw and on quotes it did not.
 
-    Each model is fitted to all quotes, by implied volatility. Then every fifth quote is held out, the model is fitted
-    again from the start to the others, and the held-out quotes are priced with what came out.
+    Each model is fitted to all quotes, by implied volatility unless another residual is asked for. Then every fifth
+    quote is held out, the model is fitted again from the start to the others, and the held-out quotes are priced with
+    what came out.
 
     The choice of the held-out quotes is always the same: counted by expiry, then strike, the third, the eighth, and so
     on; a quote of an expiry with fewer than three stays. Most lie between quotes that the model saw, so the
@@ -48,6 +52,7 @@ def compare(
         models: classes, to start from parameters read off the surface, or instances, to start there. A mapping gives
             them names; otherwise they have those of their classes, with a number where a name comes again.
         surface: market quotes.
+        residual: as in `calibrate`, of the fits; errors are those of implied volatility all the same.
         loss: as in `calibrate`, of the fits; errors are those of all quotes all the same.
         weights: as in `calibrate`, multiply the weights of the surface in the fits; a quote of weight 0 is left out.
             Errors are over the other quotes, unweighted.
@@ -75,11 +80,11 @@ def compare(
         0  BlackScholes               1         4.86              3.8
         1        Heston               5         0.00              0.0
     """
-    named, loss = _named(models), loss_of(loss)
+    named, settings = _named(models), {"residual": residual, "loss": loss_of(loss)}
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     held_out = held_out_quotes(surface)
-    entries = [_entry(name, model, surface, loss, held_out, repeats) for name, model in named.items()]
+    entries = [_entry(name, model, surface, settings, held_out, repeats) for name, model in named.items()]
     return Comparison(tuple(entries), surface, held_out)
 
 
@@ -118,19 +123,22 @@ def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, Any
 
 
 def _entry(
-    name: str, model: AnyModel, surface: Surface, loss: AbstractLoss | None, held_out: np.ndarray, repeats: int
+    name: str, model: AnyModel, surface: Surface, settings: Mapping[str, Any], held_out: np.ndarray, repeats: int
 ) -> Entry:
     try:
-        fit, first = _timed(lambda: calibrate(model, surface, loss=loss))
-        again = [_timed(lambda: calibrate(model, surface, loss=loss))[1] for _ in range(repeats)]
-        refit = calibrate(model, surface, loss=loss, weights=(~held_out).astype(float)) if held_out.any() else None
+        fit, first = _timed(lambda: calibrate(model, surface, **settings))
+        again = [_timed(lambda: calibrate(model, surface, **settings))[1] for _ in range(repeats)]
+        refit = calibrate(model, surface, weights=(~held_out).astype(float), **settings) if held_out.any() else None
         out = _held_out_errors(refit, surface, held_out)
+        errors = (
+            np.asarray(fit.residuals) if isinstance(settings["residual"], ImpliedVolResidual) else _errors(fit, surface)
+        )
     except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
         return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
     counted = fitted_places(fit)
     quotes, parameters = int(counted.sum()), _num_parameters(fit)
-    rmse = _rms(np.asarray(fit.residuals)[counted])
-    inside, half_spreads = _against_spreads(fit, counted)
+    rmse = _rms(errors[counted])
+    inside, half_spreads = _against_spreads(fit, errors, counted)
     return Entry(
         name,
         fit=fit,
@@ -159,10 +167,15 @@ def _held_out_errors(refit: Fit[Any] | None, surface: Surface, held_out: np.ndar
     """Model minus market volatility of the held-out quotes that the refit has a model for."""
     if refit is None or refit.status == Outcome.UNRESOLVED:
         return np.empty(0)
-    # the program of the fit, told to stop where it starts, prices all quotes and checks itself on finer grids
-    there = calibrate(refit.model, surface, solver=LevenbergMarquardt(max_steps=0))
     fitted = fitted_places(refit).any(axis=-1, keepdims=True)
-    return np.asarray(there.residuals)[held_out & fitted]
+    return _errors(refit, surface)[held_out & fitted]
+
+
+def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
+    """Model minus market volatility of all quotes of a surface: the program of a fit, told to stop where it starts,
+    prices them and checks itself on finer grids.
+    """
+    return np.asarray(calibrate(fit.model, surface, solver=LevenbergMarquardt(max_steps=0)).residuals)
 
 
 def _num_parameters(fit: Fit[Any]) -> int:
@@ -181,7 +194,7 @@ def _aic(rmse: float, quotes: int, parameters: int) -> float:
     return quotes * 2.0 * math.log(rmse) + 2.0 * parameters if rmse > 0 else -math.inf
 
 
-def _against_spreads(fit: Fit[Any], counted: np.ndarray) -> tuple[float, float]:
+def _against_spreads(fit: Fit[Any], errors: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
     """Share of quotes fitted inside bid-ask, and root mean square misfit in half-spreads; NaN without spreads."""
     bid, ask = np.asarray(fit.surface.bid_vol), np.asarray(fit.surface.ask_vol)
     known = counted & np.isfinite(bid) & np.isfinite(ask)
@@ -191,5 +204,5 @@ def _against_spreads(fit: Fit[Any], counted: np.ndarray) -> tuple[float, float]:
     half = np.where(wide, 0.5 * (ask - bid), 1.0)
     return (
         float(inside[known].mean()) if known.any() else math.nan,
-        _rms((np.asarray(fit.residuals) / half)[wide]),
+        _rms((errors / half)[wide]),
     )

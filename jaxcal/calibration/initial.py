@@ -1,6 +1,7 @@
 """Where a fit starts: parameters read off the surface, and for a model with several optima the points to try."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.bates import Bates
 from jaxcal.models.black_scholes import BlackScholes
 from jaxcal.models.cgmy import CGMY
+from jaxcal.models.clocked_double_heston import ClockedDoubleHeston
 from jaxcal.models.double_heston import DoubleHeston
 from jaxcal.models.heston import Heston
 from jaxcal.models.hull_white import BlackScholesHullWhite, HestonHullWhite
@@ -35,21 +37,26 @@ Model = TypeVar("Model", bound=AbstractModel)
 Values = dict[str, Any]
 Kind = type[AbstractModel]
 
+GROWN = (PiecewiseHeston, PiecewiseBates)  # fitted to the shortest expiries first, then to more and more of them
 _KAPPAS = np.geomspace(0.2, 40.0, 12)  # speeds of mean reversion tried
 # Jumps that a fit starts from: intensity; mean (to the side of the skew) and standard deviation in levels of vol.
 # Real surfaces have optima with rare large jumps and others with frequent small ones.
 _JUMPS = ((20.0, 0.05, 0.15), (0.3, 1.0, 1.0), (2.0, 0.4, 0.4))
-_BUCKETS, _RATES = 4, {"mean_reversion": 0.05, "rate_vol": 0.01}  # intervals where the caller names no knots
+_BUCKETS, _PACES = 4, 11  # intervals of time where the caller names no knots
+_RATES = {"mean_reversion": 0.05, "rate_vol": 0.01}
 
 
 def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
     """Starting models for `surface`, within the bounds, the most promising first; `simpler` is the fit of
     `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
-    if model in (PiecewiseHeston, PiecewiseBates):
+    if model in GROWN:
         several = [simpler] if model is PiecewiseHeston else [simpler, *starts_from(Bates, surface)]
-        return [model.of(start, _knots(surface)) for start in several]  # type: ignore[attr-defined]
+        return [model.of(start, _knots(surface, _BUCKETS)) for start in several]  # type: ignore[attr-defined]
     found = list(_of_one(model, surface, simpler))
+    if model is ClockedDoubleHeston:
+        knots = jnp.asarray(_knots(surface, _PACES), surface.vol.dtype)
+        found = [replace(start, pace=jnp.ones_like(knots), knots=knots) for start in found]
     if model in (SSVI, SSVIHeston):
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
         found = [jax.tree.map(lambda leaf: leaf[quoted] if leaf.ndim else leaf, start) for start in found]
@@ -178,6 +185,31 @@ def _double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> list[Valu
     return _two_factors(_fields(heston))
 
 
+def _clocked_double_heston(shape: SmileShape) -> list[Values]:
+    return [two for values in _heston(shape) for two in _on_a_clock(shape, values)]
+
+
+def _clocked_double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
+    return _on_a_clock(shape, _fields(heston))
+
+
+def _on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
+    """A slow factor and a fast one, on a clock without knots so far. The clock makes up for variances that grow, so a
+    surface may ask for a slow one that does without end: the second; the third is between.
+    """
+    level, rho = shape.level, jnp.clip(values["rho"], -0.9, 0.9)
+    v0, theta, sigma = values["v0"], values["theta"], values["sigma"]
+    variance = level**2
+    none = jnp.ones(0, level.dtype)
+    pairs = (
+        ((0.5 * v0, 1.0, 3.0 * theta, 0.7 * sigma, rho), (0.5 * v0, 8.0, theta, sigma, rho)),
+        ((0.5 * variance, 0.1, 100.0 * variance, 10.0 * level, rho), (0.5 * variance, 8.0, variance, 6.0 * level, rho)),
+        ((0.5 * variance, 1.0, 3.0 * variance, 3.0 * level, rho), (0.5 * variance, 8.0, variance, 6.0 * level, rho)),
+    )
+    names = [f"{name}_{factor}" for factor in (1, 2) for name in Heston.bounds]
+    return [dict(zip(names, (*slow, *fast), strict=True)) | {"pace": none, "knots": none} for slow, fast in pairs]
+
+
 def _two_factors(values: Values) -> list[Values]:
     """The variance shared between a fast and a slow factor."""
     found = []
@@ -277,10 +309,10 @@ def _term_structure(shape: SmileShape) -> Values:
     return {"knots": shape.expiry, "variance": jnp.maximum(forward, 0.05 * shape.vol**2)}
 
 
-def _knots(surface: Surface) -> Float[np.ndarray, " n"]:
-    """Expiries that divide the quoted ones into groups of about the same number."""
+def _knots(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
+    """Expiries that divide the quoted ones into at most so many groups of about the same number."""
     quoted = np.asarray(surface.expiry)[np.any(np.asarray(surface.weight) > 0, axis=-1)]
-    groups = np.array_split(quoted, min(_BUCKETS, max(1, quoted.size)))
+    groups = np.array_split(quoted, min(intervals, max(1, quoted.size)))
     return np.asarray([group[-1] for group in groups[:-1]])
 
 
@@ -292,9 +324,13 @@ _RULES: Mapping[Kind, Callable[[SmileShape], list[Values]]] = {
     BlackScholes: _black_scholes, BlackScholesHullWhite: _black_scholes_hull_white, Heston: _heston,
     HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, DoubleHeston: _double_heston, Merton: _merton,
     Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, NormalSABR: _normal_sabr,
-    SVI: _svi, SSVI: _ssvi, SSVIHeston: _ssvi_heston,
+    SVI: _svi, SSVI: _ssvi, SSVIHeston: _ssvi_heston, ClockedDoubleHeston: _clocked_double_heston,
 }  # fmt: skip
 _SIMPLER: Mapping[Kind, Kind] = {
-    Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates
+    Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates,
+    ClockedDoubleHeston: Heston,
 }  # fmt: skip
-_BEYOND: Mapping[Kind, Callable] = {Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond}
+_BEYOND: Mapping[Kind, Callable] = {
+    Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond,
+    ClockedDoubleHeston: _clocked_double_heston_beyond,
+}  # fmt: skip

@@ -11,6 +11,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.bates import Bates
 from jaxcal.models.black_scholes import BlackScholes
 from jaxcal.models.cgmy import CGMY
+from jaxcal.models.clocked_double_heston import ClockedDoubleHeston
 from jaxcal.models.double_heston import DoubleHeston
 from jaxcal.models.heston import Heston
 from jaxcal.models.hull_white import BlackScholesHullWhite, HestonHullWhite
@@ -108,6 +109,12 @@ def _double_heston(level: float) -> Ranges:
     return {f"{name}_{i}": ends for i in (1, 2) for name, ends in _heston(level).items()}
 
 
+def _clocked_double_heston(level: float) -> Ranges:
+    """The clock makes up for variances that grow far beyond those of today."""
+    grown = {f"theta_{i}": (0.1 * level**2, 1000.0 * level**2) for i in (1, 2)}
+    return _double_heston(level) | grown | {f"kappa_{i}": (0.03, 60.0) for i in (1, 2)} | {"pace": (0.1, 3.0)}
+
+
 def _vol(level: float) -> Ranges:
     return {"sigma": (0.2 * level, 2.0 * level)}
 
@@ -143,5 +150,6 @@ def _ssvi(level: float) -> Ranges:
 _RANGES: Mapping[Any, Callable[[float], Ranges]] = {
     BlackScholes: _vol, BlackScholesHullWhite: _vol, Heston: _heston, HestonHullWhite: _heston,
     PiecewiseHeston: _heston, DoubleHeston: _double_heston, Bates: _bates, PiecewiseBates: _bates, SVCJ: _svcj,
+    ClockedDoubleHeston: _clocked_double_heston,
     Merton: _merton, Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SSVI: _ssvi, SSVIHeston: _ssvi,
 }  # fmt: skip

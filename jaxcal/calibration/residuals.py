@@ -28,6 +28,7 @@ class MarketValues(eqx.Module):
     used: Bool[Array, "e k"]
     bid_vol: Float[Array, "e k"] | None = None
     ask_vol: Float[Array, "e k"] | None = None
+    half_spread: Float[Array, "e k"] | None = None
 
     @classmethod
     def of(
@@ -49,7 +50,10 @@ class MarketValues(eqx.Module):
         log_strike = jnp.log1p((strike - forward) / forward)
         value = black_otm(vol, ratio, expiry, forward=1.0)
         vega = black_vega(vol, ratio, expiry, forward=1.0)
-        sides = (None if x is None else jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
+        if bid_vol is None or ask_vol is None:
+            return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
+        bid_vol, ask_vol = (jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
+        sides = bid_vol, ask_vol, half_spreads(vol, bid_vol, ask_vol)
         return cls(log_strike, ratio, expiry, forward, vol, value, vega, used, *sides)
 
     @classmethod
@@ -67,6 +71,19 @@ class MarketValues(eqx.Module):
     def implied_vol(self, value: Float[Array, "e k"]) -> Float[Array, "e k"]:
         """Implied volatilities of out-of-the-money model values."""
         return implied_vol(value, self.ratio, self.expiry, forward=1.0, is_call=self.ratio >= 1.0)
+
+
+def half_spreads(
+    vol: Float[Array, "e k"], bid_vol: Float[Array, "e k"], ask_vol: Float[Array, "e k"]
+) -> Float[Array, "e k"]:
+    """Half of ask less bid; a side that is not known is at `vol`, and then the distance to the other. Where neither is,
+    the median of the surface; never below a tenth of that, and a vol point where no quote has a spread.
+    """
+    below, above = jnp.maximum(vol - bid_vol, 0.0), jnp.maximum(ask_vol - vol, 0.0)
+    half = jnp.where((below > 0) & (above > 0), 0.5 * (below + above), below + above)
+    middle = jnp.nanmedian(jnp.where(half > 0, half, jnp.nan))
+    middle = jnp.where(jnp.isfinite(middle), middle, 0.01).astype(vol.dtype)
+    return jnp.maximum(jnp.where(half > 0, half, middle), 0.1 * middle)
 
 
 class AbstractResidual(eqx.Module):
@@ -140,6 +157,38 @@ class BidAskResidual(AbstractResidual):
         difference = ImpliedVolResidual(self.floor)(value, market)
         below, above = jnp.minimum(market.bid_vol - market.vol, 0.0), jnp.maximum(market.ask_vol - market.vol, 0.0)
         return difference - (1.0 - self.inside) * jnp.clip(difference, below, above)
+
+
+class HalfSpreadResidual(AbstractResidual):
+    """Model minus market implied volatility in half-spreads of the quote: from -1 to 1 inside bid and ask.
+
+    The scale of a robust loss is then one of half-spreads, the same for a quote known well and one known badly: with
+    `loss=Cauchy(1.0)` a fit gives up what it cannot reach and puts as many quotes as it can between bid and ask.
+
+    Where one side of the spread is not known, the distance to the other is the half-spread; where neither is, the
+    median of the surface, or a vol point where no quote has a spread. A half-spread below a tenth of the median counts
+    as that.
+
+    Args:
+        inside: what a difference from the target counts for inside the spread, 0 to 1, as of `BidAskResidual`; 1 by
+            default.
+        floor: as of `ImpliedVolResidual`.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> surface = jc.Surface.from_quotes(jc.synthetic_chain())
+        >>> fit = jc.calibrate(jc.BlackScholes, surface, residual=jc.HalfSpreadResidual(), loss=jc.Cauchy(1.0))
+        >>> fit.converged
+        True
+    """
+
+    needs_spread: ClassVar[bool] = True
+    inside: Float[Array, ""] | float = 1.0
+    floor: Float[Array, ""] | float = 1e-7
+
+    def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        assert market.half_spread is not None
+        return BidAskResidual(self.inside, self.floor)(value, market) / market.half_spread
 
 
 class VegaPriceResidual(AbstractResidual):

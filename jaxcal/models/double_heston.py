@@ -1,14 +1,16 @@
 """Double Heston: two independent square-root variances."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import real
+from jaxcal.models.critical_moments import CriticalMoments
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
 
@@ -55,25 +57,46 @@ class DoubleHeston(AbstractFourierModel):
     }
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
-        first = real(z, self.v0_1, self.kappa_1, self.theta_1, self.sigma_1, self.rho_1)
-        second = real(z, self.v0_2, self.kappa_2, self.theta_2, self.sigma_2, self.rho_2)
-        (years,) = real(z, t)
-        return heston_log_cf(*first, z, years) + heston_log_cf(*second, z, years)
+        return double_heston_log_cf(self, z, t)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        first = heston_moments(self.kappa_1, self.sigma_1, self.rho_1, t)
-        return first.within(heston_moments(self.kappa_2, self.sigma_2, self.rho_2, t))
+        return double_heston_moments(self, t)
 
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
-        """Where both factors decay."""
-        turn_1, turn_2 = jnp.arcsin(jnp.asarray(self.rho_1)), jnp.arcsin(jnp.asarray(self.rho_2))
-        return -jnp.pi / 2 - jnp.minimum(turn_1, turn_2), jnp.pi / 2 - jnp.maximum(turn_1, turn_2)
+        return double_heston_cone(self.rho_1, self.rho_2)
 
     def violations(self) -> Mapping[str, BoolLike]:
-        first = heston_violations(self.v0_1, self.kappa_1, self.theta_1, self.sigma_1, self.rho_1)
-        second = heston_violations(self.v0_2, self.kappa_2, self.theta_2, self.sigma_2, self.rho_2)
-        return {
-            rule.replace(" ", f"_{factor} ", 1): broken
-            for factor, rules in ((1, first), (2, second))
-            for rule, broken in rules.items()
-        }
+        return double_heston_violations(self)
+
+
+def double_heston_log_cf(model: Any, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Array:
+    """ln phi of a model with the fields of `DoubleHeston`: the sum of its factors."""
+    (years,) = real(z, t)
+    first, second = (heston_log_cf(*real(z, *parameters), z, years) for parameters in _factors(model))
+    return first + second
+
+
+def double_heston_moments(model: Any, t: Float[Array, "*shape"]) -> CriticalMoments:
+    """The moments that both factors have."""
+    first, second = (heston_moments(kappa, sigma, rho, t) for _, kappa, _, sigma, rho in _factors(model))
+    return first.within(second)
+
+
+def double_heston_cone(rho_1: ArrayLike, rho_2: ArrayLike) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Where both factors decay."""
+    turn_1, turn_2 = jnp.arcsin(jnp.asarray(rho_1)), jnp.arcsin(jnp.asarray(rho_2))
+    return -jnp.pi / 2 - jnp.minimum(turn_1, turn_2), jnp.pi / 2 - jnp.maximum(turn_1, turn_2)
+
+
+def double_heston_violations(model: Any) -> dict[str, BoolLike]:
+    """Heston's rules, about each factor."""
+    return {
+        rule.replace(" ", f"_{factor} ", 1): broken
+        for factor, parameters in enumerate(_factors(model), 1)
+        for rule, broken in heston_violations(*parameters).items()
+    }
+
+
+def _factors(model: Any) -> list[tuple[Any, ...]]:
+    """Heston's parameters of each factor."""
+    return [tuple(getattr(model, f"{name}_{factor}") for name in Heston.bounds) for factor in (1, 2)]

@@ -130,6 +130,21 @@ def test_inside_bid_ask_and_half_spreads(dax):
     assert math.isnan(jc.compare([jc.BlackScholes], dax, repeats=0).entries[0].inside)
 
 
+def test_errors_are_volatilities_whatever_is_made_small(dax):
+    """Of a fit by another residual, in and out of sample."""
+    spread = jnp.where(dax.weight > 0, 0.001 + 0.02 * jnp.abs(jnp.log(dax.strike / dax.forward[:, None])), jnp.nan)
+    quoted = eqx.tree_at(lambda s: (s.bid_vol, s.ask_vol), dax, (dax.vol - spread, dax.vol + spread))
+    settings = {"residual": jc.HalfSpreadResidual(), "loss": jc.Cauchy(1.0)}
+    found = jc.compare({"Heston": jc.Heston}, quoted, repeats=0, **settings).entries[0]
+    fit = jc.calibrate(jc.Heston, quoted, **settings)
+    assert found.rmse_points == pytest.approx(100 * float(fit.rmse_vol), rel=1e-6)
+    off = np.asarray(fit.model_vol - dax.vol)[np.asarray(dax.weight) > 0]
+    half = np.asarray(spread)[np.asarray(dax.weight) > 0]
+    assert found.rmse_half_spreads == pytest.approx(np.sqrt(np.mean((off / half) ** 2)), rel=1e-6)
+    assert found.inside == pytest.approx(np.mean(np.abs(off) <= half))
+    assert 0.5 < found.rmse_out_points < 5.0
+
+
 def test_models_of_every_expiry():
     """SABR: three parameters each for the two expiries that have enough quotes, and each prices its own smile."""
     strike = np.array([80.0, 85.0, 90.0, 95.0, 100.0, 105.0, 110.0, 120.0])

@@ -136,3 +136,47 @@ def test_fits_to_the_band(surface):
     drawn = jc.calibrate(jc.BlackScholes, wide, residual=jc.BidAskResidual(inside=0.05))
     assert float(drawn.model.sigma) == pytest.approx(float(np.mean(np.asarray(surface.vol)[used])), rel=1e-6)
     assert float(jc.calibrate(jc.BlackScholes, wide, residual=jc.BidAskResidual()).cost) < 1e-20
+
+
+def test_a_residual_in_half_spreads(surface):
+    market = MarketValues.of_surface(surface)
+    used, vol = np.asarray(surface.weight) > 0, surface.vol
+
+    def at(vols, residual=jc.HalfSpreadResidual(), market=market):
+        moved = MarketValues.of(surface.expiry, surface.forward, surface.strike, vols, surface.weight)
+        return np.asarray(residual(moved.value, market))[used]
+
+    half = np.array([0.02, 0.01, 0.0025, 0.005, 0.01])
+    np.testing.assert_allclose(at(vol + half.max()), half.max() / half, atol=1e-7)
+    np.testing.assert_allclose(at(surface.bid_vol), -1.0, atol=1e-7)
+    np.testing.assert_allclose(at(vol + 0.03, jc.HalfSpreadResidual(inside=0.2)), (0.03 - 0.8 * half) / half, atol=1e-7)
+    # one side not known: the distance to the other; neither: the median, here of what is left; too small: a tenth of it
+    bid = surface.bid_vol.at[0, 0].set(np.nan).at[0, 1].set(np.nan).at[0, 2].set(vol[0, 2] - 1e-6)
+    ask = surface.ask_vol.at[0, 1].set(np.nan).at[0, 2].set(vol[0, 2] + 1e-6)
+    found = MarketValues.of(surface.expiry, surface.forward, surface.strike, vol, surface.weight, bid, ask)
+    middle = np.median([0.02, 1e-6, 0.005, 0.01])
+    expected = [0.02, middle, 0.1 * middle, 0.005, 0.01]
+    np.testing.assert_allclose(np.asarray(found.half_spread)[used], expected, rtol=1e-9)
+    blind = MarketValues.of(
+        surface.expiry, surface.forward, surface.strike, vol, surface.weight, bid * np.nan, ask * np.nan
+    )
+    np.testing.assert_allclose(at(vol + 0.03, market=blind), 3.0, atol=1e-7)
+
+
+def test_fits_in_half_spreads(surface):
+    """Of one number they are the weighted mean; the scale of a robust loss is one of them."""
+    used = np.asarray(surface.weight) > 0
+    half = 0.5 * (np.asarray(surface.ask_vol) - np.asarray(surface.bid_vol))[used]
+    vol = np.asarray(surface.vol)[used]
+    fit = jc.calibrate(jc.BlackScholes, surface, residual=jc.HalfSpreadResidual())
+    mean = np.average(vol, weights=half**-2)
+    assert float(fit.model.sigma) == pytest.approx(mean, rel=1e-7)
+    np.testing.assert_allclose(np.asarray(fit.residuals)[used], (mean - vol) / half, atol=1e-6)
+    rmse = np.sqrt(np.mean((mean - vol) ** 2))
+    assert float(fit.rmse_vol) == pytest.approx(rmse, rel=1e-6)  # a volatility all the same
+    robust = jc.calibrate(jc.BlackScholes, surface, residual=jc.HalfSpreadResidual(), loss=jc.Cauchy(3.0))
+    grid = np.linspace(0.18, 0.27, 90001)[:, None]
+    cost = np.sum(4.5 * np.log1p(((grid - vol) / half / 3.0) ** 2), axis=1)
+    assert float(robust.cost) == pytest.approx(cost.min(), rel=1e-6)
+    many = jc.calibrate_many(jc.BlackScholes, [surface, surface], residual=jc.HalfSpreadResidual())
+    np.testing.assert_allclose(many.model.sigma, mean, rtol=1e-7)
