@@ -57,10 +57,7 @@ def truth(name: str, r: Ranges) -> jc.AbstractModel:
             **heston, **jumps, variance_jump_mean=mean, jump_correlation=0.5 * jumps["jump_mean"] * r.u(0.0, 1.0) / mean
         )
     if name == "DoubleHeston":
-        slow, fast = r.heston(), r.heston()
-        slow |= {"v0": 0.5 * slow["v0"], "theta": 0.5 * slow["theta"], "kappa": 0.3 * slow["kappa"]}
-        fast |= {"v0": 0.5 * fast["v0"], "theta": 0.5 * fast["theta"], "kappa": 3.0 * fast["kappa"]}
-        return jc.DoubleHeston(**{f"{key}_{i}": part[key] for i, part in ((1, fast), (2, slow)) for key in part})
+        return _two_factors(r)
     if name == "Merton":
         return jc.Merton(0.8 * level, **r.jumps())
     if name == "Kou":
@@ -92,8 +89,9 @@ def truth(name: str, r: Ranges) -> jc.AbstractModel:
         varying["jump_intensity"] = np.asarray([varying["jump_intensity"] * r.lu(0.7, 1.4) for _ in range(4)])
         return jc.PiecewiseBates(**varying, knots=knots)
     if name == "ClockedDoubleHeston":
-        still = truth("DoubleHeston", r)
-        return jc.ClockedDoubleHeston.of(still, EXPIRY[:-1], np.asarray([r.lu(0.6, 1.6) for _ in EXPIRY[:-1]]))
+        return jc.ClockedDoubleHeston.of(
+            _two_factors(r), EXPIRY[:-1], np.asarray([r.lu(0.6, 1.6) for _ in EXPIRY[:-1]])
+        )
     if name == "SABR":
         nu = np.asarray([min(4.0, r.lu(0.3, 1.0) / np.sqrt(t)) for t in EXPIRY])
         rho = np.asarray([r.u(-0.7, 0.2) for _ in EXPIRY])
@@ -141,3 +139,11 @@ def vols(model: jc.AbstractModel, strike: np.ndarray) -> np.ndarray:
         rows = [jc.model_vol(m, k, t, forward=100.0) for m, k, t in zip(slices, strike, EXPIRY, strict=True)]
         return np.stack([np.asarray(row) for row in rows])
     return np.asarray(jc.model_vol(model, strike, EXPIRY[:, None], forward=100.0))
+
+
+def _two_factors(r: Ranges) -> jc.DoubleHeston:
+    """A slow and a fast one that share the variance."""
+    slow, fast = r.heston(), r.heston()
+    slow |= {"v0": 0.5 * slow["v0"], "theta": 0.5 * slow["theta"], "kappa": 0.3 * slow["kappa"]}
+    fast |= {"v0": 0.5 * fast["v0"], "theta": 0.5 * fast["theta"], "kappa": 3.0 * fast["kappa"]}
+    return jc.DoubleHeston(**{f"{key}_{i}": part[key] for i, part in ((1, fast), (2, slow)) for key in part})

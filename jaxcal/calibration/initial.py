@@ -194,20 +194,23 @@ def _clocked_double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> l
 
 
 def _on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
-    """A slow factor and a fast one, on a clock without knots so far. The clock makes up for variances that grow, so a
-    surface may ask for a slow one that does without end: the second; the third is between.
+    """A slow and a fast factor on a clock without knots so far: three of this model's own, two of `DoubleHeston`.
+
+    The clock makes up for variances that grow, so a surface may ask for a slow one that does without end: the second.
     """
     level, rho = shape.level, jnp.clip(values["rho"], -0.9, 0.9)
-    v0, theta, sigma = values["v0"], values["theta"], values["sigma"]
     variance = level**2
-    none = jnp.ones(0, level.dtype)
+    v0, _, theta, sigma, _ = (values[name] for name in Heston.bounds)
+    calm = (0.5 * variance, 8.0, variance, 6.0 * level, rho)
     pairs = (
         ((0.5 * v0, 1.0, 3.0 * theta, 0.7 * sigma, rho), (0.5 * v0, 8.0, theta, sigma, rho)),
-        ((0.5 * variance, 0.1, 100.0 * variance, 10.0 * level, rho), (0.5 * variance, 8.0, variance, 6.0 * level, rho)),
-        ((0.5 * variance, 1.0, 3.0 * variance, 3.0 * level, rho), (0.5 * variance, 8.0, variance, 6.0 * level, rho)),
+        ((0.5 * variance, 0.1, 100.0 * variance, 10.0 * level, rho), calm),
+        ((0.5 * variance, 1.0, 3.0 * variance, 3.0 * level, rho), calm),
     )
     names = [f"{name}_{factor}" for factor in (1, 2) for name in Heston.bounds]
-    return [dict(zip(names, (*slow, *fast), strict=True)) | {"pace": none, "knots": none} for slow, fast in pairs]
+    own = [dict(zip(names, (*slow, *fast), strict=True)) for slow, fast in pairs]
+    clock = {"pace": jnp.ones(0, level.dtype), "knots": jnp.ones(0, level.dtype)}
+    return [two | clock for two in (*own, *_two_factors(values)[:2])]
 
 
 def _two_factors(values: Values) -> list[Values]:
