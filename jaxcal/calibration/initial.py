@@ -13,6 +13,7 @@ from jaxtyping import Float
 
 from jaxcal.calibration.skewed_jumps import skewed
 from jaxcal.calibration.smile_shape import SmileShape
+from jaxcal.calibration.two_factors import on_a_clock, two_factors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.bates import Bates
@@ -177,52 +178,6 @@ def _svcj_beyond(shape: SmileShape, bates: AbstractModel) -> list[Values]:
     return [*upright, skewed(base, -0.6, variance), skewed(rare, 0.6, variance)]
 
 
-def _double_heston(shape: SmileShape) -> list[Values]:
-    return [two for values in _heston(shape) for two in _two_factors(values)]
-
-
-def _double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
-    return _two_factors(_fields(heston))
-
-
-def _clocked_double_heston(shape: SmileShape) -> list[Values]:
-    return [two for values in _heston(shape) for two in _on_a_clock(shape, values)]
-
-
-def _clocked_double_heston_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
-    return _on_a_clock(shape, _fields(heston))
-
-
-def _on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
-    """A slow and a fast factor on a clock without knots so far: three of this model's own, two of `DoubleHeston`.
-
-    The clock makes up for variances that grow, so a surface may ask for a slow one that does without end: the second.
-    """
-    level, rho = shape.level, jnp.clip(values["rho"], -0.9, 0.9)
-    variance = level**2
-    v0, _, theta, sigma, _ = (values[name] for name in Heston.bounds)
-    calm = (0.5 * variance, 8.0, variance, 6.0 * level, rho)
-    pairs = (
-        ((0.5 * v0, 1.0, 3.0 * theta, 0.7 * sigma, rho), (0.5 * v0, 8.0, theta, sigma, rho)),
-        ((0.5 * variance, 0.1, 100.0 * variance, 10.0 * level, rho), calm),
-        ((0.5 * variance, 1.0, 3.0 * variance, 3.0 * level, rho), calm),
-    )
-    names = [f"{name}_{factor}" for factor in (1, 2) for name in Heston.bounds]
-    own = [dict(zip(names, (*slow, *fast), strict=True)) for slow, fast in pairs]
-    clock = {"pace": jnp.ones(0, level.dtype), "knots": jnp.ones(0, level.dtype)}
-    return [two | clock for two in (*own, *_two_factors(values)[:2])]
-
-
-def _two_factors(values: Values) -> list[Values]:
-    """The variance shared between a fast and a slow factor."""
-    found = []
-    for faster, slower in ((4.0, 0.25), (1.5, 0.1), (15.0, 0.7)):
-        fast = {"v0": 0.5, "kappa": faster, "theta": 0.3, "sigma": faster**0.5, "rho": 1.0}
-        slow = {"v0": 0.5, "kappa": slower, "theta": 0.7, "sigma": slower**0.5, "rho": 0.9}
-        found.append({f"{name}_{i}": values[name] * part[name] for i, part in ((1, fast), (2, slow)) for name in part})
-    return found
-
-
 def _merton(shape: SmileShape) -> list[Values]:
     return [{"sigma": 0.7 * shape.level} | jumps for jumps in _jumps(shape)]
 
@@ -325,15 +280,16 @@ def _fields(model: AbstractModel) -> Values:
 
 _RULES: Mapping[Kind, Callable[[SmileShape], list[Values]]] = {
     BlackScholes: _black_scholes, BlackScholesHullWhite: _black_scholes_hull_white, Heston: _heston,
-    HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, DoubleHeston: _double_heston, Merton: _merton,
-    Kou: _kou, VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, NormalSABR: _normal_sabr,
-    SVI: _svi, SSVI: _ssvi, SSVIHeston: _ssvi_heston, ClockedDoubleHeston: _clocked_double_heston,
+    HestonHullWhite: _heston_hull_white, Bates: _bates, SVCJ: _svcj, Merton: _merton, Kou: _kou,
+    VarianceGamma: _variance_gamma, NIG: _nig, CGMY: _cgmy, SABR: _sabr, NormalSABR: _normal_sabr, SVI: _svi,
+    SSVI: _ssvi, SSVIHeston: _ssvi_heston, DoubleHeston: lambda shape: two_factors(_heston(shape)[0]),
+    ClockedDoubleHeston: lambda shape: on_a_clock(shape, _heston(shape)[0]),
 }  # fmt: skip
 _SIMPLER: Mapping[Kind, Kind] = {
     Bates: Heston, SVCJ: Bates, DoubleHeston: Heston, PiecewiseHeston: Heston, PiecewiseBates: Bates,
     ClockedDoubleHeston: Heston,
 }  # fmt: skip
 _BEYOND: Mapping[Kind, Callable] = {
-    Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: _double_heston_beyond,
-    ClockedDoubleHeston: _clocked_double_heston_beyond,
+    Bates: _bates_beyond, SVCJ: _svcj_beyond, DoubleHeston: lambda _, heston: two_factors(_fields(heston)),
+    ClockedDoubleHeston: lambda shape, heston: on_a_clock(shape, _fields(heston)),
 }  # fmt: skip
