@@ -36,7 +36,7 @@ import jaxcal as jc
 
 # %%
 dax = jc.Surface.from_quotes(jc.dax_quotes())
-on_dax = jc.compare([jc.Heston, jc.Bates, jc.SABR], dax)
+on_dax = jc.compare([jc.Heston, jc.Bates, jc.ClockedDoubleHeston, jc.SABR], dax)
 print(on_dax.summary())
 
 # %% [markdown]
@@ -51,11 +51,16 @@ print(on_dax.summary())
 #
 # Jumps more than halve the error of Heston: they give the shortest expiries the smile that a diffusion cannot. SABR
 # has parameters of its own for every expiry, so its `parameters` count all of them together. It says nothing about
-# the time between the expiries, and does not keep them free of calendar arbitrage.
+# the time between the expiries, and does not keep them free of calendar arbitrage. ClockedDoubleHeston lets the level
+# of every expiry free too, as the pace of its clock, but has one law for the whole surface: fewer parameters, no
+# arbitrage, and a smaller error, where it has not looked too.
 
 # %%
 scores = on_dax.to_frame().set_index("model")
 assert scores.loc["Bates", "rmse_points"] < 0.6 * scores.loc["Heston", "rmse_points"]
+assert (scores.loc["ClockedDoubleHeston"] < scores.loc["SABR"])[
+    ["num_parameters", "rmse_points", "rmse_out_points"]
+].all()
 scores[["num_parameters", "rmse_points", "rmse_out_points", "aic"]].round(2)
 
 # %% [markdown]
