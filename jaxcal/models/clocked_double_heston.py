@@ -110,7 +110,15 @@ class ClockedDoubleHeston(AbstractFourierModel):
         return cls(**fields, pace=jnp.ones_like(at) if pace is None else numbers(pace), knots=at)
 
     def clock(self, t: ArrayLike) -> Float[Array, "..."]:
-        """Years of the clock at a time in years from today."""
+        """Years of the clock at times `t` in years from today, of any shape.
+
+        Example:
+            >>> import jaxcal as jc
+            >>> still = jc.DoubleHeston(0.02, 6.0, 0.02, 0.6, -0.8, 0.02, 0.5, 0.03, 0.3, -0.4)
+            >>> model = jc.ClockedDoubleHeston.of(still, [0.25, 1.0], pace=[2.0, 0.5])
+            >>> model.clock(jnp.asarray([0.1, 0.5, 3.0])).tolist()
+            [0.1, 0.75, 2.75]
+        """
         t = jnp.asarray(t, float_dtype(t))
         years = years_in_buckets(self.knots, t)
         pace = jnp.concatenate([jnp.ones(1, t.dtype), self.pace.astype(t.dtype)])
