@@ -157,7 +157,7 @@ def inside(table: pd.DataFrame) -> list[str]:
     counts = [span(table[table["model"] == name]) for name in found]
     heading = ["chain", "quotes", *(f"`{name}` ({count})" for name, count in zip(found, counts, strict=True))]
     rows = []
-    for chain in table["chain"].drop_duplicates():
+    for chain in sorted(set(table["chain"])):
         own = table[table["chain"] == chain].set_index("model")["inside"]
         quotes = table.loc[table["chain"] == chain, "quotes"].iloc[0]
         rows.append([chain, f"{quotes:,}", *(percent(own.get(name), ".0f") for name in found)])
