@@ -22,7 +22,7 @@ from benchmarks.snapshots import by_model as by_model_of_snapshots
 RESULTS = ROOT / "benchmarks" / "results"
 MODELS_PAGE, CHAINS_PAGE = ROOT / "docs" / "models.md", ROOT / "docs" / "model_chains.md"
 NONE = "–"
-US = ("ndx", "spx")
+US, ON_A_CLOCK = ("ndx", "spx"), "US indices on a clock"
 INSIDE = (
     "Heston", "Bates", "SVCJ", "DoubleHeston", "PiecewiseBates by spread", "ClockedDoubleHeston",
     "ClockedDoubleHeston by spread", "ClockedDoubleHeston in half-spreads",
@@ -129,6 +129,7 @@ def chains(table: pd.DataFrame) -> list[str]:
     groups = {name: table.loc[group == name, "chain"].nunique() for name in GROUPS if (group == name).any()}
     heading = ["model", "parameters", *(f"{name} ({count})" for name, count in groups.items())]
     heading += ["inside bid-ask", "RMSE in half-spreads", "converged"]
+    most = table.loc[table["inside"].notna() & (group != ON_A_CLOCK), "chain"].nunique()
     rows = []
     for model in models_of(table):
         own = table[table["model"] == model]
@@ -138,12 +139,16 @@ def chains(table: pd.DataFrame) -> list[str]:
             known = int(these["rmse_points"].notna().sum())
             errors = " / ".join(number(these[column].median(), ".2f") for column in ("rmse_points", "rmse_out_points"))
             cells.append(errors + (f" ({known} only)" if 0 < known < count else ""))
-        cells += [percent(own["inside"].median(), ".0f"), number(own["rmse_half_spreads"].median(), ".2f")]
+        once = own[own["chain"].map(group_of) != ON_A_CLOCK]
+        known = int(once["inside"].notna().sum())
+        cells += [percent(once["inside"].median(), ".0f") + (f" ({known} only)" if 0 < known < most else "")]
+        cells += [number(once["rmse_half_spreads"].median(), ".2f")]
         rows.append([f"`{model}`", span(own), *cells, f"{int(own['converged'].sum())} of {len(own)}"])
     about = (
         "In a cell: error of the quotes used / of the quotes held out, each the median over the chains of a group, "
         "whose number is in brackets. Share inside bid-ask and error in half-spreads are medians over all chains that "
-        "have bid and ask. Converged: of how many chains the fit to all quotes did. A model with parameters of each "
+        "have bid and ask, those of indices in calendar time. "
+        "Converged: of how many chains the fit to all quotes did. A model with parameters of each "
         "expiry has as many as its row says on the chains with fewest and most expiries. "
         f"[Every chain by itself]({CHAINS_PAGE.name})."
     )
@@ -260,7 +265,7 @@ def group_of(chain: str) -> str:
     """Which of `GROUPS` a chain belongs to, by its name: a snapshot has an hour in it."""
     asset, _, time = chain.partition("_")
     if asset in US:
-        return "US indices on a clock" if chain.endswith("on a clock") else "US indices"
+        return ON_A_CLOCK if chain.endswith("on a clock") else "US indices"
     names = {"btc": "BTC snapshots" if "T" in time else "BTC, daily files", "eth": "ETH snapshots", "dax": "DAX"}
     return names.get(asset, "other")
 

@@ -51,9 +51,9 @@ print(on_dax.summary())
 #
 # Jumps more than halve the error of Heston: they give the shortest expiries the smile that a diffusion cannot. SABR
 # has parameters of its own for every expiry, so its `parameters` count all of them together. It says nothing about
-# the time between the expiries, and does not keep them free of calendar arbitrage. ClockedDoubleHeston lets the level
-# of every expiry free too, as the pace of its clock, but has one law for the whole surface: fewer parameters, no
-# arbitrage, and a smaller error, where it has not looked too.
+# the time between the expiries, and does not keep them free of calendar arbitrage. ClockedDoubleHeston lets the levels
+# of these eight expiries free too, as the pace of its clock, but has one law for the whole surface: fewer parameters,
+# no arbitrage, and a smaller error, where it has not looked too.
 
 # %%
 scores = on_dax.to_frame().set_index("model")

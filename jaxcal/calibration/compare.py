@@ -131,7 +131,7 @@ def _entry(
         refit = calibrate(model, surface, weights=(~held_out).astype(float), **settings) if held_out.any() else None
         out = _held_out_errors(refit, surface, held_out)
         errors = (
-            np.asarray(fit.residuals) if isinstance(settings["residual"], ImpliedVolResidual) else _errors(fit, surface)
+            np.asarray(fit.residuals) if type(settings["residual"]) is ImpliedVolResidual else _errors(fit, surface)
         )
     except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
         return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")

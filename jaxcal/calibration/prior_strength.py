@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import AbstractLoss, losses
 from jaxcal.calibration.prior import AbstractPrior, Combined, Scaled
+from jaxcal.calibration.residuals import HalfSpreadResidual
 from jaxcal.models.base import AbstractModel
 
 Model = TypeVar("Model", bound=AbstractModel)
@@ -131,6 +132,8 @@ def _noise(fit: Fit, rule: Scaled) -> float:
     if rule.noise is not None:
         return _sum(fit, np.full(fit.surface.vol.shape, float(rule.noise)))
     surface = fit.surface
+    if isinstance(fit.objective.residual, HalfSpreadResidual):
+        return _sum(fit, np.ones(surface.vol.shape))
     half = 0.5 * (np.asarray(surface.ask_vol) - np.asarray(surface.bid_vol))
     known = np.isfinite(half) & (np.asarray(surface.weight) > 0)
     if not known.any():

@@ -52,9 +52,9 @@ class MarketValues(eqx.Module):
         vega = black_vega(vol, ratio, expiry, forward=1.0)
         if bid_vol is None or ask_vol is None:
             return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
-        bid_vol, ask_vol = (jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
-        sides = bid_vol, ask_vol, half_spreads(vol, bid_vol, ask_vol)
-        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used, *sides)
+        half = half_spreads(vol, bid_vol, ask_vol, used)
+        bid, ask = (jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
+        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used, bid, ask, half)
 
     @classmethod
     def of_surface(cls, surface: Surface | Target) -> "MarketValues":
@@ -74,16 +74,17 @@ class MarketValues(eqx.Module):
 
 
 def half_spreads(
-    vol: Float[Array, "e k"], bid_vol: Float[Array, "e k"], ask_vol: Float[Array, "e k"]
+    vol: Float[Array, "e k"], bid_vol: Float[Array, "e k"], ask_vol: Float[Array, "e k"], used: Bool[Array, "e k"]
 ) -> Float[Array, "e k"]:
-    """Half of ask less bid; a side that is not known is at `vol`, and then the distance to the other. Where neither is,
-    the median of the surface; never below a tenth of that, and a vol point where no quote has a spread.
+    """Half of ask less bid; where one side is NaN, the distance of `vol` to the other; where both are, the median of
+    those that are known. Never below a tenth of that median, which is a vol point where no quote has a spread.
     """
-    below, above = jnp.maximum(vol - bid_vol, 0.0), jnp.maximum(ask_vol - vol, 0.0)
-    half = jnp.where((below > 0) & (above > 0), 0.5 * (below + above), below + above)
-    middle = jnp.nanmedian(jnp.where(half > 0, half, jnp.nan))
-    middle = jnp.where(jnp.isfinite(middle), middle, 0.01).astype(vol.dtype)
-    return jnp.maximum(jnp.where(half > 0, half, middle), 0.1 * middle)
+    no_bid, no_ask = jnp.isnan(bid_vol), jnp.isnan(ask_vol)
+    half = jnp.where(no_bid, ask_vol - vol, jnp.where(no_ask, vol - bid_vol, 0.5 * (ask_vol - bid_vol)))
+    known = used & jnp.isfinite(half)
+    middle = jnp.nanmedian(jnp.where(known, half, jnp.nan))
+    middle = jnp.where(middle > 0, middle, 0.01).astype(vol.dtype)
+    return jnp.maximum(jnp.where(known, half, middle), 0.1 * middle)
 
 
 class AbstractResidual(eqx.Module):
@@ -160,14 +161,15 @@ class BidAskResidual(AbstractResidual):
 
 
 class HalfSpreadResidual(AbstractResidual):
-    """Model minus market implied volatility in half-spreads of the quote: from -1 to 1 inside bid and ask.
+    """Model minus market implied volatility in half-spreads of the quote: from -1 to 1 inside bid and ask, about their
+    middle.
 
     The scale of a robust loss is then one of half-spreads, the same for a quote known well and one known badly: with
     `loss=Cauchy(1.0)` a fit gives up what it cannot reach and puts as many quotes as it can between bid and ask.
 
     Where one side of the spread is not known, the distance to the other is the half-spread; where neither is, the
-    median of the surface, or a vol point where no quote has a spread. A half-spread below a tenth of the median counts
-    as that.
+    median of the surface (of the expiry, for a model fitted to each by itself), or a vol point where no quote has a
+    spread. A half-spread below a tenth of the median counts as that.
 
     Args:
         inside: what a difference from the target counts for inside the spread, 0 to 1, as of `BidAskResidual`; 1 by

@@ -1,4 +1,4 @@
-"""Double Heston on a clock of its own: the level of every expiry free, the shape of its smile that of two factors."""
+"""Double Heston on a clock of its own: the clock has the level of expiries, two factors the shape of their smiles."""
 
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -119,16 +119,19 @@ class ClockedDoubleHeston(AbstractFourierModel):
             >>> model.clock(jnp.asarray([0.1, 0.5, 3.0])).tolist()
             [0.1, 0.75, 2.75]
         """
-        t = jnp.asarray(t, float_dtype(t))
+        return self._clock(jnp.asarray(t, float_dtype(t, self.pace, self.knots)))
+
+    def _clock(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """The same in the dtype of `t`."""
         years = years_in_buckets(self.knots, t)
         pace = jnp.concatenate([jnp.ones(1, t.dtype), self.pace.astype(t.dtype)])
         return jnp.sum(pace[(..., *(None,) * t.ndim)] * years, axis=0)
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
-        return double_heston_log_cf(self, z, self.clock(t))
+        return double_heston_log_cf(self, z, self._clock(t.astype(jnp.real(z).dtype)))
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
-        return double_heston_moments(self, self.clock(t))
+        return double_heston_moments(self, self._clock(t))
 
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """As `DoubleHeston`, at any time of the clock."""

@@ -150,6 +150,13 @@ def test_a_residual_in_half_spreads(surface):
     np.testing.assert_allclose(at(vol + half.max()), half.max() / half, atol=1e-7)
     np.testing.assert_allclose(at(surface.bid_vol), -1.0, atol=1e-7)
     np.testing.assert_allclose(at(vol + 0.03, jc.HalfSpreadResidual(inside=0.2)), (0.03 - 0.8 * half) / half, atol=1e-7)
+    # wherever the target is: of a quote at its ask, above it, and locked
+    beyond = MarketValues.of(
+        surface.expiry, surface.forward, surface.strike, vol.at[0, 0].add(0.02).at[0, 1].add(0.03), surface.weight,
+        surface.bid_vol.at[0, 3].set(vol[0, 3]), surface.ask_vol.at[0, 3].set(vol[0, 3]),
+    )  # fmt: skip
+    expected = [0.02, 0.01, 0.0025, 0.1 * 0.01, 0.01]
+    np.testing.assert_allclose(np.asarray(beyond.half_spread)[used], expected, rtol=1e-9)
     # one side not known: the distance to the other; neither: the median, here of what is left; too small: a tenth of it
     bid = surface.bid_vol.at[0, 0].set(np.nan).at[0, 1].set(np.nan).at[0, 2].set(vol[0, 2] - 1e-6)
     ask = surface.ask_vol.at[0, 1].set(np.nan).at[0, 2].set(vol[0, 2] + 1e-6)
@@ -180,3 +187,16 @@ def test_fits_in_half_spreads(surface):
     assert float(robust.cost) == pytest.approx(cost.min(), rel=1e-6)
     many = jc.calibrate_many(jc.BlackScholes, [surface, surface], residual=jc.HalfSpreadResidual())
     np.testing.assert_allclose(many.model.sigma, mean, rtol=1e-7)
+
+
+def test_a_priors_strength_by_discrepancy_counts_in_half_spreads(surface):
+    """Noise of one half-spread, where nothing else is said."""
+    belief = jc.Gaussian({"sigma": 0.3}, std=0.01)
+
+    def sigma(**noise):
+        prior = jc.Scaled(belief, "discrepancy", **noise)
+        fit = jc.calibrate(jc.BlackScholes, surface, residual=jc.HalfSpreadResidual(), prior=prior)
+        return float(fit.model.sigma)
+
+    assert sigma() == sigma(noise=1.0)
+    assert abs(sigma() - sigma(noise=3.0)) > 1e-4

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.calibration.initial import starts_from
 
 STILL = jc.DoubleHeston(0.02, 6.0, 0.02, 0.6, -0.8, 0.02, 0.5, 0.03, 0.3, 0.4)
 KNOTS, PACE = (0.1, 0.5, 2.0), (3.0, 0.4, 1.5)
@@ -54,6 +55,14 @@ def test_total_variance_never_falls():
     strike, years = jnp.asarray([70.0, 100.0, 140.0]), jnp.linspace(0.05, 3.0, 30)[:, None]
     prices = np.asarray(jc.price(slow, strike, years, forward=100.0))
     assert (np.diff(prices, axis=0) >= -1e-12).all()
+
+
+def test_the_clock_is_as_wide_as_what_comes_in():
+    narrow = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), MODEL)
+    assert narrow.clock(0.3).dtype == jnp.float32
+    assert MODEL.clock(jnp.asarray(0.3, jnp.float32)).dtype == jnp.float64
+    wide = MODEL.log_cf(Z.astype(jnp.complex64), jnp.asarray(0.7, jnp.float32))  # phi follows its nodes
+    assert wide.dtype == jnp.complex64
 
 
 def test_float32():
@@ -122,3 +131,36 @@ def test_a_fit_finds_the_vols():
     assert fit.converged
     np.testing.assert_allclose(np.asarray(fit.model.knots), EXPIRY[:-1])  # one at each expiry but the last
     assert float(fit.rmse_vol) < 1e-6
+
+
+@pytest.fixture(scope="module")
+def vol():
+    still = jc.DoubleHeston(0.02, 6.0, 0.02, 0.6, -0.8, 0.02, 0.5, 0.03, 0.3, -0.4)
+    return np.asarray(jc.model_vol(still, STRIKE, EXPIRY[:, None], forward=100.0))
+
+
+def test_many_surfaces_of_one_and_of_several_expiries(vol):
+    one = jc.Surface.from_vols(EXPIRY[2:3], STRIKE[2:3], vol[2:3], forward=100.0)
+    three = jc.Surface.from_vols(EXPIRY[2:5], STRIKE[2:5], vol[2:5], forward=100.0)
+    few = jc.Surface.from_vols(EXPIRY[2:3], STRIKE[2:3, :4], vol[2:3, :4], forward=100.0)
+    fits = jc.calibrate_many(jc.ClockedDoubleHeston, {"one": one, "three": three, "few": few})
+    assert fits["one"].model.knots.shape == (0,)
+    assert fits["three"].model.pace.shape == (2,)
+    np.testing.assert_allclose(np.asarray(fits["three"].model.knots), EXPIRY[2:4])
+    assert max(float(fits[name].rmse_vol) for name in ("one", "three")) < 1e-5
+    assert fits["few"].status == jc.Outcome.TOO_FEW_QUOTES
+
+
+def test_starts_have_at_most_ten_knots_and_the_dtype_of_the_surface():
+    years = jnp.linspace(0.05, 2.0, 14)
+    strike = 100.0 * jnp.exp(jnp.linspace(-0.2, 0.2, 5))
+    surface = jc.Surface.from_vols(years, strike, jnp.full((14, 5), 0.2), forward=100.0)
+    narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, surface)
+    for one in (surface, narrow):
+        heston = jax.tree.map(lambda x, one=one: jnp.asarray(x, one.vol.dtype), jc.Heston(0.04, 2.0, 0.04, 0.5, -0.5))
+        starts = starts_from(jc.ClockedDoubleHeston, one, heston)
+        assert len(starts) == 5
+        for start in starts:
+            assert start.knots.shape == start.pace.shape == (10,)
+            assert {leaf.dtype for leaf in jax.tree.leaves(start)} == {one.vol.dtype}
+            assert set(np.asarray(start.knots)) < set(np.asarray(one.expiry))
