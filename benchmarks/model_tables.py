@@ -139,7 +139,7 @@ def chains(table: pd.DataFrame) -> list[str]:
             known = int(these["rmse_points"].notna().sum())
             errors = " / ".join(number(these[column].median(), ".2f") for column in ("rmse_points", "rmse_out_points"))
             cells.append(errors + (f" ({known} only)" if 0 < known < count else ""))
-        once = own[own["chain"].map(group_of) != ON_A_CLOCK]
+        once = own[group[own.index] != ON_A_CLOCK]
         known = int(once["inside"].notna().sum())
         cells += [percent(once["inside"].median(), ".0f") + (f" ({known} only)" if 0 < known < most else "")]
         cells += [number(once["rmse_half_spreads"].median(), ".2f")]

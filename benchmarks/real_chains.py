@@ -57,9 +57,10 @@ def main() -> None:
                 continue
             if name in VARIANTS and not np.isfinite(surface.bid_vol).any():
                 continue
-            model, how = (
-                VARIANTS[name] if name in VARIANTS else (SSVIHeston if name == "SSVIHeston" else getattr(jc, name), {})
-            )
+            if name in VARIANTS:
+                model, how = VARIANTS[name]
+            else:
+                model, how = SSVIHeston if name == "SSVIHeston" else getattr(jc, name), {}
             row = jc.compare({name: model}, surface, repeats=1, **how).to_frame().iloc[0].to_dict()
             rows = [r for r in rows if (r["chain"], r["model"]) != (chain, name)]
             rows.append({"chain": chain, "quotes": surface.num_quotes, **row})
