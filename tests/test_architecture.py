@@ -41,7 +41,7 @@ def test_version_is_the_installed_one() -> None:
 
 def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
     lengths = {path.relative_to(ROOT): len(path.read_text(encoding="utf-8").splitlines()) for path in LIBRARY}
-    assert {path: length for path, length in lengths.items() if length > 300} == {}
+    assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
 def test_the_map_names_every_file_and_no_other() -> None:
