@@ -11,6 +11,7 @@ from jaxcal.bulk.problem import Problem
 from jaxcal.bulk.source import Source, SourceFile
 from jaxcal.bulk.table_file import PIECE, Piece, read_file
 from jaxcal.market.clock import read_instants
+from jaxcal.market.identity import identify
 from jaxcal.market.layouts import LAYOUTS, Layout, recognise
 
 FILES = 64  # small files that are read as one table
@@ -148,6 +149,7 @@ def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[s
         return Problem(first.file.name, "file", layout)
     try:
         tidy = _polled(layout, table, file, first, polls) if layout.name == "deribit" else layout.to_tidy(table)
+        tidy = _timed(identify(tidy)[0])
         names = tuple(piece.file.name for piece in pieces)
         key, keys = _keys(tidy, file, [piece.file for piece in pieces], source)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -193,6 +195,16 @@ def _polled(
     marked = [f"{place} {word}" for place, word in zip(file.tolist(), words, strict=True)]
     tidy = layout.to_tidy(table.assign(underlying=marked))
     return tidy.drop(columns="underlying") if names is None else tidy.assign(underlying=names)
+
+
+def _timed(tidy: pd.DataFrame) -> pd.DataFrame:
+    """Times with their zone, so that a midnight among them is not taken for a bare date once it stands alone."""
+    if "quote_time" not in tidy:
+        return tidy
+    instants, bare = read_instants(tidy["quote_time"])
+    if np.isnat(instants).any() or bare.all():
+        return tidy
+    return tidy.assign(quote_time=pd.DatetimeIndex(instants).tz_localize("UTC"))
 
 
 def _keys(

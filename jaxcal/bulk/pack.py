@@ -137,7 +137,7 @@ def _clean(
         return
     places, ordinal = np.unique(of_row, return_inverse=True)
     # The name by which the cleaning tells surfaces apart: their order is that of the places.
-    names = np.char.zfill(np.arange(len(places)).astype(str), 9).astype(object)
+    names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
     table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
     try:
         report = inspect_quotes(table, rules=rules, rate=rate)
@@ -154,7 +154,7 @@ def _clean(
     _count(report, ordinal, [accounts[place] for place in places.tolist()])
     source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
     for key, surface in surfaces_from_quotes(report).items():
-        place = int(places[int(key[0] or 0)])
+        place = int(places[int((key[0] or "0").removeprefix("surface "))])
         surfaces[place], origin[place] = surface, (source, row)
 
 

@@ -88,15 +88,29 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: Cleaning
             Verdict.BAD_CARRY,
             lambda i, n=name, v=values: f"{n} {v[i]} is above 100 %, so it looks like percent: divide by 100",
         )
-    judgement.exclude(
-        c.years <= 0.0, Verdict.EXPIRED, lambda i: f"expired {-c.years[i] * 365.0:.4g} days before the quote"
-    )
+    judgement.exclude(c.years <= 0.0, Verdict.EXPIRED, lambda i: _expired(-c.years[i]))
     judgement.exclude(
         c.years < rules.min_expiry,
         Verdict.TOO_SHORT,
         lambda i: (
             f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry * 8760.0:.3g} hours required"
         ),
+    )
+
+
+def _expired(years: float) -> str:
+    """How long before the quote."""
+    hours = years * 8760.0
+    if hours < 1.0:
+        return (
+            "expires at the time of the quote"
+            if hours < 1e-6
+            else f"expired {hours * 60.0:.3g} minutes before the quote"
+        )
+    return (
+        f"expired {hours:.3g} hours before the quote"
+        if hours < 48.0
+        else f"expired {hours / 24.0:.4g} days before the quote"
     )
 
 

@@ -58,23 +58,39 @@ def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
 
     Returns:
         instants: `[n]`, NaT where missing or not understood.
-        bare: `[n]` whether only a date is given (a text without a time of day, a zoneless midnight).
+        bare: `[n]` whether only a date is given: a text without a time of day, or a midnight without a zone, which is
+            how spreadsheets write a date.
 
     Example:
         >>> import pandas as pd
         >>> from jaxcal.market.clock import read_instants
-        >>> instants, bare = read_instants(pd.Series(["2026-01-30", "2026-01-30T08:00:00Z", "soon"]))
-        >>> print(instants.astype("datetime64[h]"), bare)
-        ['2026-01-30T00' '2026-01-30T08'           'NaT'] [ True False False]
+        >>> texts = ["2026-01-30", "2026-01-30 00:00:00", "2026-01-30T00:00Z", "2026-01-30T08:00:00", "soon"]
+        >>> instants, bare = read_instants(pd.Series(texts))
+        >>> print(instants.astype("datetime64[h]")[2:], bare)
+        ['2026-01-30T00' '2026-01-30T08'           'NaT'] [ True  True False False False]
     """
     if isinstance(column.dtype, pd.DatetimeTZDtype):
         return _utc(column), np.zeros(len(column), bool)
     if pd.api.types.is_datetime64_any_dtype(column):
         instants = _utc(column)
-        return instants, instants == instants.astype("datetime64[D]")  # NaT is not equal to itself
-    texts = column.astype(str).str.strip()
+        return instants, is_midnight(instants)
+    # 20260130.0 is what pandas makes of a column of 20260130 with empty cells
+    texts = column.astype(str).str.strip().str.replace(r"^(\d{8})\.0$", r"\1", regex=True)
     instants = _utc(pd.to_datetime(texts, utc=True, errors="coerce", format="ISO8601"))
-    return instants, (texts.str.len() <= 10).to_numpy(bool) & ~np.isnat(instants)
+    zoned = texts.str.contains(r"(?:[Zz]|[+-]\d\d:?(?:\d\d)?)$", regex=True) & (texts.str.len() > 10)
+    return instants, is_midnight(instants) & ~zoned.to_numpy(bool)
+
+
+def is_midnight(instants: Instants) -> NDArray[np.bool_]:
+    """`[n]` whether it is 00:00 UTC; not where the instant is unknown.
+
+    Example:
+        >>> import numpy as np
+        >>> from jaxcal.market.clock import is_midnight
+        >>> print(is_midnight(np.array(["2026-01-30", "2026-01-30T08:00", "NaT"], "datetime64[us]")))
+        [ True False False]
+    """
+    return instants == instants.astype("datetime64[D]")  # NaT is not equal to itself
 
 
 def settle_local(dates: np.ndarray, time: timedelta) -> Instants:

@@ -48,22 +48,49 @@ def recognise(columns: pd.Index) -> Layout | None:
 def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
     """Prices in coin, one forward an expiry, instants in UTC, instruments polled one after another."""
     tidy = table.rename(columns={"snapshot_ts": "quote_time", "underlying_price": "forward"})
-    polled, _ = read_instants(tidy["quote_time"])
+    tidy = _in_currency(tidy)
+    polled, undated = read_instants(tidy["quote_time"])
     names = tidy["underlying"].astype(str).to_numpy() if "underlying" in tidy else np.zeros(len(tidy), str)
     for name in np.unique(names):
         rows = names == name
         polled[rows] = first_of_poll(polled[rows])
-    tidy["quote_time"] = _utc_times(polled)
+    if not undated[~np.isnat(polled)].all():  # bare dates are left for the border to refuse
+        tidy["quote_time"] = _utc_times(polled)
     expiry, bare = read_instants(tidy["expiry"])
     if bare.any():
         tidy["expiry"] = _utc_times(np.where(bare, expiry + np.timedelta64(DERIBIT_SETTLEMENT), expiry))
-    if "bid" in tidy or "ask" in tidy:
-        tidy["currency_of_price"] = "coin"
-    else:  # only volatilities: the exchange's mark, with its bid and ask beside it
+    if (
+        "bid" not in tidy and "ask" not in tidy
+    ):  # only volatilities: the exchange's mark, with its bid and ask beside it
         tidy["iv"] = tidy["mark_iv"]
         if "forward" not in tidy and "delta" in tidy:
             tidy["forward"] = _forward_from_delta(tidy, years_between(polled, read_instants(tidy["expiry"])[0]))
     return tidy
+
+
+# BTC_USDC-27JUN25-100000-C, BTC_USDC: what is settled in money rather than in the coin.
+_LINEAR = r"([A-Z0-9]+_(?:USD[A-Z]?|EURR?))(?:-.*)?$"
+
+
+def _in_currency(tidy: pd.DataFrame) -> pd.DataFrame:
+    """Prices in coin, but for contracts whose name, underlying or currency of settlement says money."""
+    linear = np.zeros(len(tidy), bool)
+    for column in ("instrument_name", "underlying"):
+        if column not in tidy:
+            continue
+        named = tidy[column].astype(str).str.strip().str.upper().str.extract(_LINEAR, expand=False)
+        rows = named.notna().to_numpy(bool)
+        if column == "instrument_name" and "underlying" in tidy:  # BTC and BTC_USDC are two surfaces
+            tidy["underlying"] = named.where(rows, tidy["underlying"])
+        linear |= rows
+    for column in ("settlement_currency", "quote_currency"):
+        if column in tidy:
+            words = tidy[column].astype(str).str.strip().str.upper()
+            linear |= words.isin(["USDC", "USDT", "USDE", "EURR"]).to_numpy(bool)
+    if "currency_of_price" not in tidy:
+        return tidy.assign(currency_of_price=np.where(linear, "quote", "coin"))
+    unsaid = tidy["currency_of_price"].isna() | tidy["currency_of_price"].astype(str).str.strip().eq("")
+    return tidy.assign(currency_of_price=tidy["currency_of_price"].where(~unsaid, np.where(linear, "quote", "coin")))
 
 
 def _utc_times(instants: Instants) -> pd.DatetimeIndex:

@@ -1,5 +1,6 @@
 """QuoteColumns: the tidy quote table as validated arrays; the border at which data are checked."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.market.clock import Instants, read_instants, years_between
+from jaxcal.market.clock import Instants, is_midnight, read_instants, years_between
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.us_calendar import settle_us
 from jaxcal.market.verdict import Verdict
@@ -210,8 +211,18 @@ def _quote_times(quotes: pd.DataFrame, faults: _Faults) -> Instants | None:
     if "quote_time" not in quotes or quotes["quote_time"].isna().all():
         return None
     column = quotes["quote_time"]
-    instants, _ = read_instants(column)
+    instants, bare = read_instants(column)
     _fault_times(column, np.isnat(instants), "quote_time", faults)
+    # Where expiries are years, or other rows have a time of day, a midnight is no more than a name or a time.
+    if not _in_years(quotes["expiry"]) and bare[~np.isnat(instants)].all():
+        faults.add(
+            bare,
+            Verdict.UNREADABLE,
+            lambda row: (
+                f"quote_time {str(instants[row])[:10]} is a bare date: add a time of day and its zone, such as "
+                "T20:00Z, or call the column session_date if the quotes are of the close of the US exchanges"
+            ),
+        )
     return instants
 
 
@@ -221,21 +232,46 @@ def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -
     blank = _blank(column) | column.isna().to_numpy(bool)
     faults.add(unknown & blank, Verdict.MISSING, lambda row: f"{name} is missing")
     faults.add(
-        unknown & ~blank, Verdict.UNREADABLE, lambda row: f"{name} {str(column.iloc[row])!r} is not an ISO 8601 time"
+        unknown & ~blank,
+        Verdict.UNREADABLE,
+        lambda row: f"{name} {str(column.iloc[row])[:40]!r} is not an ISO 8601 time{_written(column.iloc[row])}",
     )
+
+
+def _written(cell: object) -> str:
+    """What a time that is not understood seems to be, and what to do."""
+    text = str(cell).strip()
+    digits = re.fullmatch(r"(\d{9,19})(?:\.0*)?", text)
+    if digits and (unit := {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(len(digits[1]))):
+        return f': it looks like {_UNITS[unit]} since 1970: use pd.to_datetime(..., unit="{unit}", utc=True)'
+    if re.match(r"\d{1,2}[/.]\d{1,2}[/.]\d{2,4}", text):
+        return ": day and month cannot be told apart: use pd.to_datetime(..., dayfirst=True or False)"
+    return ""
+
+
+_UNITS = {"s": "seconds", "ms": "milliseconds", "us": "microseconds", "ns": "nanoseconds"}
+
+
+def _in_years(column: pd.Series) -> bool:
+    """Whether expiries are numbers, and not times: most of the cells that are not empty."""
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return False
+    return 2 * int(pd.to_numeric(column, errors="coerce").notna().sum()) >= int((~_blank(column)).sum())
 
 
 def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -> FloatColumn:
     """Time to expiry: a number is years, anything else a time."""
     column = quotes["expiry"]
-    is_time = pd.api.types.is_datetime64_any_dtype(column)
-    if not is_time and 2 * pd.to_numeric(column, errors="coerce").notna().sum() >= (~_blank(column)).sum():
+    if _in_years(column):
         years = _numbers(quotes, "expiry", faults)
         faults.add(np.isnan(years), Verdict.MISSING, lambda row: "expiry is missing")
         faults.add(
             years > LONGEST_EXPIRY,
             Verdict.UNREADABLE,
-            lambda row: f"expiry {years[row]:g} as a number must be in years, below {LONGEST_EXPIRY:g}",
+            lambda row: (
+                f"expiry {years[row]:.12g} as a number must be in years, below {LONGEST_EXPIRY:g}"
+                f"{_number_written(years[row])}"
+            ),
         )
         return years
     if quote_time is None:
@@ -247,8 +283,10 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         if "settlement" in quotes
         else pd.Series("", quotes.index)
     )
+    # No US option settles at 00:00 UTC: with a settlement a midnight is a date, also where a zone was put to it.
+    dates = bare | is_midnight(expiry)
     for name in ("AM", "PM"):
-        rows = bare & settlement.eq(name).to_numpy(bool)
+        rows = dates & settlement.eq(name).to_numpy(bool)
         expiry[rows] = settle_us(expiry[rows], name)
         bare &= ~rows
     faults.add(
@@ -256,7 +294,27 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         Verdict.UNREADABLE,
         lambda row: f"expiry {str(expiry[row])[:10]} is a bare date: add a time of day, or a settlement of AM or PM",
     )
-    return years_between(quote_time, expiry)
+    years = years_between(quote_time, expiry)
+    faults.add(
+        np.abs(years) > LONGEST_EXPIRY,
+        Verdict.UNREADABLE,
+        lambda row: (
+            f"expiry {str(expiry[row])[:10]} is {abs(years[row]):,.0f} years "
+            f"{'after' if years[row] > 0.0 else 'before'} the quote of {str(quote_time[row])[:10]}: "
+            "one of them stands for no date, leave the row out"
+        ),
+    )
+    return years
+
+
+def _number_written(number: float) -> str:
+    """What an expiry that is too large for years seems to be, and what to do."""
+    if 19_000_101.0 <= number <= 22_001_231.0:
+        return ': it looks like a date: use pd.to_datetime(..., format="%Y%m%d"), and add a settlement of AM or PM'
+    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9)):
+        if 5e8 * scale <= number <= 6e9 * scale:  # of 1985 to 2160
+            return f': it looks like {_UNITS[unit]} since 1970: use pd.to_datetime(..., unit="{unit}", utc=True)'
+    return ": divide days by 365, or call the column days_to_expiry" if number <= 40_000.0 else ""
 
 
 def _groups(

@@ -22,6 +22,7 @@ from jaxcal.market.cleaning import (
 )
 from jaxcal.market.early_exercise import missing_of_american, without_early_exercise
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
+from jaxcal.market.identity import identify
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
@@ -50,6 +51,7 @@ class QuoteReport:
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
             their sources and standard errors, `num_pairs` and `num_used`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
+        notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
 
     Example:
         >>> import pandas as pd
@@ -65,6 +67,7 @@ class QuoteReport:
     table: pd.DataFrame
     forwards: pd.DataFrame
     keys: tuple[QuoteKey, ...]
+    notes: tuple[str, ...] = ()
 
     def counts(self) -> pd.Series:
         """Number of rows by verdict, `"used"` first, then the most frequent."""
@@ -119,7 +122,8 @@ class QuoteReport:
         excluded = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.USED]
         taken = int((self.table["verdict"].eq(Verdict.USED) & self.table["early_exercise_premium"].notna()).sum())
         american = f", early exercise taken out of {taken:,}{self._spot_words()}" if taken else ""
-        return "; ".join([f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used{american}", *excluded])
+        used = f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used{american}"
+        return "; ".join([used, *excluded, *self.notes])
 
     def _spot_words(self) -> str:
         """Where the spot of the table is not of the time of its quotes, how far parity says it is off."""
@@ -167,6 +171,7 @@ def inspect_quotes(
         >>> inspect_quotes(table).table["is_call"].tolist()
         [False, True]
     """
+    quotes, notes = identify(quotes)
     columns = _with_carry(validate_quotes(quotes), rate=rate, dividend_yield=dividend_yield)
     judgement = Judgement(len(quotes))
     judge_contracts(judgement, columns, rules)
@@ -216,7 +221,7 @@ def inspect_quotes(
         table["clock_years"] = clock_years
     elif "clock_years" in table:  # of an earlier report
         table = table.drop(columns="clock_years")
-    return QuoteReport(table=table, forwards=expiries.table(columns, judgement.used), keys=columns.keys)
+    return QuoteReport(table=table, forwards=expiries.table(columns, judgement.used), keys=columns.keys, notes=notes)
 
 
 def _clock_years(judgement: Judgement, columns: QuoteColumns, clock: VarianceClock) -> FloatColumn:

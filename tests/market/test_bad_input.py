@@ -72,7 +72,13 @@ def test_missing_quote_time():
 
 
 def test_times_that_cannot_be_read_and_bare_dates():
-    good = {"quote_time": "2026-01-01", "expiry": "2026-07-01T08:00:00Z", "strike": 100.0, "iv": 0.2, "forward": 100.0}
+    good = {
+        "quote_time": "2026-01-01T00:00Z",
+        "expiry": "2026-07-01T08:00:00Z",
+        "strike": 100.0,
+        "iv": 0.2,
+        "forward": 100.0,
+    }
     changes = [{"expiry": "30JAN26"}, {"expiry": None}, {"quote_time": "noon"}, {"expiry": "2026-07-01"},
                {"expiry": "2026-07-02", "settlement": "PM"}]  # fmt: skip
     table = inspect_quotes(pd.DataFrame([good, *(good | change for change in changes)])).table
