@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from jaxcal.bulk.local_engine import LocalEngine
-from jaxcal.bulk.problem import BulkError
+from jaxcal.bulk.problem import BulkError, Problem
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source, find_source
 from jaxcal.bulk.store import Store
@@ -87,14 +87,16 @@ def run_job(
     found = find_source(source)
     target = Path(out)
     _check_apart(found.root, target)
-    with Store.open(target, _record(found, settings), restart=restart) as store:
+    stopped = stop or threading.Event()
+    if not (fingerprint := found.digest(stopped)):
+        return summarize([], [], interrupted=True)
+    with Store.open(target, _record(found, fingerprint, settings), restart=restart) as store:
         tally = Tally(found.size, observe)
-        stopped = stop or threading.Event()
         try:
             engine.run(found, settings, store, tally, stopped)
             summary = summarize(
                 store.tables(),
-                tally.problems,
+                [*tally.problems, *_changed(found)],
                 resumed=tally.progress.resumed,
                 damaged=len(store.damaged),
                 interrupted=stopped.is_set() and not tally.finished,
@@ -109,10 +111,16 @@ def run_job(
     return summary
 
 
-def _record(source: Source, settings: Settings) -> dict[str, Any]:
+def _record(source: Source, fingerprint: str, settings: Settings) -> dict[str, Any]:
     """What must be the same for a job to go on."""
-    given = {"files": len(source.files), "bytes": source.size, "fingerprint": source.fingerprint}
+    given = {"files": len(source.files), "bytes": source.size, "fingerprint": fingerprint}
     return {"version": version("jaxcal"), "settings": settings.record(), "input": given}
+
+
+def _changed(source: Source) -> list[Problem]:
+    """A problem for every file that was not left alone while the job read it."""
+    sentence = "it was changed while the job was at work, which may have read either: begin again with --restart"
+    return [Problem(name, "file", sentence) for name in source.changed()]
 
 
 def _check_apart(source: Path, out: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import stat
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote
@@ -11,6 +12,7 @@ from jaxcal.bulk.problem import BulkError
 from jaxcal.market.quotes import file_endings
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitioned datasets put for a missing value
+_PIECE = 1 << 20  # bytes that are read at a time
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,25 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the names, sizes and times of change of the files: another one means another input."""
-        digest = hashlib.sha256()
+        """A hash of the names and contents of the files: another one means another input."""
+        return self.digest(threading.Event())
+
+    def digest(self, stop: threading.Event) -> str:
+        """The same, unless `stop` is set before all files are read: then nothing.
+
+        It is SHA-256 of every byte, 0.7 seconds of CPU time a gigabyte: sizes and times of change tell nothing of a
+        file that was put back, or rewritten by a program that keeps them.
+        """
+        found = hashlib.sha256()
         for file in self.files:
-            digest.update(f"{file.name}\0{file.size}\0{file.modified}\n".encode(errors="surrogateescape"))
-        return digest.hexdigest()[:16]
+            if (content := _content(file.path, stop)) is None:
+                return ""
+            found.update(f"{file.name}\0{content}\n".encode(errors="surrogateescape"))
+        return found.hexdigest()[:16]
+
+    def changed(self) -> list[str]:
+        """Names of files that have another size or time of change than when they were listed."""
+        return [file.name for file in self.files if file.modified and _signs(file.path) != (file.size, file.modified)]
 
 
 def find_source(path: str | os.PathLike[str]) -> Source:
@@ -163,6 +179,28 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except OSError:
         return None
+
+
+def _content(path: Path, stop: threading.Event) -> str | None:
+    """A hash of what is in a file, or why it cannot be opened; None once `stop` is set."""
+    found = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while piece := file.read(_PIECE):
+                if stop.is_set():
+                    return None
+                found.update(piece)
+    except OSError as error:  # reading it will say so
+        return f"error {error.errno}"
+    return found.hexdigest()
+
+
+def _signs(path: Path) -> tuple[int, int]:
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0
+    return status.st_size, status.st_mtime_ns
 
 
 def _columns(folders: tuple[str, ...]) -> tuple[tuple[str, str | None], ...]:

@@ -20,12 +20,12 @@ import pyarrow as pa
 
 from jaxcal.bulk.pack import Pack, pack_part
 from jaxcal.bulk.part import Cut
+from jaxcal.bulk.part_file import write_part
 from jaxcal.bulk.part_rows import PartRows, read_parts
 from jaxcal.bulk.problem import BulkError
 from jaxcal.bulk.result import Result, fit_pack
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source
-from jaxcal.bulk.store import write_part
 from jaxcal.compilation_cache import enable_compilation_cache
 
 MOST_TRIES = 5  # of a part whose worker is lost

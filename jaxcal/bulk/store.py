@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import json
-import os
 import re
 import shutil
 import uuid
@@ -12,15 +11,29 @@ from pathlib import Path
 from typing import IO, Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from jaxcal.bulk.part_file import (
+    CHECKSUMS,
+    QUOTES,
+    SUMMARY,
+    DamagedError,
+    check_part,
+    checksums,
+    checksums_name,
+    is_part,
+    part_name,
+    part_number,
+    read_part,
+    whole,
+    write_part,
+)
 from jaxcal.bulk.problem import BulkError, Problem
 
-# Readers of partitioned datasets pass over names that begin with an underscore: the folder itself is the dataset.
-RECORD, SUMMARY, PROBLEMS, QUOTES = "_job.json", "_summary.json", "_problems.csv", "_quotes"
+RECORD, PROBLEMS = "_job.json", "_problems.csv"
+FORMAT = 2  # of the folder: 1 had no checksums, and knew its input by sizes and times of change
 _LOCK, _UNFINISHED = "_lock", "_unfinished"
-_PART = re.compile(r"part-(\d{6,})\.parquet")
-_DIGEST = b"jaxcal.part"
+_RUN = re.compile(r"[0-9a-f]{32}")  # a folder of what a run has not finished
+_CHECKSUMS = re.compile(r"part-(\d{6,})\.sha256")
 
 
 class Store:
@@ -56,6 +69,8 @@ class Store:
     def open(cls, path: Path, record: Mapping[str, Any], *, restart: bool = False) -> "Store":
         """Make the folder, or take up the job that is in it.
 
+        Nothing is ever removed but what a job wrote: its parts are those that have checksums.
+
         Args:
             path: the folder.
             record: of settings and input, with plain values; it must equal that of the job in the folder.
@@ -67,6 +82,7 @@ class Store:
         """
         try:
             path.mkdir(parents=True, exist_ok=True)
+            _refuse_others(path)  # before anything is put there
             lock = (path / _LOCK).open("a")
         except OSError as error:
             raise BulkError(f"{path} cannot be written to: {error.strerror or error}") from None
@@ -74,7 +90,7 @@ class Store:
         try:
             if not _locked(lock):
                 raise BulkError(f"another job is at work in {path}: wait for it, or name another folder")
-            store._begin(dict(record), restart)
+            store._begin({"format": FORMAT, **record}, restart)
         except OSError as error:
             store.close()
             raise BulkError(f"{path} cannot be written to: {error.strerror or error}") from None
@@ -104,13 +120,23 @@ class Store:
         self.done[number] = digest
 
     def tables(self) -> Iterator[pa.Table]:
-        """The rows of all surfaces, part by part."""
+        """The rows of all surfaces, part by part.
+
+        Raises:
+            BulkError: a part is no longer as it was written.
+        """
         for number in sorted(self.done):
-            yield _read(self.path / part_name(number))
+            try:
+                yield read_part(self.path, number)
+            except DamagedError as error:
+                raise BulkError(f"{self.path}: {error}: the same command makes it again") from None
 
     def finish(self, summary: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Write the summary and the problems; parts beyond those of the input do not exist."""
-        with _whole(self.path, self.scratch, PROBLEMS) as unfinished, unfinished.open("w", newline="") as file:
+        with (
+            whole(self.path, self.scratch, PROBLEMS) as unfinished,
+            unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+        ):
             writer = csv.writer(file)
             writer.writerow(["source", "what", "sentence"])
             writer.writerows([problem.source, problem.what, problem.sentence] for problem in problems)
@@ -118,35 +144,42 @@ class Store:
         shutil.rmtree(self.path / _UNFINISHED, ignore_errors=True)
 
     def _begin(self, record: dict[str, Any], restart: bool) -> None:
-        known = self._known_files()
-        strange = [name for name in sorted(_names(self.path)) if name not in known]
-        if strange and not (self.path / RECORD).exists():
-            raise BulkError(f"{self.path} holds other things ({strange[0]}): name a new or an empty folder")
-        if restart:
-            for name in known - {_LOCK}:
-                _remove(self.path / name)
+        _refuse_others(self.path)
         shutil.rmtree(self.path / _UNFINISHED, ignore_errors=True)
         self.scratch.mkdir(parents=True)
-        if (self.path / RECORD).exists():
+        if restart:
+            self._remove_job()
+        elif (self.path / RECORD).exists():
             self._compare(record)
             self.resumed = True
             self._find_parts(record["settings"]["quotes"])
-        else:
-            for name in known - {_LOCK, _UNFINISHED}:  # parts without a record are of no job
-                _remove(self.path / name)
-            self._write_json(RECORD, record)
         (self.path / SUMMARY).unlink(missing_ok=True)  # present only beside a whole result
         (self.path / PROBLEMS).unlink(missing_ok=True)
+        if not self.resumed:
+            self._write_json(RECORD, record)  # in place of that of a job that was removed
 
-    def _known_files(self) -> set[str]:
-        parts = {name for name in _names(self.path) if _PART.fullmatch(name)}
-        return parts | {RECORD, SUMMARY, PROBLEMS, QUOTES, _LOCK, _UNFINISHED}
+    def _remove_job(self) -> None:
+        """Remove all that a job wrote but its record, which says whose the rest is until there is another one."""
+        own = _parts_of_job(self.path)
+        for number in own:
+            (self.path / part_name(number)).unlink(missing_ok=True)
+            (self.path / QUOTES / part_name(number)).unlink(missing_ok=True)
+        for number in own:
+            (self.path / checksums_name(number)).unlink(missing_ok=True)
+        for name in (QUOTES, CHECKSUMS):
+            with contextlib.suppress(OSError):  # it is not there, or holds something else
+                (self.path / name).rmdir()
 
     def _compare(self, record: dict[str, Any]) -> None:
         try:
             before = json.loads((self.path / RECORD).read_text(encoding="utf-8"))
+            if before.get("format") != record["format"]:
+                raise BulkError(
+                    f"{self.path} holds a job that another version of jaxcal began: give --restart to begin it again, "
+                    "or name another folder"
+                )
             changes = [text for name in record for text in _changes(name, before[name], record[name])]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
             raise BulkError(f"{self.path / RECORD} cannot be read ({error}): give --restart to begin again") from None
         if changes:
             raise BulkError(
@@ -155,88 +188,57 @@ class Store:
             )
 
     def _find_parts(self, quotes: bool) -> None:
-        for name in sorted(_names(self.path)):
-            if not (match := _PART.fullmatch(name)):
-                continue
-            number = int(match[1])
+        for number in sorted(_parts_of_job(self.path)):
+            if not (self.path / part_name(number)).exists():
+                continue  # the run ended between its checksums and the part
             try:
-                digest = _read_digest(self.path / name)
-                if quotes and _read_digest(self.path / QUOTES / name) != digest:
-                    raise ValueError("the quotes are of another part")
-            except (OSError, ValueError, KeyError):
+                self.done[number] = check_part(self.path, number, quotes=quotes)
+            except DamagedError:
                 self.damaged.append(number)
-                _remove(self.path / name)
-                _remove(self.path / QUOTES / name)
-            else:
-                self.done[number] = digest
+                (self.path / part_name(number)).unlink(missing_ok=True)
+                (self.path / QUOTES / part_name(number)).unlink(missing_ok=True)
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        with _whole(self.path, self.scratch, name) as unfinished:
+        with whole(self.path, self.scratch, name) as unfinished:
             unfinished.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def part_name(number: int) -> str:
-    """Name of the file of a part."""
-    return f"part-{number:06d}.parquet"
+def _parts_of_job(path: Path) -> set[int]:
+    """Numbers of the parts that a job wrote into a folder, or was about to write: those that have checksums."""
+    found = {int(match[1]) for name in _names(path / CHECKSUMS) if (match := _CHECKSUMS.fullmatch(name))}
+    if found or not (path / RECORD).exists():
+        return found
+    numbers = {name: part_number(name) for name in _names(path)}  # format 1 had no checksums
+    return {number for name, number in numbers.items() if number is not None and is_part(path / name)}
 
 
-def write_part(
-    path: Path, scratch: Path, number: int, digest: str, surfaces: pa.Table, quotes: pa.Table | None
-) -> None:
-    """Write a part into a result folder, from any process: see `Store.write`.
-
-    Args:
-        path, scratch: of the open `Store`.
-        number, digest: of the part.
-        surfaces, quotes: its rows.
-
-    Raises:
-        OSError: the disk is full, or the like; or the run is over.
-    """
-    tables = {f"{QUOTES}/{part_name(number)}": quotes, part_name(number): surfaces}
-    for name, table in tables.items():
-        if table is not None:
-            marked = table.replace_schema_metadata({_DIGEST: digest.encode()})
-            with _whole(path, scratch, name) as unfinished:
-                pq.write_table(marked, unfinished)
-
-
-@contextlib.contextmanager
-def _whole(folder: Path, scratch: Path, name: str) -> Iterator[Path]:
-    """A path to write to, which takes its name only when all is on the disk."""
-    target = folder / name
-    unfinished = scratch / f"{target.name}.{uuid.uuid4().hex}"  # a part may be written twice at once
-    try:
-        yield unfinished
-        with unfinished.open("rb") as file:
-            os.fsync(file.fileno())
-        target.parent.mkdir(exist_ok=True)
-        unfinished.replace(target)
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:  # not read_table, which takes folders named a=b above it for columns
-        return file.read()
-
-
-def _read_digest(path: Path) -> str:
-    """The digest of a part, if the part can be read to its end."""
-    table = _read(path)
-    return (table.schema.metadata or {})[_DIGEST].decode()
+def _refuse_others(path: Path) -> None:
+    """Raise where a folder holds what is of no job, or parts that the job in it did not write."""
+    names = _names(path)
+    if RECORD in names:
+        own = _parts_of_job(path)
+        strange = [name for name in names if (number := part_number(name)) is not None and number not in own]
+        for name in _names(path / QUOTES):
+            number, full = part_number(name), f"{QUOTES}/{name}"
+            if number is not None and full not in checksums(path, number) and not is_part(path / full):
+                strange.append(full)
+        if strange:
+            raise BulkError(
+                f"{path} holds {min(strange)}, which the job in it did not write: move it away, or name another folder"
+            )
+        return
+    strange = [name for name in names if name not in (_LOCK, _UNFINISHED)]
+    strange += [f"{_UNFINISHED}/{name}" for name in _names(path / _UNFINISHED) if not _RUN.fullmatch(name)]
+    if strange:
+        raise BulkError(f"{path} holds other things ({min(strange)}) and no job: name a new or an empty folder")
 
 
 def _names(path: Path) -> list[str]:
-    return [entry.name for entry in path.iterdir()]
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
+    """Names of what is in a folder; none where there is no such folder."""
+    try:
+        return [entry.name for entry in path.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _changes(name: str, before: Any, now: Any) -> list[str]:

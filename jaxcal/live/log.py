@@ -81,6 +81,6 @@ class LiveLog:
         empty = table.columns[table.isna().all()]
         table[empty] = table[empty].astype(float)
         unfinished = self._parts / f".{path.name}"  # readers of folders pass over names that begin with a dot
-        table.to_parquet(unfinished, index=False)
+        table.to_parquet(unfinished, index=False, write_page_checksum=True)
         unfinished.rename(path)
         self._rows, self._part = [], self._part + 1

@@ -140,7 +140,7 @@ def _read_file(path: Path) -> pd.DataFrame:
     if too_large := oversize(path):
         raise QuoteError(f"{path.name}: {too_large}")
     if name.endswith((".parquet", ".pq")):
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, page_checksum_verification=True)  # of pages that have checksums
     if not name.endswith((".csv", ".csv.gz", ".txt")):
         raise QuoteError(f"{path.name}: only .csv, .csv.gz, .parquet, .json and .jsonl files are read")
     try:

@@ -51,7 +51,7 @@ def write_path(
     if kind == "csv":
         table.to_csv(paths["table"], index=False)
     else:
-        table.to_parquet(paths["table"], index=False)
+        table.to_parquet(paths["table"], index=False, write_page_checksum=True)
     plot_path(table, paths["picture"], title=title)
     return paths
 

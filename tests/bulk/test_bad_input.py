@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from jaxcal.bulk import part_file, store, table_file
 from jaxcal.bulk import source as source_module
-from jaxcal.bulk import store, table_file
 from jaxcal.bulk.problem import BulkError, Problem
 from jaxcal.bulk.summary import Summary
 
@@ -202,14 +202,14 @@ def test_a_full_disk_ends_the_job_and_what_is_written_stays(
     job(source, tmp_path / "whole")
     write, written = pq.write_table, []
 
-    def full(table: pa.Table, path: Path) -> None:
+    def full(table: pa.Table, path: Path, **options: Any) -> None:
         if len(written) == 2:
             path.write_bytes(b"PAR1 and then")
             raise OSError(errno.ENOSPC, "No space left on device")
         written.append(path)
-        write(table, path)
+        write(table, path, **options)
 
-    monkeypatch.setattr(store.pq, "write_table", full)
+    monkeypatch.setattr(part_file.pq, "write_table", full)
     with pytest.raises(BulkError, match="No space left on device; 2 parts are kept"):
         job(source)
     monkeypatch.undo()
