@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from typer.core import TyperGroup
 
 from jaxcal.cli_bulk import bulk
 from jaxcal.cli_inspect import inspect
@@ -26,7 +26,7 @@ from jaxcal.cli_options import (
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
-from jaxcal.report.terminal import complain, default_folder, refuse, say
+from jaxcal.report.terminal import complain, default_folder, prepare_streams, refuse, say, show
 
 # The library is imported inside the commands, so that asking for help does not wait for it.
 if TYPE_CHECKING:
@@ -36,7 +36,16 @@ if TYPE_CHECKING:
     from jaxcal.market.surface import Surface
     from jaxcal.models.base import AbstractModel
 
+
+class _Commands(TyperGroup):
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Everything that a command does, its help and its complaints about options included."""
+        prepare_streams()
+        return super().main(*args, **options)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="jaxcal",
     help="Calibrate option pricing models to market quotes: quotes in, fitted parameters with error bars out.",
     no_args_is_help=True,
@@ -189,7 +198,7 @@ def compare(
     counts = _loss(loss, loss_scale)
     report, surface, name = _read(quotes, venue, underlying, time, rate, profile)
     comparison = compare_models([name.model for name in names], surface, loss=counts)
-    Console().print(comparison_table(comparison, title=name or quotes.name))
+    show(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
     try:
         paths = write_comparison(comparison, folder, report=report, source=str(quotes))
@@ -277,7 +286,7 @@ def _timed_fit(
 def _show(fit: "Fit", title: str, truth: "AbstractModel | None") -> None:
     from jaxcal.report.console import fit_table
 
-    Console().print(fit_table(fit, title=title, truth=truth))
+    show(fit_table(fit, title=title, truth=truth))
 
 
 def _write(fit: "Fit", folder: Path, report: "QuoteReport", source: str, title: str | None) -> None:

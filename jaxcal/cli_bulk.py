@@ -10,12 +10,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from jaxcal.cli_options import ProfileOption, RateOption, VenueOfFilesOption, rules_of
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
-from jaxcal.report.terminal import complain, refuse, say
+from jaxcal.report.terminal import complain, console, refuse, say
 
 if TYPE_CHECKING:
     from jaxcal.bulk.summary import Summary
@@ -149,7 +148,7 @@ def bulk(
                 rate=rate,
             )
             chosen = RayEngine(workers, num_gpus, address) if engine is EngineName.RAY else LocalEngine()
-            with BulkProgress(Console(stderr=True)) as observe:
+            with BulkProgress(console(error=True)) as observe:
                 summary = run_job(source, out, settings, engine=chosen, restart=restart, observe=observe, stop=stop)
         except (BulkError, ValueError) as error:
             refuse(str(error))

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
 from jaxcal.cli_options import Profile, QuotesArgument, RateOption, VenueOption, rules_of
-from jaxcal.report.terminal import default_folder, refuse, say
+from jaxcal.report.terminal import default_folder, refuse, say, show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,7 +62,7 @@ def inspect(
         refuse(f"{quotes}: {error}")
     say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {chosen.value}: {report.summary()}")
     arbitrage = find_arbitrage(report)
-    Console().print(inspection_tables(report, arbitrage))
+    show(inspection_tables(report, arbitrage))
     repaired = None
     if repair:
         try:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.live import Live
 
 from jaxcal.model_names import ModelName
-from jaxcal.report.terminal import refuse, say
+from jaxcal.report.terminal import console, refuse, say
 
 if TYPE_CHECKING:
     from jaxcal.live.recalibration import Recalibration
@@ -102,7 +101,7 @@ class _screen:  # noqa: N801
     """A panel on a terminal, and a line each elsewhere."""
 
     def __init__(self, title: str) -> None:
-        self._title, self._console = title, Console()
+        self._title, self._console = title, console()
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
     def __enter__(self) -> "_screen":

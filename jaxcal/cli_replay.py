@@ -130,8 +130,10 @@ def _surfaces(
 
 def _tell(table: "pd.DataFrame") -> None:
     """What became of the surfaces, stream by stream."""
+    from jaxcal.surface_choice import key_text
+
     for underlying, stream in table.groupby("underlying", dropna=False):
         counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())
         rmse = 100.0 * stream["rmse_vol"].median()
-        name = "" if underlying != underlying or underlying is None else f"{underlying}: "
+        name = "" if underlying != underlying or underlying is None else f"{key_text((str(underlying), None))}: "
         say(f"{name}{len(stream)} surfaces ({counts}); RMSE {rmse:.3g} vol points in the median")

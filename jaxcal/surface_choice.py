@@ -1,11 +1,13 @@
 """One surface of a table of several, by the words of a person."""
 
+from jaxcal._text import printable, shortened
 from jaxcal.market.quote_columns import QuoteKey
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface, surfaces_from_quotes
 
 _MOST_LISTED = 30  # surfaces of a table that a message lists
+_LONGEST_NAME = 60  # letters
 
 
 def choose_surface(report: QuoteReport, underlying: str | None, time: str | None) -> tuple[QuoteReport, Surface]:
@@ -67,7 +69,8 @@ def key_text(key: QuoteKey) -> str:
         >>> key_text(("BTC", pd.Timestamp("2026-03-11T14:30Z")))
         'BTC 2026-03-11T14:30:00Z'
     """
-    return " ".join(part for part in (key[0], _time_text(key)) if part)
+    name = shortened(printable(key[0] or ""), _LONGEST_NAME)
+    return " ".join(part for part in (name, _time_text(key)) if part)
 
 
 def _time_text(key: QuoteKey) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxcal.calibration.comparison import Comparison, Entry
 from jaxcal.calibration.fit import Fit
+from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import (
     FAINT,
     INK,
@@ -80,7 +81,7 @@ def plot_comparison(
     _draw_spreads(right, comparison.entries, colours)
     if smiles:
         draw_panels(parts[1, 0], across, down, smiles, day_names(smiles), lines)
-    figure.suptitle(title or _title(comparison), fontsize=12, color=INK)
+    figure.suptitle(figure_text(title or _title(comparison)), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
@@ -104,7 +105,7 @@ def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> "tuple[list[pd
         chosen = np.unique(np.linspace(0, len(smiles) - 1, _MOST_PANELS).round().astype(int))
         smiles = [smiles[i] for i in chosen]
     dashed = {name: i >= len(_COLOURS) for i, name in enumerate(colours)}
-    of_models = [model_lines(fit, smiles, name, colours[name], dashed[name]) for name, fit in fits.items()]
+    of_models = [model_lines(fit, smiles, figure_text(name), colours[name], dashed[name]) for name, fit in fits.items()]
     return smiles, list(zip(*of_models, strict=True))
 
 
@@ -154,7 +155,7 @@ def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str
 def _bars(axes: "Axes", lengths: np.ndarray, entries: Sequence[Entry], colours: dict[str, str]) -> None:
     at = np.arange(len(entries))
     axes.barh(at, np.nan_to_num(lengths), height=0.62, color=[colours[entry.name] for entry in entries], alpha=0.85)
-    axes.set_yticks(at, [entry.name for entry in entries])
+    axes.set_yticks(at, [figure_text(entry.name) for entry in entries])
     axes.invert_yaxis()
     style(axes)
     axes.grid(visible=False, axis="y")

@@ -9,6 +9,7 @@ from rich.text import Text
 from jaxcal.calibration.comparison import Comparison, cells, remarks
 from jaxcal.calibration.fit import Fit
 from jaxcal.models.base import AbstractModel
+from jaxcal.report.result_table import ResultTable, name_cell, text_cell
 
 
 def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None = None) -> Group:
@@ -51,7 +52,7 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
         known = [] if truth is None else [_true(truth, label)]
         table.add_row(label, f"{value:.6g}", note, *known)
     return Group(
-        Text(title or type(fit.model).__name__, style="bold"), table, Text(_effort(fit)), Text(str(fit.status)),
+        _title(title or type(fit.model).__name__), ResultTable(table), Text(_effort(fit)), Text(str(fit.status)),
         Text(f"Identified: {fit.diagnostics().line}."),
     )  # fmt: skip
 
@@ -91,10 +92,16 @@ def comparison_table(comparison: Comparison, *, title: str | None = None) -> Gro
     for entry, *best in zip(comparison.entries, *columns, strict=True):
         parameters, *numbers = cells(entry)
         shown = [Text(text, style="bold" if mark else "") for text, mark in zip(numbers, best, strict=False)]
-        table.add_row(Text(entry.name), parameters, *shown, *numbers[len(shown) :])
+        table.add_row(name_cell(entry.name), parameters, *shown, *numbers[len(shown) :])
     counted = f"{int(comparison.held_out.sum())} of {comparison.surface.num_quotes} quotes"
     below = [Text(line) for line in (f"RMSE in vol points; held out: {counted}.", *remarks(comparison))]
-    return Group(*([Text(title, style="bold")] if title else []), table, *below)
+    return Group(*([_title(title)] if title else []), ResultTable(table), *below)
+
+
+def _title(text: str) -> Text:
+    title = text_cell(text)
+    title.stylize("bold")
+    return title
 
 
 def _with_best(comparison: Comparison, name: str) -> list[bool]:

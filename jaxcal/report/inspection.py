@@ -16,6 +16,7 @@ from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.repair import Repair
 from jaxcal.market.verdict import Verdict
 from jaxcal.report.quotes_picture import plot_quotes
+from jaxcal.report.result_table import ResultTable, name_cell, text_cell
 
 _MOST_EXPIRIES = 40
 _FORWARD_HEADS = ("days", "forward", "from", "error", "discount", "from", "pairs", "used")
@@ -133,48 +134,40 @@ def _table(*heads: str) -> Table:
     return Table(*names, box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
 
 
-def _verdicts(report: QuoteReport) -> Table:
+def _verdicts(report: QuoteReport) -> ResultTable:
     """Rows by verdict, with the reason of the first of them."""
     table = _table("verdict", "rows", "the first of them")
     table.columns[1].justify = "right"
     first = report.table.drop_duplicates("verdict").set_index("verdict")["reason"]
     for verdict, count in report.counts().items():
-        table.add_row(_shown(verdict), f"{count:,}", _shown(first[str(verdict)]))
-    return table
+        table.add_row(text_cell(verdict), f"{count:,}", text_cell(first[str(verdict)]))
+    return ResultTable(table)
 
 
-def _worst(found: pd.DataFrame) -> Table:
+def _worst(found: pd.DataFrame) -> ResultTable:
     several = [name for name in ("underlying", "quote_time") if name in found and found[name].nunique() > 1]
     given = [name for name in ("expiry", "strike", "option_type", "bid", "ask") if name in found]
     table = _table(*several, *given, "vol, %", "smile, %", "verdict")
     for row in found.to_dict("records"):
         vols = [f"{100.0 * row[name]:.4g}" for name in ("vol", "smile_vol")]
-        table.add_row(*(_shown(row[name]) for name in (*several, *given)), *vols, _shown(row["verdict"]))
-    return table
+        table.add_row(*(name_cell(row[name]) for name in (*several, *given)), *vols, text_cell(row["verdict"]))
+    return ResultTable(table)
 
 
-def _forwards(report: QuoteReport) -> Table:
+def _forwards(report: QuoteReport) -> ResultTable:
     frame = report.forwards.head(_MOST_EXPIRIES)
     several = [name for name in ("underlying", "quote_time") if frame[name].nunique() > 1]
     table = _table(*several, *_FORWARD_HEADS)
     for row in frame.to_dict("records"):
         table.add_row(
-            *(_shown(row[name]) for name in several),
+            *(name_cell(row[name]) for name in several),
             f"{365.0 * row['years']:.4g}",
             f"{row['forward']:.8g}",
-            _shown(row["forward_source"]),
+            name_cell(row["forward_source"]),
             f"{row['forward_error']:.2g}" if np.isfinite(row["forward_error"]) else "",
             f"{row['discount']:.6g}",
-            _shown(row["discount_source"]),
+            name_cell(row["discount_source"]),
             str(row["num_pairs"]),
             str(row["num_used"]),
         )
-    return table
-
-
-def _shown(value: Any) -> Text:
-    """A cell as plain text: what a file says must not steer the terminal."""
-    if isinstance(value, pd.Timestamp):
-        return Text(f"{value:%Y-%m-%d %H:%M}")
-    text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return Text("".join(letter if letter.isprintable() else "?" for letter in text[:200]))
+    return ResultTable(table)

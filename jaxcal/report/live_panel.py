@@ -5,6 +5,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxcal.live.recalibration import Recalibration
+from jaxcal.report.result_table import ResultTable
 
 
 def live_panel(step: Recalibration, *, title: str) -> Group:
@@ -26,7 +27,7 @@ def live_panel(step: Recalibration, *, title: str) -> Group:
     for name in _names(step):
         values = (step.parameters[name], step.parameters[f"{name}_low"], step.parameters[f"{name}_high"])
         table.add_row(name, *(f"{value:.4f}" for value in values))
-    return Group(table, Text(live_line(step)), Text(health_line(step)), Text(step.sentence))
+    return Group(ResultTable(table), Text(live_line(step)), Text(health_line(step)), Text(step.sentence))
 
 
 def live_line(step: Recalibration) -> str:

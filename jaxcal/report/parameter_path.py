@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, RULE
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
         for colour, (underlying, stream) in zip(
             _COLOURS * len(table), table.groupby("underlying", dropna=False), strict=False
         ):
-            label = None if underlying is None or underlying != underlying else str(underlying)
+            label = None if underlying is None or underlying != underlying else figure_text(str(underlying))
             _draw(panel, stream, name, colour, label)
         _style(panel, name or "RMSE, vol points")
     for panel in panels[len(names) + 1 :]:
@@ -98,7 +99,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
         panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
     for panel in panels[max(len(names) + 1 - across, 0) : len(names) + 1]:
         panel.tick_params(axis="x", labelbottom=True, rotation=20)
-    figure.suptitle(title or f"{len(table):,} surfaces", fontsize=12, color=INK)
+    figure.suptitle(figure_text(title or f"{len(table):,} surfaces"), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure

@@ -5,8 +5,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxcal._text import shortened
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.verdict import Verdict
+from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, panel_grid, style
 
 if TYPE_CHECKING:
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST = 24  # panels
+_LONGEST_NAME = 30  # letters
 _COLOURS = {
     Verdict.CROSSED: "#8e44ad",
     Verdict.WIDE: "#e08e0b",
@@ -81,7 +84,7 @@ def plot_quotes(
         fontsize=9, labelcolor=INK,
     )  # fmt: skip
     left_out = len(by_years) - len(shown)
-    figure.suptitle(title or _title(report, group, part, left_out), fontsize=12, color=INK, parse_math=False)
+    figure.suptitle(figure_text(title or _title(report, group, part, left_out)), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure
@@ -90,8 +93,7 @@ def plot_quotes(
 def _title(report: QuoteReport, group: int, part: "pd.DataFrame", left_out: int) -> str:
     key = report.keys[group] if group < len(report.keys) else (None, None)
     time = "" if key[1] is None else f"{key[1]:%Y-%m-%d %H:%M}"
-    name = " ".join(word for word in (key[0], time) if word)
-    name = "".join(letter if letter.isprintable() else "?" for letter in name)
+    name = " ".join(word for word in (shortened(key[0] or "", _LONGEST_NAME), time) if word)
     used = int(part["verdict"].eq(str(Verdict.USED)).sum())
     counts = f"{used:,} quotes used, {len(part) - used:,} at fault"
     more = f"; {left_out} more expiries not drawn" if left_out else ""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcal.calibration.fit import Fit
+from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, smiles_of
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
     FigureCanvasAgg(figure)
     titles = [days + _error(smile) for days, smile in zip(day_names(smiles), smiles, strict=True)]
     draw_panels(figure, across, down, smiles, titles, [[line] for line in model_lines(fit, smiles)])
-    figure.suptitle(title or _title(fit), fontsize=12, color=INK)
+    figure.suptitle(figure_text(title or _title(fit)), fontsize=12, color=INK)
     if path is not None:
         figure.savefig(path, dpi=130)
     return figure

@@ -1,0 +1,31 @@
+"""Text that comes from data, as a person may be shown it: one line, printable, not too long."""
+
+
+def printable(text: str) -> str:
+    r"""A text as one line that cannot steer a terminal.
+
+    Every white space becomes a blank. What is not printable becomes a question mark: beginnings of escape sequences,
+    marks that turn the direction of writing, halves of surrogate pairs.
+
+    Example:
+        >>> from jaxcal._text import printable
+        >>> printable("A\x1b[31m\nB\u202e")
+        'A?[31m B?'
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "?" for letter in text)
+
+
+def shortened(text: str, most: int) -> str:
+    """A text of at most so many letters: the middle of a longer one is left out, for its end may say what to do.
+
+    Example:
+        >>> from jaxcal._text import shortened
+        >>> shortened("0123456789abcdef", 12)
+        '012345...def'
+    """
+    if len(text) <= most:
+        return text
+    last = max(most - 3, 0) // 3
+    return f"{text[: max(most - 3, 0) - last]}...{text[len(text) - last :]}"
