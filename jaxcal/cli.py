@@ -13,16 +13,7 @@ from typer.core import TyperGroup
 from jaxcal.cli_bulk import bulk
 from jaxcal.cli_inspect import inspect
 from jaxcal.cli_live import deribit
-from jaxcal.cli_options import (
-    Profile,
-    ProfileOption,
-    QuotesArgument,
-    RateOption,
-    TimeOption,
-    UnderlyingOption,
-    VenueOption,
-    rules_of,
-)
+from jaxcal.cli_options import QuotesArgument, RateOption, TimeOption, UnderlyingOption, VenueOption, with_cleaning
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
@@ -32,6 +23,7 @@ from jaxcal.report.terminal import complain, default_folder, prepare_streams, re
 if TYPE_CHECKING:
     from jaxcal.calibration.fit import Fit
     from jaxcal.calibration.loss import AbstractLoss
+    from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
     from jaxcal.market.quote_report import QuoteReport
     from jaxcal.market.surface import Surface
     from jaxcal.models.base import AbstractModel
@@ -101,7 +93,7 @@ def demo(
     for name, title, make_quotes, truth in chains:
         quotes = make_quotes()
         report = inspect_quotes(quotes)
-        say(f"{title}: {report.summary()}")
+        say(f"{title}, profile {report.profile}: {report.summary()}")
         fit, first = _timed_fit(Heston, surface := Surface.from_quotes(report))
         _, again = _timed_fit(Heston, surface)
         _show(fit, f"Heston, {title}", truth)
@@ -115,6 +107,7 @@ def demo(
 
 
 @app.command()
+@with_cleaning
 def calibrate(
     quotes: QuotesArgument,
     model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
@@ -130,9 +123,10 @@ def calibrate(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
-    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Fit a model to a table of quotes; write the parameters, the residuals and a picture of every smile.
 
@@ -143,7 +137,7 @@ def calibrate(
     """
     _prepare_jax()
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate, profile)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, rules)
     chosen = model.model
     try:
         fit, seconds = _timed_fit(chosen, surface, counts)
@@ -157,6 +151,7 @@ def calibrate(
 
 
 @app.command()
+@with_cleaning
 def compare(
     quotes: QuotesArgument,
     models: Annotated[
@@ -174,9 +169,10 @@ def compare(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
-    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Fit several models to a table of quotes; write how well each does, and a picture with all of them.
 
@@ -196,7 +192,7 @@ def compare(
     from jaxcal.report.files import write_comparison
 
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate, profile)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, rules)
     comparison = compare_models([name.model for name in names], surface, loss=counts)
     show(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
@@ -245,7 +241,7 @@ def _read(
     underlying: str | None,
     time: str | None,
     rate: float | None,
-    profile: Profile | None,
+    rules: "CleaningRules | SuitedRules",
 ) -> "tuple[QuoteReport, Surface, str]":
     """The report, surface and name of the quotes that the options name, which are announced; else the end."""
     from jaxcal.market.quote_report import inspect_quotes
@@ -255,12 +251,12 @@ def _read(
     if not quotes.is_file():
         refuse(f"{quotes}: there is no such file")
     try:
-        every = inspect_quotes(read_quotes(quotes, venue), rules=rules_of(profile), rate=rate)
+        every = inspect_quotes(read_quotes(quotes, venue), rules=rules, rate=rate)
         report, surface = choose_surface(every, underlying, time)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     name = key_text(report.keys[0])
-    say(f"{name}: {report.summary()}" if name else report.summary())
+    say(f"{name}, profile {report.profile}: {report.summary()}".removeprefix(", "))
     return report, surface, name
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import signal
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import ProfileOption, RateOption, VenueOfFilesOption, rules_of
+from jaxcal.cli_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, console, refuse, say
 
 if TYPE_CHECKING:
     from jaxcal.bulk.summary import Summary
+    from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 
 _INTERRUPTED = 130  # what a shell makes of an interrupt
 _MOST_SAID = 10  # problems that are said; all of them are in a file
@@ -38,6 +40,7 @@ class PrecisionName(StrEnum):
     MIXED = "mixed"
 
 
+@with_cleaning
 def bulk(
     source: Annotated[
         Path,
@@ -55,7 +58,6 @@ def bulk(
     ] = False,
     venue: VenueOfFilesOption = None,
     rate: RateOption = None,
-    profile: ProfileOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     free: Annotated[
@@ -65,20 +67,6 @@ def bulk(
     precision: Annotated[
         PrecisionName, typer.Option(help="Arithmetic of the fits; mixed iterates in 32 bits and ends in 64.")
     ] = PrecisionName.FLOAT64,
-    min_expiry: Annotated[
-        float | None,
-        typer.Option(
-            metavar="YEARS", help="Options closer to expiry are left out.", show_default="12 hours, or the profile's"
-        ),
-    ] = None,
-    max_relative_spread: Annotated[
-        float | None,
-        typer.Option(
-            metavar="RATIO",
-            help="Quotes with a larger spread, as a share of the mid, are left out.",
-            show_default="1, or the profile's",
-        ),
-    ] = None,
     part_size: Annotated[
         int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
     ] = 1024,
@@ -112,6 +100,8 @@ def bulk(
     restart: Annotated[
         bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
     ] = False,
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Fit a model to every surface of a file or folder of quotes: files in, a parquet dataset out.
 
@@ -140,7 +130,7 @@ def bulk(
                 model=model.model,
                 precision=precision.value,
                 free=names,
-                rules=rules_of(profile, min_expiry=min_expiry, max_relative_spread=max_relative_spread),
+                rules=rules,
                 venue=venue,
                 part_size=part_size,
                 quotes=residuals,
@@ -157,6 +147,10 @@ def bulk(
 
 def _tell(summary: "Summary", out: Path) -> int:
     """Say how the job ended; the exit code."""
+    from jaxcal.market.quote_report import profile_words
+
+    if summary.profiles:
+        say(f"Cleaned by the profile {profile_words(Counter(summary.profiles).elements())}.")
     say(str(summary))
     if summary.resumed:
         say(f"{summary.resumed:,} parts had been written before.")

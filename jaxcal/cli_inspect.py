@@ -5,22 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import Profile, QuotesArgument, RateOption, VenueOption, rules_of
+from jaxcal.cli_options import QuotesArgument, RateOption, VenueOption, with_cleaning
 from jaxcal.report.terminal import default_folder, refuse, say, show
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 
 
+@with_cleaning
 def inspect(
     quotes: QuotesArgument,
-    profile: Annotated[
-        Profile | None,
-        typer.Option(
-            help="Thresholds of the cleaning.",
-            show_default="crypto where prices are in coin, equity where exercise is American, else index",
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -37,6 +31,8 @@ def inspect(
             "--repair", help="Also write repaired.csv: the used quotes, moved as little as possible, without arbitrage."
         ),
     ] = False,
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Say what is good in a table of quotes, and what is wrong with the rest; write a verdict for every row.
 
@@ -55,12 +51,10 @@ def inspect(
     if not quotes.is_file():
         refuse(f"{quotes}: there is no such file")
     try:
-        table = read_quotes(quotes, venue)
-        chosen = profile or _suited(table)
-        report = inspect_quotes(table, rules=rules_of(chosen), rate=rate)
+        report = inspect_quotes(read_quotes(quotes, venue), rules=rules, rate=rate)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
-    say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {chosen.value}: {report.summary()}")
+    say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {report.profile}: {report.summary()}")
     arbitrage = find_arbitrage(report)
     show(inspection_tables(report, arbitrage))
     repaired = None
@@ -78,12 +72,3 @@ def inspect(
     for path in paths.values():
         say(f"  {path}")
     raise typer.Exit(0 if report.table["verdict"].eq("used").any() else 1)
-
-
-def _suited(table: "pd.DataFrame") -> Profile:
-    def says(column: str, *words: str) -> bool:
-        return column in table and bool(table[column].astype(str).str.strip().str.lower().isin(words).any())
-
-    if says("currency_of_price", "coin"):
-        return Profile.CRYPTO
-    return Profile.EQUITY if says("exercise", "a", "american") else Profile.INDEX

@@ -10,18 +10,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.live import Live
 
+from jaxcal.cli_options import with_cleaning
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import console, refuse, say
 
 if TYPE_CHECKING:
     from jaxcal.live.recalibration import Recalibration
     from jaxcal.live.session import LiveSession
+    from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _URL = "wss://www.deribit.com/ws/api/v2"
 
 
+@with_cleaning
 def deribit(
     currency: Annotated[
         str, typer.Option(metavar="COIN", help="BTC, ETH, ..., or BTC_USDC for linear options.")
@@ -48,6 +51,8 @@ def deribit(
     max_age: Annotated[
         str, typer.Option(metavar="TIME", help="A quote without a message for so long is stale.")
     ] = "60s",
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Follow Deribit's public stream and fit a model to all options of a coin, again and again.
 
@@ -64,6 +69,7 @@ def deribit(
     from jaxcal.venues.deribit_market import DeribitMarket
 
     seconds = None if lasting is None else _duration("--for", lasting)
+    say(f"{model.model.__name__}, {currency}, profile {rules.suited_to('crypto')}")
     folder = Path(f"{currency}-live") if out is None else out
     used = 0
     try:
@@ -76,7 +82,9 @@ def deribit(
                 used += step.used
                 screen.show(step)
 
-            session = LiveSession(feed, recalibrator, every=_duration("--every", every), log=log.write, show=show)
+            session = LiveSession(
+                feed, recalibrator, every=_duration("--every", every), log=log.write, show=show, rules=rules
+            )
             asyncio.run(_until_stopped(session, seconds))
     except (FeedError, ValueError) as error:
         refuse(str(error))

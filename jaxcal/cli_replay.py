@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import Profile, ProfileOption, RateOption, VenueOfFilesOption, rules_of
+from jaxcal.cli_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, default_folder, refuse, say
@@ -14,6 +14,7 @@ from jaxcal.report.terminal import complain, default_folder, refuse, say
 if TYPE_CHECKING:
     import pandas as pd
 
+    from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
     from jaxcal.market.quote_columns import QuoteKey
     from jaxcal.market.surface import Surface
 
@@ -25,6 +26,7 @@ class TableKind(StrEnum):
     PARQUET = "parquet"
 
 
+@with_cleaning
 def replay(
     source: Annotated[
         Path,
@@ -44,7 +46,6 @@ def replay(
     kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
     venue: VenueOfFilesOption = None,
     rate: RateOption = None,
-    profile: ProfileOption = None,
     underlying: Annotated[
         str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
     ] = None,
@@ -57,6 +58,8 @@ def replay(
     ] = 60.0,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
+    *,
+    rules: "CleaningRules | SuitedRules",
 ) -> None:
     """Run a recorded series of surfaces through a recalibrator; write the parameters over time with their bands.
 
@@ -74,7 +77,7 @@ def replay(
         recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
     except ValueError as error:
         refuse(str(error))
-    surfaces, unread = _surfaces(source, venue, underlying, rate, profile)
+    surfaces, unread = _surfaces(source, venue, underlying, rate, rules)
     try:
         table = replay_surfaces(recalibrator, surfaces)
     except ValueError as error:
@@ -93,11 +96,16 @@ def replay(
 
 
 def _surfaces(
-    source: Path, venue: str | None, underlying: str | None, rate: float | None, profile: Profile | None
+    source: Path,
+    venue: str | None,
+    underlying: str | None,
+    rate: float | None,
+    rules: "CleaningRules | SuitedRules",
 ) -> "tuple[dict[QuoteKey, Surface], int]":
     """All surfaces of the files, and how many files could not be read; else the end."""
     from jaxcal.bulk.problem import BulkError
     from jaxcal.bulk.source import find_source
+    from jaxcal.market.quote_report import inspect_quotes, profile_words
     from jaxcal.market.quotes import NoQuoteError, read_quotes
     from jaxcal.market.surface import surfaces_from_quotes
 
@@ -105,14 +113,16 @@ def _surfaces(
         files = find_source(source).files
     except BulkError as error:
         refuse(str(error))
-    surfaces, unread, rules = {}, 0, rules_of(profile)
+    surfaces, used, unread = {}, {}, 0
     for file in files:
         try:
             table = read_quotes(file.path, venue)
             for name, value in file.columns:
                 if name not in table:
                     table[name] = value
-            surfaces |= surfaces_from_quotes(table, rules=rules, rate=rate)
+            report = inspect_quotes(table, rules=rules, rate=rate)
+            surfaces |= surfaces_from_quotes(report)
+            used |= dict(zip(report.keys, report.rules, strict=True))
         except NoQuoteError as error:
             complain(f"jaxcal: {file.name} is left out: {error}")
         except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
@@ -125,6 +135,8 @@ def _surfaces(
             refuse(f"{source}: there is no underlying {underlying!r}, only {', '.join(found) or 'none'}")
     if not surfaces:
         refuse(f"{source}: no surface can be used")
+    profile = profile_words(used[key] for key in surfaces)
+    say(f"{len(surfaces):,} surface{'s' * (len(surfaces) != 1)}, profile {profile}")
     return surfaces, unread
 
 

@@ -51,7 +51,9 @@ def choose_surface(report: QuoteReport, underlying: str | None, time: str | None
             if value is not None:
                 forwards = forwards[forwards[column].eq(value)]
         table = report.table[report.table["group"].eq(found[0])]
-        part = QuoteReport(table=table, forwards=forwards, keys=(keys[found[0]],))
+        part = QuoteReport(
+            table=table, forwards=forwards, keys=(keys[found[0]],), rules=report.rules[found[0] : found[0] + 1]
+        )
     else:
         part = report
     # Built from the whole report, so that `row` stays the position in the file.

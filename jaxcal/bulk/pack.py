@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from jaxcal.bulk.part import Cut
 from jaxcal.bulk.part_rows import PartRows
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.quote_columns import QuoteKey
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface, surfaces_from_quotes
@@ -26,11 +27,13 @@ class Account:
     Attributes:
         num_rows: rows in the input.
         left_out: number of rows left out, by verdict.
+        profile: the rules by which they were judged, in words; None where they could not be.
         outcome, status: why there is nothing to fit; None where there is.
     """
 
     num_rows: int
     left_out: dict[str, int] = field(default_factory=dict)
+    profile: str | None = None
     outcome: str | None = None
     status: str | None = None
 
@@ -56,7 +59,7 @@ class Pack:
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
 
 
-def pack_part(part: PartRows, rules: CleaningRules, rate: float | None = None) -> Pack:
+def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | None = None) -> Pack:
     r"""Clean the rows of a part and lay them out as surfaces.
 
     Args:
@@ -86,7 +89,8 @@ def pack_part(part: PartRows, rules: CleaningRules, rate: float | None = None) -
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
     for table, of_row in part.tables:
         fine = _of_one_currency(table, of_row, accounts)
-        _clean(table[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
+        named = table.assign(underlying_name=np.array([key[0] for key in part.keys], object)[of_row])
+        _clean(named[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
     for account in accounts:
         if account.outcome is None and sum(account.left_out.values()) == account.num_rows:
             reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -127,7 +131,7 @@ def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: S
 def _clean(
     table: pd.DataFrame,
     of_row: NDArray[np.int64],
-    rules: CleaningRules,
+    rules: CleaningRules | SuitedRules,
     rate: float | None,
     accounts: Sequence[Account],
     surfaces: dict[int, Surface],
@@ -153,9 +157,15 @@ def _clean(
         return
     _count(report, ordinal, [accounts[place] for place in places.tolist()])
     source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
+    for key, one in zip(report.keys, report.rules, strict=True):
+        accounts[int(places[_ordinal(key)])].profile = str(one)
     for key, surface in surfaces_from_quotes(report).items():
-        place = int(places[int((key[0] or "0").removeprefix("surface "))])
+        place = int(places[_ordinal(key)])
         surfaces[place], origin[place] = surface, (source, row)
+
+
+def _ordinal(key: QuoteKey) -> int:
+    return int((key[0] or "0").removeprefix("surface "))
 
 
 def _count(report: QuoteReport, ordinal: NDArray[np.int64], accounts: Sequence[Account]) -> None:

@@ -51,6 +51,7 @@ def surface_schema(model: type[AbstractModel]) -> pa.Schema:
         "num_quotes": pa.int32(),
         "num_left_out": pa.int32(),
         "left_out": pa.map_(pa.string(), pa.int32()),
+        "profile": pa.string(),
         "num_steps": pa.int32(),
     }
     kinds = {name: pa.list_(pa.float64()) if _is_list(model, name) else pa.float64() for name in _parameters(model)}
@@ -110,6 +111,7 @@ def surface_table(
         columns["num_quotes"][place] = account.num_rows - left_out
         columns["num_left_out"][place] = left_out
         columns["left_out"][place] = list(account.left_out.items())
+        columns["profile"][place] = account.profile
     columns["underlying"] = [name for name, _ in pack.keys]
     columns["quote_time"] = [time for _, time in pack.keys]
     columns["sources"] = [list(names) for names in pack.sources]

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from jaxcal.calibration.loss import AbstractLoss
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.heston import Heston
 
@@ -25,7 +25,7 @@ class Settings:
         model: class of the model, or a model whose numbers are the start of every fit.
         precision: of the arithmetic, see `calibrate_many`.
         free: names of the parameters to fit; all of them if None.
-        rules: of the cleaning.
+        rules: of the cleaning; by default the profile that suits each surface.
         venue: layout of the tables; recognised file by file if None.
         part_size: surfaces in a part of the result. A part is fitted in one batch and written in one go, so it is also
             what a killed job loses.
@@ -45,7 +45,7 @@ class Settings:
     model: type[AbstractModel] | AbstractModel = Heston
     precision: Precision = "float64"
     free: tuple[str, ...] | None = None
-    rules: CleaningRules = field(default_factory=CleaningRules)
+    rules: CleaningRules | SuitedRules = field(default_factory=SuitedRules)
     venue: str | None = None
     part_size: int = 1024
     quotes: bool = False
@@ -78,7 +78,8 @@ class Settings:
             "precision": self.precision,
             "free": None if self.free is None else list(self.free),
             # a rule that is off is not written, so that results of before there was one stay valid
-            **{name: value for name, value in dataclasses.asdict(self.rules).items() if math.isfinite(value)},
+            **{name: value for name, value in self.rules.thresholds().items() if math.isfinite(value)},
+            **({"profile": "suited"} if isinstance(self.rules, SuitedRules) else {}),
             "venue": self.venue,
             "part_size": self.part_size,
             "quotes": self.quotes,

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ from jaxcal.bulk.pack import MIXED_CURRENCIES, UNREADABLE
 from jaxcal.bulk.problem import Problem
 from jaxcal.market.verdict import Verdict
 
-_COLUMNS = ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "sources"]
+_COLUMNS = ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "profile", "sources"]
 _DAMAGED = (Verdict.NOT_A_NUMBER, Verdict.MISSING, Verdict.UNREADABLE)  # verdicts on rows that cannot be read
 
 
@@ -25,6 +25,7 @@ class Summary:
         outcomes: number of surfaces by outcome, most frequent first.
         quotes: number used.
         left_out: number of quotes left out, by reason.
+        profiles: number of surfaces by the rules of their cleaning, most frequent first.
         problems: all that was met in the input.
         resumed: parts that an earlier run had written.
         damaged: parts of an earlier run that were damaged, and made again.
@@ -39,6 +40,7 @@ class Summary:
     resumed: int = 0
     damaged: int = 0
     interrupted: bool = False
+    profiles: dict[str, int] = field(default_factory=dict)
 
     @property
     def converged(self) -> int:
@@ -86,13 +88,14 @@ def summarize(
         >>> print(summarize([], []))
         0 surfaces
     """
-    outcomes, left_out, quotes = Counter[str](), Counter[str](), 0
+    outcomes, left_out, profiles, quotes = Counter[str](), Counter[str](), Counter[str](), 0
     found = list(problems)
     for table in tables:
         outcomes.update(table["outcome"].to_pylist())
         for row in table.select(_COLUMNS).to_pylist():
             quotes += row["num_quotes"]
             left_out.update(dict(row["left_out"]))
+            profiles.update([] if row["profile"] is None else [row["profile"]])
             found += _problems(row)
     return Summary(
         surfaces=outcomes.total(),
@@ -103,6 +106,7 @@ def summarize(
         resumed=resumed,
         damaged=damaged,
         interrupted=interrupted,
+        profiles=dict(profiles.most_common()),
     )
 
 

@@ -16,7 +16,7 @@ from jaxcal.calibration.replay import parameter_band
 from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.update import Update
 from jaxcal.live.recalibration import Health, Recalibration
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface, bucket_size
@@ -61,7 +61,7 @@ class LiveSession:
         every: float,
         log: Callable[[Recalibration], None] | None = None,
         show: Callable[[Recalibration], None] | None = None,
-        rules: CleaningRules = CleaningRules(),
+        rules: CleaningRules | SuitedRules = SuitedRules(),
     ) -> None:
         """See the class."""
         if not 0.0 < every < 86_400.0:

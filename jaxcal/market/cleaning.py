@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
+from jaxcal.market.cleaning_rules import RowRules
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
 from jaxcal.market.verdict import Verdict
 
@@ -72,7 +73,7 @@ def select_targets(columns: QuoteColumns) -> Targets:
     return Targets(price=price, vol=np.where(np.isnan(price), columns.iv, np.nan), bid=bid, ask=ask)
 
 
-def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: CleaningRules) -> None:
+def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: RowRules) -> None:
     """Exclude rows that cannot be read, and contracts that are impossible."""
     for row, (verdict, sentence) in columns.faults.items():
         judgement.verdict[row], judgement.reason[row] = _CODES[verdict], sentence
@@ -93,7 +94,8 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: Cleaning
         c.years < rules.min_expiry,
         Verdict.TOO_SHORT,
         lambda i: (
-            f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry * 8760.0:.3g} hours required"
+            f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry[i] * 8760.0:.3g} hours that a "
+            f"quote needs: {rules.named('min_expiry', i)} years"
         ),
     )
 
@@ -132,7 +134,7 @@ def judge_time_value(judgement: Judgement, at_once: FloatColumn, price: FloatCol
     )
 
 
-def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, rules: CleaningRules) -> None:
+def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, rules: RowRules) -> None:
     """Exclude rows whose own price says nothing, and duplicates."""
     c, exclude = columns, judgement.exclude
     for name in ("bid", "ask", "price"):
@@ -156,7 +158,7 @@ def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, 
         Verdict.WIDE,
         lambda i: (
             f"bid {c.bid[i]}, ask {c.ask[i]}: the spread is {spread[i] / mid[i]:.3g} of the mid, "
-            f"above {rules.max_relative_spread:g}"
+            f"above {rules.named('max_relative_spread', i)}"
         ),
     )
     judge_repeats(judgement, columns, np.zeros(len(c.strike)), alike=True)
@@ -223,7 +225,7 @@ def judge_values(
 def judge_partners(
     judgement: Judgement,
     columns: QuoteColumns,
-    rules: CleaningRules,
+    rules: RowRules,
     *,
     forward: FloatColumn,
     value: FloatColumn,
@@ -263,7 +265,7 @@ def judge_partners(
         Verdict.WIDE,
         lambda i: (
             f"in the money: the spread is {spread[i] / time_value[i]:.3g} of the time value, "
-            f"above {rules.max_relative_spread:g}"
+            f"above {rules.named('max_relative_spread', i)}"
         ),
     )
 

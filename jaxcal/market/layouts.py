@@ -48,7 +48,7 @@ def recognise(columns: pd.Index) -> Layout | None:
 def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
     """Prices in coin, one forward an expiry, instants in UTC, instruments polled one after another."""
     tidy = table.rename(columns={"snapshot_ts": "quote_time", "underlying_price": "forward"})
-    tidy = _in_currency(tidy)
+    tidy = _in_currency(tidy).assign(profile="crypto")
     polled, undated = read_instants(tidy["quote_time"])
     names = tidy["underlying"].astype(str).to_numpy() if "underlying" in tidy else np.zeros(len(tidy), str)
     for name in np.unique(names):

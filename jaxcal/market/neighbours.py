@@ -11,6 +11,9 @@ from jaxcal.market.quote_columns import FloatColumn, Mask
 
 Places = NDArray[np.int64]
 
+_UNSAID = (
+    0.01  # volatility: half-spread that a quote without bid and ask may claim, as one in the wings of an index has
+)
 _FINEST = 0.0003  # volatility: two quotes cannot be told apart by less, whatever their spreads say
 _LARGEST_FAIR = 1.2  # usual spreads that a quote's own may have before it counts as a fault rather than as doubt
 _EXCESS = 0.02  # volatility: a spread that exceeds the usual one by less is not worth a verdict
@@ -109,7 +112,8 @@ class Comparison:
         self._spread_error[rows] = np.nan_to_num(spreads.error)
         rows = live[at]
         self.predicted[rows], self._noise[rows] = smile.value, smile.noise
-        self.fair[rows] = np.minimum(q.half_spread[rows], _LARGEST_FAIR * self.usual[rows])
+        fair = np.minimum(q.half_spread[rows], _LARGEST_FAIR * self.usual[rows])
+        self.fair[rows] = np.where(q.half_spread[rows] > 0.0, fair, _UNSAID)
         scatter = smile.noise * np.minimum(self.scale[rows], _LARGEST_FAIR * self.usual[rows])
         self.doubt[rows] = np.sqrt(smile.error**2 + scatter**2 + _FINEST**2)
         self._find_the_money(live)

@@ -4,7 +4,8 @@ from statistics import NormalDist
 
 import numpy as np
 
-from jaxcal.market.cleaning import CleaningRules, Judgement
+from jaxcal.market.cleaning import Judgement
+from jaxcal.market.cleaning_rules import RowRules
 from jaxcal.market.local_smile import SIDE
 from jaxcal.market.neighbours import Comparison, Places, SmileQuotes
 from jaxcal.market.quote_columns import FloatColumn, Mask
@@ -16,7 +17,7 @@ _HOUR = 1.0 / 8760.0
 _STALE = 3.0  # standard deviations of an hour's move that a stale quote may be behind
 
 
-def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: CleaningRules) -> FloatColumn:
+def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: RowRules) -> FloatColumn:
     """Exclude rows that their neighbours contradict, one neighbourhood's worst row after the other, until none is left.
 
     The result depends on the rows in use alone, and repeating it with those that are left excludes none.
@@ -24,7 +25,7 @@ def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: CleaningR
     Args:
         judgement: after the rules that need no neighbours.
         quotes: of the table.
-        rules: settings; nothing happens where none of them compares.
+        rules: settings of every row; nothing happens where none of them compares.
 
     Returns:
         `[n]` volatility of the smile through the rows that are left, at the strike of every row, used or not; NaN
@@ -49,18 +50,18 @@ def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: CleaningR
     return comparison.smile(live)
 
 
-def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: CleaningRules) -> None:
+def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: RowRules) -> None:
     q = comparison.quotes
     size = len(q.vol)
     far = np.zeros(size, bool)
     with np.errstate(all="ignore"):
         deviations, misfit, ratio = comparison.deviations(), comparison.misfit(), comparison.spread_ratio()
-    far[live] = deviations[live] > rules.max_deviations
+    far[live] = deviations[live] > rules.max_deviations[live]
     score, calendar = np.zeros((3, size)), np.zeros(size)
-    if np.isfinite(rules.max_outlier):
+    if np.isfinite(rules.max_outlier).any():
         calendar = comparison.calendar(live)
-        limit = max(rules.max_outlier, 1e-9)
-        score[0, live] = np.nan_to_num(misfit[live]) / limit
+        limit = np.maximum(rules.max_outlier, 1e-9)
+        score[0, live] = np.nan_to_num(misfit[live]) / limit[live]
         alone = np.isnan(comparison.predicted)
         agrees = np.sign(calendar) == np.sign(q.vol - comparison.predicted)
         both = np.minimum(np.nan_to_num(misfit), np.abs(calendar)) / (_SECOND_WITNESS * limit)
@@ -68,8 +69,8 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         score[1, live] = np.where(alone, np.abs(calendar) / limit, np.where(agrees & (score[0] <= 1.0), both, 0.0))[
             live
         ]
-    if np.isfinite(rules.max_spread_ratio):
-        limit = np.log(max(rules.max_spread_ratio, 1.0 + 1e-9))
+    if np.isfinite(rules.max_spread_ratio).any():
+        limit = np.log(np.maximum(rules.max_spread_ratio, 1.0 + 1e-9))
         score[2, live] = (np.log(np.maximum(ratio, 1e-300)) / limit)[live]
     total = score.max(0)
     worst = np.zeros(size, bool)
@@ -79,7 +80,8 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         far,
         Verdict.TOO_FAR,
         lambda i: (
-            f"its strike is {deviations[i]:.3g} standard deviations from the forward, above {rules.max_deviations:g}"
+            f"its strike is {deviations[i]:.3g} standard deviations from the forward, above "
+            f"{rules.named('max_deviations', i)}"
         ),
     )
     off = worst & (kind == 0)
@@ -89,7 +91,9 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         Verdict.STALE,
         lambda i: (
             f"stale: its volatility {q.vol[i]:.4g} is not the {comparison.predicted[i]:.4g} of its neighbours, "
-            f"but would be at a forward {100.0 * move[i]:+.2g} % away"
+            f"but would be at a forward {100.0 * move[i]:+.2g} % away: "
+            f"off by {misfit[i]:.3g} standard deviations more than half its spread, above "
+            f"{rules.named('max_outlier', i)}"
         ),
     )
     judgement.exclude(
@@ -97,7 +101,7 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         Verdict.BUTTERFLY,
         lambda i: (
             f"its volatility {q.vol[i]:.4g} is off the smile of its neighbours, {comparison.predicted[i]:.4g}, by "
-            f"{misfit[i]:.3g} standard deviations more than half its spread"
+            f"{misfit[i]:.3g} standard deviations more than half its spread, above {rules.named('max_outlier', i)}"
         ),
     )
     judgement.exclude(
@@ -105,7 +109,8 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         Verdict.CALENDAR,
         lambda i: (
             f"its volatility {q.vol[i]:.4g} breaks the growth of total variance against the next or last expiry by "
-            f"{abs(calendar[i]):.3g} standard deviations more than half its spread"
+            f"{abs(calendar[i]):.3g} standard deviations more than half its spread; its limit is "
+            f"{rules.named('max_outlier', i)}"
         ),
     )
     judgement.exclude(
@@ -113,7 +118,8 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
         Verdict.WIDE,
         lambda i: (
             f"its spread of {200.0 * q.half_spread[i]:.3g} vol points is far above the "
-            f"{200.0 * comparison.usual[i]:.3g} usual among its neighbours"
+            f"{200.0 * comparison.usual[i]:.3g} usual among its neighbours: more than "
+            f"{rules.named('max_spread_ratio', i)} times"
         ),
     )
 

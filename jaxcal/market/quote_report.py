@@ -1,5 +1,7 @@
 """QuoteReport: a cleaned quote table, with the verdict and the reason for every row."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import jax
@@ -8,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from jaxcal.market.cleaning import (
-    CleaningRules,
     Judgement,
     Targets,
     judge_american,
@@ -20,11 +21,13 @@ from jaxcal.market.cleaning import (
     judge_values,
     select_targets,
 )
+from jaxcal.market.cleaning_rules import CleaningRules, RowRules, SuitedRules
 from jaxcal.market.early_exercise import missing_of_american, without_early_exercise
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.identity import identify
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
+from jaxcal.market.profiles import suited_profiles
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.variance_clock import VarianceClock
@@ -52,6 +55,7 @@ class QuoteReport:
             their sources and standard errors, `num_pairs` and `num_used`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
         notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
+        rules: of the cleaning, one for each of the keys.
 
     Example:
         >>> import pandas as pd
@@ -68,6 +72,20 @@ class QuoteReport:
     forwards: pd.DataFrame
     keys: tuple[QuoteKey, ...]
     notes: tuple[str, ...] = ()
+    rules: tuple[CleaningRules, ...] = ()
+
+    @property
+    def profile(self) -> str:
+        """The rules of the cleaning in words: those of every surface, or how many surfaces had which.
+
+        Example:
+            >>> import pandas as pd
+            >>> from jaxcal.market.quote_report import inspect_quotes
+            >>> quotes = pd.DataFrame({"underlying": ["BTC", "ETH", "SPX"], "expiry": 0.5, "strike": 9.0, "iv": 0.2})
+            >>> inspect_quotes(quotes).profile
+            'crypto (2 surfaces); index (1 surface)'
+        """
+        return profile_words(self.rules)
 
     def counts(self) -> pd.Series:
         """Number of rows by verdict, `"used"` first, then the most frequent."""
@@ -138,10 +156,24 @@ class QuoteReport:
         )
 
 
+def profile_words(rules: Iterable[CleaningRules | str]) -> str:
+    """The rules of the cleaning of many surfaces in words: those of all, or how many surfaces had which.
+
+    Example:
+        >>> from jaxcal.market.quote_report import profile_words
+        >>> profile_words(["crypto", "index", "crypto"])
+        'crypto (2 surfaces); index (1 surface)'
+    """
+    found = Counter(map(str, rules)).most_common()
+    if len(found) < 2:
+        return found[0][0] if found else "none"
+    return "; ".join(f"{name} ({count:,} surface{'s' * (count != 1)})" for name, count in found)
+
+
 def inspect_quotes(
     quotes: pd.DataFrame,
     *,
-    rules: CleaningRules = CleaningRules(),
+    rules: CleaningRules | SuitedRules | None = None,
     rate: float | None = None,
     dividend_yield: float | None = None,
     clock: VarianceClock | None = None,
@@ -150,7 +182,8 @@ def inspect_quotes(
 
     Args:
         quotes: the tidy table (see `read_quotes`); it is not changed.
-        rules: settings of the cleaning.
+        rules: settings of the cleaning. By default those of the profile that suits each surface, by what the table says
+            of it: crypto, index or equity (`suited_profiles`).
         rate: continuously compounded rate, decimal a year, for rows whose column `rate` is absent or empty. American
             quotes need a rate and `spot`: the value of early exercise is then taken out of them.
         dividend_yield: the same for the column `dividend_yield`. Without it the yield of American quotes is the one
@@ -173,13 +206,16 @@ def inspect_quotes(
     """
     quotes, notes = identify(quotes)
     columns = _with_carry(validate_quotes(quotes), rate=rate, dividend_yield=dividend_yield)
+    chosen = SuitedRules() if rules is None else rules
+    of_groups = tuple(chosen.suited_to(profile) for profile in suited_profiles(quotes, columns))
+    limits = RowRules.of(of_groups, columns.group)
     judgement = Judgement(len(quotes))
-    judge_contracts(judgement, columns, rules)
+    judge_contracts(judgement, columns, limits)
     judge_american(judgement, missing_of_american(columns))
     clock_years = None if clock is None else _clock_years(judgement, columns, clock)
     contracts = judgement.used
     targets = select_targets(columns)
-    judge_prices(judgement, columns, targets, rules)
+    judge_prices(judgement, columns, targets, limits)
     european = without_early_exercise(columns, targets, contracts=contracts, quotes=judgement.used)
     judge_time_value(judgement, european.at_once, targets.price)
     targets = european.targets
@@ -197,11 +233,11 @@ def inspect_quotes(
         expiries.expiry_of_row, columns.group, columns.years, strike=columns.strike, forward=forward, spread=spread,
         vols=(vol, bid_vol, ask_vol), is_call=is_call,
     )  # fmt: skip
-    smile_vol = judge_neighbours(judgement, smiles, rules)
+    smile_vol = judge_neighbours(judgement, smiles, limits)
     judge_repeats(judgement, columns, np.nan_to_num(np.abs(vol - smile_vol)))
-    judge_partners(judgement, columns, rules, forward=forward, value=value, spread=spread, is_call=is_call)
+    judge_partners(judgement, columns, limits, forward=forward, value=value, spread=spread, is_call=is_call)
     # Once more without the witnesses that are not used, so that cleaning the rows that are left changes nothing.
-    smile_vol = judge_neighbours(judgement, smiles, rules)
+    smile_vol = judge_neighbours(judgement, smiles, limits)
     table = quotes.assign(
         verdict=np.array([str(verdict) for verdict in Verdict], object)[judgement.verdict],
         reason=judgement.reason,
@@ -221,7 +257,13 @@ def inspect_quotes(
         table["clock_years"] = clock_years
     elif "clock_years" in table:  # of an earlier report
         table = table.drop(columns="clock_years")
-    return QuoteReport(table=table, forwards=expiries.table(columns, judgement.used), keys=columns.keys, notes=notes)
+    return QuoteReport(
+        table=table,
+        forwards=expiries.table(columns, judgement.used),
+        keys=columns.keys,
+        notes=notes,
+        rules=of_groups,
+    )
 
 
 def _clock_years(judgement: Judgement, columns: QuoteColumns, clock: VarianceClock) -> FloatColumn:

@@ -1,6 +1,6 @@
 """Repair: the smallest changes of quotes, within bid and ask, after which there is no static arbitrage."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -111,7 +111,7 @@ def repair_arbitrage(report: QuoteReport) -> Repair:
     names = ["row", "years", "strike", "vol", "repaired_vol", "change", "amount", "outside"]
     found = [part for part in changes if len(part)]
     moved_rows = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=names)
-    repaired_report = QuoteReport(table=table.assign(vol=vol), forwards=report.forwards, keys=report.keys)
+    repaired_report = replace(report, table=table.assign(vol=vol))
     return Repair(repaired_report, moved_rows, tuple(within))
 
 

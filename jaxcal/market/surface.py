@@ -13,7 +13,7 @@ import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.padding import bucket_size as bucket_size
 from jaxcal.market.padding import padded
 from jaxcal.market.quote_columns import QuoteKey
@@ -70,7 +70,7 @@ class Surface(eqx.Module):
         cls,
         quotes: Quotes,
         *,
-        rules: CleaningRules | None = None,
+        rules: CleaningRules | SuitedRules | None = None,
         rate: float | None = None,
         dividend_yield: float | None = None,
         clock: VarianceClock | None = None,
@@ -79,7 +79,7 @@ class Surface(eqx.Module):
 
         Args:
             quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
-            rules: cleaning settings for a table; the default is `CleaningRules()`.
+            rules: cleaning settings for a table; by default the profile that suits it, as in `inspect_quotes`.
             rate, dividend_yield: for rows that have none, as in `inspect_quotes`; American quotes need a rate.
             clock: for a table, the time that variance sees; calendar time by default.
 
@@ -219,7 +219,7 @@ class Surface(eqx.Module):
 def surfaces_from_quotes(
     quotes: Quotes,
     *,
-    rules: CleaningRules | None = None,
+    rules: CleaningRules | SuitedRules | None = None,
     rate: float | None = None,
     dividend_yield: float | None = None,
     clock: VarianceClock | None = None,
@@ -228,7 +228,7 @@ def surfaces_from_quotes(
 
     Args:
         quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
-        rules: cleaning settings for a table; the default is `CleaningRules()`.
+        rules: cleaning settings for a table; by default the profile that suits it, as in `inspect_quotes`.
         rate, dividend_yield: for rows of a table that have none, as in `inspect_quotes`; American quotes need a rate.
         clock: for a table, the time that variance sees; calendar time by default.
 
@@ -253,10 +253,10 @@ def surfaces_from_quotes(
 
 
 def _report(
-    quotes: Quotes, rules: CleaningRules | None, clock: VarianceClock | None, **carry: float | None
+    quotes: Quotes, rules: CleaningRules | SuitedRules | None, clock: VarianceClock | None, **carry: float | None
 ) -> QuoteReport:
     if not isinstance(quotes, QuoteReport):
-        return inspect_quotes(quotes, rules=CleaningRules() if rules is None else rules, clock=clock, **carry)
+        return inspect_quotes(quotes, rules=rules, clock=clock, **carry)
     for name, given in {"rules": rules, "clock": clock, **carry}.items():
         if given is not None:
             raise ValueError(f"a QuoteReport is cleaned already: give {name} to inspect_quotes")

@@ -74,6 +74,7 @@ class DeribitTable:
             table = with_carry(table, futures)
         if table["fault"].eq("").all():
             table = table.drop(columns="fault")
+        table["profile"] = "crypto"
         return table.drop(columns="discount") if table["discount"].isna().all() else table
 
     @property
