@@ -181,6 +181,11 @@ def judge_repeats(judgement: Judgement, columns: QuoteColumns, misfit: FloatColu
     )
 
 
+def judge_rates(judgement: Judgement, sentence: NDArray[np.object_]) -> None:
+    """Exclude rows whose price no discount turns into a value: `sentence [n]` says why, else it is empty."""
+    judgement.exclude(sentence != "", Verdict.BAD_CARRY, lambda i: sentence[i])
+
+
 def judge_values(
     judgement: Judgement,
     columns: QuoteColumns,

@@ -11,8 +11,13 @@ from jaxcal.market.cleaning import Targets
 from jaxcal.market.parity import fit_parity
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns
 
-# A rate from parity outside this band is noise of the quotes, not a rate.
+# A rate from parity outside this band is no rate: the prices or the strikes are in other units, or the pairs are not
+# pairs. So it is called where the discount is beyond the band by so many standard errors (which are too small by about
+# three on recorded chains), and by so much: over a day no rate can be told, and none matters.
 _RATE_BAND = (-0.10, 0.30)
+_BEYOND_ERRORS, _BEYOND = 6.0, 0.02
+# Before a quote is seen a rate is 0 give or take this; from parity it counts in full where it is known to that.
+_USUAL_RATE, _KNOWN_RATE = 0.04, 0.02
 # Rates of two expiries differ by about this much per unit of log time between them.
 _RATE_CHANGE = 0.005
 _SMALLEST_RATE_ERROR = 1e-6
@@ -29,10 +34,16 @@ class ExpiryForwards:
         forward: `[s]` NaN where there is none.
         discount: `[s]`.
         forward_source: `[s]` `"given"`, `"parity"`, `"carry"`, `"spot"` or `""`.
-        discount_source: `[s]` `"given"`, `"rate"`, `"parity"`, `"coin"` (it is 1) or `""` (taken as 1).
+        discount_source: `[s]` `"given"`, `"rate"`, `"parity"`, `"parity, drawn to 1"` (its rate is known to no better
+            than 2 %, so it was drawn to 0), `"coin"` (it is 1) or `""` (taken as 1).
         forward_error: `[s]` standard error of a forward from parity, else NaN (see `ParityFit`).
         discount_error: `[s]` standard error of a discount from parity, else NaN.
         num_pairs: `[s]` pairs of a call and a put that parity looked at.
+        parity_discount: `[s]` what the pairs of the expiry alone say of the discount, whatever was given and whatever
+            is used; it may be no discount at all. NaN where they say nothing, and in coin.
+        parity_discount_error: `[s]` its standard error.
+        implausible: `[s]` the discount was to come from parity, whose rate is beyond any: see `rate_sentence`.
+            There is neither a discount nor a forward from parity then.
     """
 
     expiry_of_row: NDArray[np.int64]
@@ -45,6 +56,21 @@ class ExpiryForwards:
     forward_error: FloatColumn
     discount_error: FloatColumn
     num_pairs: NDArray[np.int64]
+    parity_discount: FloatColumn
+    parity_discount_error: FloatColumn
+    implausible: Mask
+
+    def rate_sentence(self, s: int) -> str:
+        """Why the rate of parity at position `s`, where it is implausible, is none, and what to do."""
+        discount = float(self.parity_discount[s])
+        if discount > 0.0:
+            says = f"a rate of {-np.log(discount) / self.years[s]:.4g} a year (discount factor {discount:.4g})"
+        else:
+            says = f"a discount factor of {discount:.4g}"
+        return (
+            f"put-call parity of its expiry says {says}, outside {_RATE_BAND[0]:.0%} to {_RATE_BAND[1]:.0%}: "
+            f"{_likely_cause(discount)}; if the rate is right, give it (column rate or discount)"
+        )
 
     def table(self, columns: QuoteColumns, used: Mask) -> pd.DataFrame:
         """One row an expiry, with the key of its group and the number of its rows that are `used`, `[n]`."""
@@ -62,6 +88,8 @@ class ExpiryForwards:
                 "discount_error": self.discount_error,
                 "num_pairs": self.num_pairs,
                 "num_used": np.bincount(self.expiry_of_row[used], minlength=len(self.years)),
+                "parity_discount": self.parity_discount,
+                "parity_discount_error": self.parity_discount_error,
             }
         )
 
@@ -75,8 +103,9 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
     need no discount.
 
     Discounts from parity are rates measured with an error that grows as the expiry gets short, so the rate of an
-    expiry is averaged over the expiries of its group, each weighted by its own error and its distance in log time;
-    the forward is then fitted again with that discount.
+    expiry is averaged over the expiries of its group, each weighted by its own error and its distance in log time. A
+    rate whose error is still above 2 % is drawn to 0, by the square of that ratio. The forward is then fitted again
+    with that discount. A rate beyond any is reported, and nothing is made of it.
 
     Args:
         columns: of the table.
@@ -110,21 +139,36 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
     num_pairs = np.zeros(len(years), int)
 
     needs_discount = np.isnan(discount)
-    rates, errors = np.full_like(years, np.nan), np.full_like(years, np.nan)
-    for s in np.flatnonzero(needs_discount):
-        if (fit := fit_parity(*pairs[s])).discount > 0.0 and fit.discount_error > 0.0:
-            rates[s], errors[s] = -np.log(fit.discount) / years[s], fit.discount_error / (fit.discount * years[s])
-            num_pairs[s] = fit.num_pairs
+    parity_discount, parity_error = np.full((2, len(years)), np.nan)
+    for s in np.flatnonzero(~in_coin):
+        fit = fit_parity(*pairs[s])
+        parity_discount[s], parity_error[s] = fit.discount, fit.discount_error
+        num_pairs[s] = fit.num_pairs if needs_discount[s] and fit.discount_error > 0.0 else 0
+    doubt = _BEYOND_ERRORS * parity_error + _BEYOND
+    implausible = needs_discount & (
+        (parity_discount + doubt < np.exp(-_RATE_BAND[1] * years))
+        | (parity_discount - doubt > np.exp(-_RATE_BAND[0] * years))
+    )
+    told = needs_discount & ~implausible & (parity_discount > 0.0) & (parity_error > 0.0)
+    rates, errors = np.full((2, len(years)), np.nan)
+    rates[told] = -np.log(parity_discount[told]) / years[told]
+    errors[told] = parity_error[told] / (parity_discount[told] * years[told])
     rates, errors = _smooth_rates(group, years, rates, errors)
-    found = needs_discount & ~np.isnan(rates)
-    discount[found], discount_source[found] = np.exp(-rates * years)[found], "parity"
+    share = np.minimum((_KNOWN_RATE / errors) ** 2, 1.0)
+    rates, errors = share * rates, np.hypot(share * errors, (1.0 - share) * _USUAL_RATE)
+    found = needs_discount & ~implausible & ~np.isnan(rates)
+    discount[found] = np.exp(-rates * years)[found]
+    discount_source[found] = np.where(share == 1.0, "parity", "parity, drawn to 1")[found]
     discount_error[found] = (errors * years * discount)[found]
-    unknown = np.isnan(discount)
-    discount[unknown], discount_source[unknown] = 1.0, ""
+    unknown = np.isnan(discount) & ~implausible
+    discount[unknown], discount_source[needs_discount & ~found] = 1.0, ""
+    doubt_of_forward = np.where(unknown, _USUAL_RATE * years, np.nan_to_num(discount_error))
 
     forward_source = np.where(np.isnan(forward), "", "given").astype(object)
-    for s in np.flatnonzero(np.isnan(forward)):
-        fit = fit_parity(*pairs[s], discount=float(discount[s]), in_coin=bool(in_coin[s]))
+    for s in np.flatnonzero(np.isnan(forward) & ~implausible):
+        fit = fit_parity(
+            *pairs[s], discount=float(discount[s]), discount_error=float(doubt_of_forward[s]), in_coin=bool(in_coin[s])
+        )
         num_pairs[s] = fit.num_pairs
         if fit.forward > 0.0:
             forward[s], forward_error[s], forward_source[s] = fit.forward, fit.forward_error, "parity"
@@ -132,12 +176,24 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
     forward[from_futures], forward_source[from_futures] = carry["carry_forward"][from_futures], "carry"
     rate = np.where(np.isnan(carry["rate"]), -np.log(discount) / years, carry["rate"])
     carried = carry["spot"] * np.exp((rate - np.nan_to_num(carry["dividend_yield"])) * years)
-    from_spot = np.isnan(forward) & ~np.isnan(carried)
+    from_spot = np.isnan(forward) & ~np.isnan(carried) & ~implausible
     forward[from_spot], forward_source[from_spot] = carried[from_spot], "spot"
     return ExpiryForwards(
         expiry_of_row, group, years, forward, discount, forward_source, discount_source,
-        forward_error, discount_error, num_pairs,
+        forward_error, discount_error, num_pairs, parity_discount, parity_error, implausible,
     )  # fmt: skip
+
+
+def _likely_cause(discount: float) -> str:
+    """What makes parity say such a discount."""
+    if discount <= 0.0:
+        return "calls and puts look exchanged, or are not of one moment"
+    tens = np.log10(discount)
+    if tens > 0.7:
+        return f"prices look about {10.0 ** round(tens):,.0f} times too large for the strikes (per contract?)"
+    if tens < -0.7:
+        return f"prices are in the coin (see currency_of_price), or strikes are {10.0 ** round(-tens):,.0f} times too large"
+    return "calls and puts look not of one moment, or not of one contract"
 
 
 def _codes(group: NDArray[np.int64], years: FloatColumn) -> NDArray[np.int64]:
@@ -210,6 +266,6 @@ def _smooth_rates(
         distance = np.log(years[here][:, None] / years[known])
         variance = np.maximum(errors[known], _SMALLEST_RATE_ERROR) ** 2 + (_RATE_CHANGE * distance) ** 2
         weight = 1.0 / variance
-        smooth[here] = weight @ np.clip(rates[known], *_RATE_BAND) / weight.sum(1)
+        smooth[here] = weight @ rates[known] / weight.sum(1)
         smooth_error[here] = 1.0 / np.sqrt(weight.sum(1))
     return smooth, smooth_error

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from jaxcal.market.cleaning import (
     Judgement,
@@ -16,6 +17,7 @@ from jaxcal.market.cleaning import (
     judge_contracts,
     judge_partners,
     judge_prices,
+    judge_rates,
     judge_repeats,
     judge_time_value,
     judge_values,
@@ -52,7 +54,8 @@ class QuoteReport:
             spot that was priced with, see `docs/american.md`), `is_call`, `group` (position in `keys`, -1 if the row
             belongs to none).
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
-            their sources and standard errors, `num_pairs` and `num_used`.
+            their sources and standard errors, `num_pairs` and `num_used`, and what the pairs of the expiry alone say
+            of the discount (`parity_discount` and its error), whatever was given: see `ExpiryForwards`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
         notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
         rules: of the cleaning, one for each of the keys.
@@ -221,6 +224,8 @@ def inspect_quotes(
     targets = european.targets
     expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=judgement.used)
 
+    judge_rates(judgement, _rate_sentences(expiries, targets))
+
     forward = _of_rows(expiries.forward, expiries)
     discount = _of_rows(expiries.discount, expiries)
     is_call = np.where(columns.side == 0, columns.strike >= forward, columns.side > 0)
@@ -293,6 +298,13 @@ def _with_carry(columns: QuoteColumns, **given: float | None) -> QuoteColumns:
         values = getattr(columns, name)
         filled[name] = np.where(np.isnan(values), number, values)
     return replace(columns, **filled) if filled else columns
+
+
+def _rate_sentences(expiries: ExpiryForwards, targets: Targets) -> NDArray[np.object_]:
+    """`[n]` why no discount turns the price of the row into a value; empty where one does, or the value is given."""
+    of_expiry = [expiries.rate_sentence(s) if bad else "" for s, bad in enumerate(expiries.implausible)]
+    sentence = np.array([*of_expiry, ""], object)[expiries.expiry_of_row]
+    return np.where(np.isnan(targets.price), "", sentence)
 
 
 def _of_rows(values: FloatColumn, expiries: ExpiryForwards) -> FloatColumn:
