@@ -192,7 +192,8 @@ def _likely_cause(discount: float) -> str:
     if tens > 0.7:
         return f"prices look about {10.0 ** round(tens):,.0f} times too large for the strikes (per contract?)"
     if tens < -0.7:
-        return f"prices are in the coin (see currency_of_price), or strikes are {10.0 ** round(-tens):,.0f} times too large"
+        times = f"{10.0 ** round(-tens):,.0f}"
+        return f"prices are in the coin (see currency_of_price), or strikes are {times} times too large"
     return "calls and puts look not of one moment, or not of one contract"
 
 
