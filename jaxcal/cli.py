@@ -79,6 +79,7 @@ def demo(
     Exit codes: 0 both fits converged, 1 one did not, 2 the files could not be written.
     """
     _prepare_jax()
+    from jaxcal.market.csv_file import write_csv
     from jaxcal.market.quote_report import inspect_quotes
     from jaxcal.market.surface import Surface
     from jaxcal.models.heston import Heston
@@ -99,7 +100,7 @@ def demo(
         _show(fit, f"Heston, {title}", truth)
         say(f"Fitted in {first:.2f} s, compiling or loading the programs included; once more in {1e3 * again:.1f} ms.")
         _write(fit, out / name, report, f"jaxcal demo: {title}", title)
-        quotes.to_csv(out / name / "quotes.csv", index=False)
+        write_csv(quotes, out / name / "quotes.csv")
         say("")
         converged = converged and fit.converged
     say(f"To fit one of these tables yourself: jaxcal calibrate {out / 'btc' / 'quotes.csv'}")

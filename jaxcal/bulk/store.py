@@ -1,7 +1,6 @@
 """Store: the folder of a bulk job's result, a lock, a record of the settings, and parts, whole or absent."""
 
 import contextlib
-import csv
 import json
 import re
 import shutil
@@ -10,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import pandas as pd
 import pyarrow as pa
 
 from jaxcal.bulk.part_file import (
@@ -28,6 +28,7 @@ from jaxcal.bulk.part_file import (
     write_part,
 )
 from jaxcal.bulk.problem import BulkError, Problem
+from jaxcal.market.csv_file import write_csv
 
 RECORD, PROBLEMS = "_job.json", "_problems.csv"
 FORMAT = 2  # of the folder: 1 had no checksums, and knew its input by sizes and times of change
@@ -133,13 +134,9 @@ class Store:
 
     def finish(self, summary: Mapping[str, Any], problems: Iterable[Problem]) -> None:
         """Write the summary and the problems; parts beyond those of the input do not exist."""
-        with (
-            whole(self.path, self.scratch, PROBLEMS) as unfinished,
-            unfinished.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
-        ):
-            writer = csv.writer(file)
-            writer.writerow(["source", "what", "sentence"])
-            writer.writerows([problem.source, problem.what, problem.sentence] for problem in problems)
+        rows = [(problem.source, problem.what, problem.sentence) for problem in problems]
+        with whole(self.path, self.scratch, PROBLEMS) as unfinished:
+            write_csv(pd.DataFrame(rows, columns=["source", "what", "sentence"]), unfinished)
         self._write_json(SUMMARY, summary)
         shutil.rmtree(self.path / _UNFINISHED, ignore_errors=True)
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 
 from jaxcal.bulk.problem import Problem
 from jaxcal.bulk.source import SourceFile
+from jaxcal.market.csv_file import read_back
 from jaxcal.market.quotes import NoQuoteError, read_registered
 
 LARGE = 32 * 1024 * 1024  # bytes from which a file is read piece by piece
@@ -114,7 +115,7 @@ def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
             if not large:
                 with _long_rows_are_errors():
                     table = pd.read_csv(raw, low_memory=False, compression=packed, index_col=False)
-                yield Piece(file, 0, table, True, file.size)
+                yield Piece(file, 0, read_back(table), True, file.size)
                 return
             with pd.read_csv(raw, low_memory=False, compression=packed, index_col=False, chunksize=PIECE) as reader:
                 while True:
@@ -122,7 +123,7 @@ def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
                         table = next(reader, None)
                     if table is None:
                         return
-                    yield Piece(file, start, table.reset_index(drop=True), False, raw.tell())
+                    yield Piece(file, start, read_back(table.reset_index(drop=True)), False, raw.tell())
                     start += len(table)
     except pd.errors.ParserWarning:
         yield Problem(file.name, "file", "the file is not a CSV table: its rows have more cells than its header")
@@ -143,7 +144,7 @@ def _long_rows_are_errors() -> Iterator[None]:
 def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece | Problem]:
     """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
     bad: list[list[str]] = []
-    rest = pd.read_csv(file.path, engine="python", on_bad_lines=bad.append)
+    rest = read_back(pd.read_csv(file.path, engine="python", on_bad_lines=bad.append))
     if not len(rest) or not bad:
         yield Problem(file.name, "file", f"the file is not a CSV table: {_sentence(error)}")
         return

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from jaxcal.market.csv_file import read_back
 from jaxcal.market.file_limits import oversize
 from jaxcal.market.layouts import LAYOUTS, recognise
 
@@ -147,7 +148,7 @@ def _read_file(path: Path) -> pd.DataFrame:
         with warnings.catch_warnings():
             # Without index_col pandas takes the first cells of rows that are longer than the header for an index.
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, low_memory=False, index_col=False)
+            return read_back(pd.read_csv(path, low_memory=False, index_col=False))
     except pd.errors.ParserWarning:
         raise QuoteError(f"{path.name} is not a CSV table: its rows have more cells than its header") from None
     except (EOFError, zlib.error) as error:

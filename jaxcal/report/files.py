@@ -11,6 +11,7 @@ import numpy as np
 
 from jaxcal.calibration.comparison import Comparison
 from jaxcal.calibration.fit import Fit
+from jaxcal.market.csv_file import write_csv
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.verdict import Verdict
 from jaxcal.report.comparison import plot_comparison
@@ -63,7 +64,7 @@ def write_fit(
         "smiles": folder / "smiles.png",
     }
     _write_json(_record(fit, report, source), paths["parameters"])
-    fit.to_frame().to_csv(paths["residuals"], index=False)
+    write_csv(fit.to_frame(), paths["residuals"])
     plot_smiles(fit, paths["smiles"], title=title)
     return paths
 
@@ -119,7 +120,7 @@ def write_comparison(
         "held_out": int(comparison.held_out.sum()),
         "models": [_row(row) | _of_fit(entry.fit) for row, entry in zip(rows, comparison.entries, strict=True)],
     }
-    table.to_csv(paths["table"], index=False)
+    write_csv(table, paths["table"])
     _write_json(record, paths["record"])
     plot_comparison(comparison, paths["picture"], title=title)
     return paths
@@ -176,6 +177,8 @@ def _of_fit(fit: Fit | None) -> dict[str, Any]:
 
 def _write_json(record: dict[str, Any], path: Path) -> None:
     text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
+    # what would steer a terminal, or is no letter at all (of a file's name), is written by its number, as JSON may
+    text = "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
     path.write_text(text + "\n", encoding="utf-8")
 
 

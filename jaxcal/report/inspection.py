@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from jaxcal.market.arbitrage import ArbitrageReport
+from jaxcal.market.csv_file import write_csv
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.repair import Repair
 from jaxcal.market.verdict import Verdict
@@ -100,13 +101,13 @@ def write_inspection(
         "quotes": "quotes.png",
     }
     paths = {name: folder / file for name, file in names.items()}
-    report.table.to_csv(paths["verdicts"], index=False)
-    report.forwards.to_csv(paths["forwards"], index=False)
-    arbitrage.to_frame().to_csv(paths["arbitrage"], index=False)
+    write_csv(report.table, paths["verdicts"])
+    write_csv(report.forwards, paths["forwards"])
+    write_csv(arbitrage.to_frame(), paths["arbitrage"])
     plot_quotes(report, paths["quotes"], title=title)
     if repair is not None:
         paths["repaired"] = folder / "repaired.csv"
-        _repaired(repair).to_csv(paths["repaired"], index=False)
+        write_csv(_repaired(repair), paths["repaired"])
     return paths
 
 

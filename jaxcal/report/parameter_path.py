@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from jaxcal.market.csv_file import write_csv
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, RULE
 
@@ -50,7 +51,7 @@ def write_path(
     folder.mkdir(parents=True, exist_ok=True)
     paths = {"table": folder / f"path.{kind}", "picture": folder / "path.png"}
     if kind == "csv":
-        table.to_csv(paths["table"], index=False)
+        write_csv(table, paths["table"])
     else:
         table.to_parquet(paths["table"], index=False, write_page_checksum=True)
     plot_path(table, paths["picture"], title=title)

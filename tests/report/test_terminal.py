@@ -1,7 +1,9 @@
 """What reaches a terminal: printable lines, whole numbers at any width, and files whatever becomes of the output."""
 
+import csv
 import errno
 import io
+import json
 import os
 import re
 import sys
@@ -14,6 +16,7 @@ from rich.table import Table
 from typer.testing import CliRunner
 
 from jaxcal.cli import app
+from jaxcal.market.csv_file import read_back
 from jaxcal.report.result_table import ResultTable
 from jaxcal.report.terminal import complain, console, prepare_streams, say, show
 
@@ -164,3 +167,40 @@ def test_without_streams(monkeypatch: pytest.MonkeyPatch) -> None:
     complain("nor this")
     show("nor that")
     assert not console(error=True).is_terminal
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_cell_that_a_command_writes_begins_a_formula(command: str) -> None:
+    chain("=cmd|' /C calc'!A0").assign(**{"=note": "@SUM(A1)"}).to_csv("a.csv", index=False)
+    Path("=b.csv").write_text("expiry,strike\n=1,2,3,4\n")
+    arguments = COMMANDS[command][0]
+    if command == "bulk":  # with a file that cannot be read, whose name begins a formula
+        Path("in").mkdir()
+        for name in ("a.csv", "=b.csv"):
+            Path(name).rename(f"in/{name}")
+        arguments = ["bulk", "in", "out", "--model", "black-scholes"]
+    assert CliRunner().invoke(app, arguments, catch_exceptions=False).exit_code in (0, 3)
+    written = list(Path("out").rglob("*.csv"))
+    assert written
+    for path in written:
+        with path.open(newline="", encoding="utf-8") as file:
+            for cell in (cell for row in csv.reader(file) for cell in row):
+                assert not re.match(r"\s*[=+@\t\r]|-(?![\d.])", cell)
+    names = {"inspect": "verdicts.csv", "replay": "path.csv"}
+    if command in names:
+        assert set(read_back(pd.read_csv(f"out/{names[command]}"))["underlying"]) == {"=cmd|' /C calc'!A0"}
+
+
+def test_a_record_of_a_file_with_an_odd_name() -> None:
+    name = os.fsdecode(b"a\xff\xc2\x9b2J.csv")  # bytes that are no UTF-8, and the beginning of an escape sequence
+    chain("A\x1b").to_csv(name, index=False)
+    for command in ("calibrate", "compare"):
+        arguments = [word if word != "a.csv" else name for word in COMMANDS[command][0]]
+        result = CliRunner().invoke(app, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    for path in Path("out").glob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert all(line.isprintable() for line in text.splitlines())
+        record = json.loads(text)
+        assert record["source"] == name
+        assert record["underlying"] == "A\x1b"
