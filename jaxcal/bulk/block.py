@@ -1,20 +1,23 @@
 """Block: rows of the input in the tidy layout, with the surface to which each belongs."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.bulk.problem import Problem
+from jaxcal.bulk.problem import Problem, told
 from jaxcal.bulk.source import Source, SourceFile
 from jaxcal.bulk.table_file import PIECE, Piece, read_file
 from jaxcal.market.clock import read_instants
 from jaxcal.market.identity import identify
 from jaxcal.market.layouts import LAYOUTS, Layout, recognise
+from jaxcal.market.quotes import QuoteError
 
 FILES = 64  # small files that are read as one table
+_EARLIEST, _LATEST = np.datetime64("1800-01-01", "us"), np.datetime64("2300-01-01", "us")  # what a quote_time may be
+_MOST_TRIES = 1_000  # to find the rows that a table cannot be read for
 
 # Underlying; microseconds since 1970 in UTC; and the file, for surfaces that cannot go on in another one.
 SurfaceKey = tuple[str | None, int | None, str | None]
@@ -103,8 +106,8 @@ def _finish(
             continue
         group, start = pieces[start:stop], stop
         found = _block(group, source, venue, polls)
-        if isinstance(found, Problem) and len(group) > 1:  # one bad file must not take the others with it
-            alone = [_block([piece], source, venue, polls) for piece in group]
+        if isinstance(found, Problem):  # one bad file must not take the others with it, nor a bad row its file
+            alone = [one for piece in group for one in _salvaged(piece, source, venue, polls)]
         else:
             alone = [found]
         for one in alone:
@@ -152,9 +155,42 @@ def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[s
         tidy = _timed(identify(tidy)[0])
         names = tuple(piece.file.name for piece in pieces)
         key, keys = _keys(tidy, file, [piece.file for piece in pieces], source)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        return Problem(first.file.name, "file", f"it is not a table of the {layout.name} layout: {error}")
+    except MemoryError:
+        raise
+    except QuoteError as error:
+        return Problem(first.file.name, "file", str(error))
+    except Exception as error:
+        return Problem(first.file.name, "file", f"it is not a table of the {layout.name} layout: {told(error)}")
     return Block(tidy, key, keys, file, row, names, (*map(str, tidy.columns), *_kinds(tidy)))
+
+
+def _salvaged(piece: Piece, source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> list[Block | Problem]:
+    """A piece by itself; where that cannot be read, without the rows that cannot be read by themselves."""
+    found = _block([piece], source, venue, polls)
+    if isinstance(found, Block) or (isinstance(_layout(piece.table, venue), str) and not piece.tidy):
+        return [found]
+    bad: list[int] = []
+    todo, tries = [(0, len(piece.table))], 0
+    while todo:
+        start, stop = todo.pop()
+        tries += 1
+        if tries > _MOST_TRIES:
+            return [found]  # it is not a matter of some rows
+        rows = replace(piece, table=piece.table.iloc[start:stop])
+        if tries > 1 and isinstance(_block([rows], source, venue, {}), Block):
+            continue
+        if stop - start == 1:
+            bad.append(start)
+        else:
+            middle = (start + stop) // 2
+            todo += [(middle, stop), (start, middle)]
+    rest = piece.table.drop(piece.table.index[bad])
+    kept = _block([replace(piece, table=rest)], source, venue, polls) if len(rest) else found
+    if isinstance(kept, Problem):
+        return [found]
+    count = f"{len(bad):,} row{' is' if len(bad) == 1 else 's are'} left out, the first of them row"
+    first = piece.start + int(piece.table.index[bad[0]])
+    return [kept, Problem(found.source, "rows", f"{count} {first}: {found.sentence}")]
 
 
 def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
@@ -217,7 +253,7 @@ def _keys(
     own = np.zeros(size, bool)  # surfaces that end with their file
     if "underlying" in tidy:
         code, found = pd.factorize(tidy["underlying"].astype(object))
-        names = np.array([*(str(name).strip() for name in found), ""], object)
+        names = np.array([*(_readable(str(name)) for name in found), ""], object)
         blank = np.isin(names, ["", "nan", "NaN", "None"])[code]
         known &= ~blank
         if blank.all():
@@ -230,19 +266,27 @@ def _keys(
     if "quote_time" in tidy:
         instants, _ = read_instants(tidy["quote_time"])
         time = instants.astype(np.int64)
-        known &= ~np.isnat(instants)
+        known &= (instants >= _EARLIEST) & (instants < _LATEST)  # NaT is neither
     else:
         own[:] = True
-    combined = pd.MultiIndex.from_arrays([code[known], time[known], np.where(own, file, -1)[known]])
-    number, unique = pd.factorize(combined)
+    moment, moments = pd.factorize(time)
+    place = np.where(own, file, -1)
+    combined = (code * len(moments) + moment) * (len(files) + 1) + place
+    number, _ = pd.factorize(combined[known])
     key = np.full(size, -1, np.int64)
     key[known] = number
+    _, first = np.unique(number, return_index=True)
     timed = "quote_time" in tidy
     labels: list[str | None] = names.tolist()
     return key, tuple(
-        (labels[name], int(when) if timed else None, files[place].name if place >= 0 else None)
-        for name, when, place in unique
+        (labels[code[row]], int(time[row]) if timed else None, files[place[row]].name if place[row] >= 0 else None)
+        for row in np.flatnonzero(known)[first].tolist()
     )
+
+
+def _readable(name: str) -> str:
+    """A name that can be written to a file, also where half a letter is in it."""
+    return name.strip().encode(errors="backslashreplace").decode()
 
 
 def _stem(name: str) -> str:

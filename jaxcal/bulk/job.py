@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import jax
 
 from jaxcal.bulk.local_engine import LocalEngine
-from jaxcal.bulk.problem import BulkError, Problem
+from jaxcal.bulk.problem import BulkError, OutOfMemoryError, Problem, told
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source, find_source
 from jaxcal.bulk.store import Store
@@ -61,6 +61,7 @@ def run_job(
         ValueError: `settings.free` names what is not a parameter of the model.
         BulkError: the job cannot start, or cannot go on: `out` belongs to another job, there is nothing to read, the
             disk is full; Ray cannot be reached.
+        OutOfMemoryError: which is a `BulkError` and a `MemoryError`.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -103,6 +104,11 @@ def run_job(
             )
             if not summary.interrupted:
                 store.finish(summary.record(), summary.problems)
+        except MemoryError as error:
+            raise OutOfMemoryError(
+                f"there is not enough memory ({told(error)}); {len(store.done)} parts are kept: give the command again "
+                "where there is more, or begin again with a smaller --part-size"
+            ) from None
         except OSError as error:
             raise BulkError(
                 f"{target} cannot be written to: {error.strerror or error}; {len(store.done)} parts are kept: the same "

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.bulk.part import Cut
+from jaxcal.bulk.part import MOST_ROWS, Cut
 from jaxcal.bulk.part_rows import PartRows
+from jaxcal.bulk.problem import told
 from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.quote_columns import QuoteKey
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
@@ -18,6 +19,7 @@ from jaxcal.market.verdict import Verdict
 
 # Outcomes of surfaces that never reach the solver, beside those of `Outcome`.
 NO_QUOTES, UNREADABLE, MIXED_CURRENCIES = "NO_QUOTES", "UNREADABLE", "MIXED_CURRENCIES"
+TOO_MANY_ROWS, ERROR = "TOO_MANY_ROWS", "ERROR"
 
 
 @dataclass
@@ -68,7 +70,11 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
         rate: for rows that have none.
 
     Returns:
-        The pack. No table of quotes makes this raise: what cannot be used is in the accounts.
+        The pack. No table of quotes makes this raise: what cannot be used is in the accounts, and so is an exception
+        that a surface ends in.
+
+    Raises:
+        MemoryError: there is not enough memory for the part.
 
     Example:
         >>> import pathlib, tempfile
@@ -88,9 +94,15 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
     surfaces: dict[int, Surface] = {}
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
     for table, of_row in part.tables:
-        fine = _of_one_currency(table, of_row, accounts)
         named = table.assign(underlying_name=np.array([key[0] for key in part.keys], object)[of_row])
-        _clean(named[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
+        _clean_each(named, of_row, rules, rate, accounts, surfaces, origin)
+    for place in set(range(len(accounts))).difference(*(of_row.tolist() for _, of_row in part.tables)):
+        account = accounts[place]
+        account.left_out, account.outcome = {"too many rows": account.num_rows}, TOO_MANY_ROWS
+        account.status = (
+            f"Not fitted: it has {account.num_rows:,} rows, more than the {MOST_ROWS:,} that a surface may have: give "
+            "the quotes of every time their own quote_time."
+        )
     for account in accounts:
         if account.outcome is None and sum(account.left_out.values()) == account.num_rows:
             reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
@@ -128,6 +140,35 @@ def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: S
     return fine
 
 
+def _clean_each(
+    table: pd.DataFrame,
+    of_row: NDArray[np.int64],
+    rules: CleaningRules | SuitedRules,
+    rate: float | None,
+    accounts: Sequence[Account],
+    surfaces: dict[int, Surface],
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
+) -> None:
+    """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
+    try:
+        fine = _of_one_currency(table, of_row, accounts)
+        _clean(table[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
+    except MemoryError:
+        raise
+    except Exception as error:
+        places = np.unique(of_row)
+        if len(places) > 1:
+            for some in np.array_split(places, 2):
+                rows = np.isin(of_row, some)
+                _clean_each(table[rows], of_row[rows], rules, rate, accounts, surfaces, origin)
+            return
+        account = accounts[int(places[0])]
+        account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
+        known = isinstance(error, QuoteError)
+        account.outcome = UNREADABLE if known else ERROR
+        account.status = f"Not fitted: {error}." if known else f"Not fitted: {told(error)}."
+
+
 def _clean(
     table: pd.DataFrame,
     of_row: NDArray[np.int64],
@@ -143,23 +184,13 @@ def _clean(
     # The name by which the cleaning tells surfaces apart: their order is that of the places.
     names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
     table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
-    try:
-        report = inspect_quotes(table, rules=rules, rate=rate)
-    except QuoteError as error:
-        if len(places) > 1:  # one surface must not take the others with it
-            for place in places:
-                rows = of_row == place
-                _clean(table[rows], of_row[rows], rules, rate, accounts, surfaces, origin)
-            return
-        account = accounts[int(places[0])]
-        account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
-        account.outcome, account.status = UNREADABLE, f"Not fitted: {error}."
-        return
+    report = inspect_quotes(table, rules=rules, rate=rate)
+    found = surfaces_from_quotes(report)
     _count(report, ordinal, [accounts[place] for place in places.tolist()])
     source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
     for key, one in zip(report.keys, report.rules, strict=True):
         accounts[int(places[_ordinal(key)])].profile = str(one)
-    for key, surface in surfaces_from_quotes(report).items():
+    for key, surface in found.items():
         place = int(places[_ordinal(key)])
         surfaces[place], origin[place] = surface, (source, row)
 

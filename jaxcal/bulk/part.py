@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from jaxcal.bulk.block import Block, SurfaceKey, Window
 from jaxcal.bulk.problem import BulkError, Problem
 
+MOST_ROWS = 500_000  # of a surface: ten times those of the largest chains
+MOST_PART_ROWS = 4_000_000  # rows with which a part is full, however few its surfaces are
 _MOST_OPEN = 8_000_000  # rows of surfaces that are not complete
 _MOST_SCATTERED = 1_000  # surfaces that go on where they should not, before the job stops
 
@@ -22,20 +24,33 @@ class RawSurface:
     Attributes:
         key: of the surface.
         rows: blocks in input order, each with the positions of the surface's rows.
+        dropped: number of rows that are not kept, because there are more than `MOST_ROWS`.
+        files: that these rows come from.
     """
 
     key: SurfaceKey
     rows: list[tuple[Block, NDArray[np.int64]]]
+    dropped: int = 0
+    files: tuple[str, ...] = ()
+
+    @property
+    def num_kept(self) -> int:
+        """Number of rows that are kept."""
+        return sum(len(rows) for _, rows in self.rows)
 
     @property
     def num_rows(self) -> int:
         """Number of rows."""
-        return sum(len(rows) for _, rows in self.rows)
+        return self.num_kept + self.dropped
+
+    def emptied(self) -> "RawSurface":
+        """The same with its rows counted, and no longer kept."""
+        return RawSurface(self.key, [], self.num_rows, self.sources)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Files that the rows come from, in order."""
-        found: dict[str, None] = {}
+        found = dict.fromkeys(self.files)
         for block, rows in self.rows:
             found |= {block.files[i]: None for i in np.unique(block.file[rows]).tolist()}
         return tuple(found)
@@ -81,7 +96,7 @@ class Part:
         """The part without its rows."""
         found = hashlib.sha256()
         for surface in self.surfaces:
-            found.update(f"{surface.key}{surface.num_rows}{surface.sources}\n".encode(errors="surrogateescape"))
+            found.update(f"{surface.key}{surface.num_rows}{surface.sources}\n".encode())
         return Cut(self.number, len(self.surfaces), found.hexdigest()[:16], self.bytes_read, self.problems)
 
 
@@ -101,9 +116,7 @@ class _Seen:
         self._new: set[int] = set()
 
     def _code(self, key: SurfaceKey) -> int:
-        return int.from_bytes(
-            hashlib.blake2b(repr(key).encode(errors="surrogateescape"), digest_size=8).digest(), "big"
-        )
+        return int.from_bytes(hashlib.blake2b(repr(key).encode(), digest_size=8).digest(), "big")
 
     def __contains__(self, key: SurfaceKey) -> bool:
         code = self._code(key)
@@ -124,6 +137,7 @@ class _Cutter:
     size: int
     open: dict[SurfaceKey, _Open] = field(default_factory=dict)
     ready: list[RawSurface] = field(default_factory=list)
+    rows_ready: int = 0
     seen: _Seen = field(default_factory=_Seen)
     scattered: int = 0
     complete: int = 0
@@ -147,7 +161,9 @@ class _Cutter:
                 opened = self.open.setdefault(key, _Open(RawSurface(key, []), number))
                 opened.surface.rows.append((block, rows))
                 opened.window = number
-        if sum(opened.surface.num_rows for opened in self.open.values()) > _MOST_OPEN:
+                if opened.surface.num_rows > MOST_ROWS:
+                    opened.surface = opened.surface.emptied()
+        if sum(opened.surface.num_kept for opened in self.open.values()) > _MOST_OPEN:
             raise BulkError(
                 f"the rows of {len(self.open):,} surfaces are mixed over more than {_MOST_OPEN:,} rows of the input: "
                 "sort it by underlying and quote_time, so that a surface can be fitted before all is read"
@@ -159,12 +175,21 @@ class _Cutter:
         """Complete what has no row in window `before` or later."""
         for key in [key for key, opened in self.open.items() if opened.window < before]:
             self.ready.append(self.open.pop(key).surface)
+            self.rows_ready += self.ready[-1].num_kept
             self.seen.add(key)
             self.complete += 1
 
+    @property
+    def full(self) -> bool:
+        """Whether there is a whole part of what is complete."""
+        return len(self.ready) >= self.size or self.rows_ready >= MOST_PART_ROWS
+
     def cut(self, number: int, problems: list[Problem]) -> Part:
         """The next part of what is complete."""
-        chosen, self.ready = self.ready[: self.size], self.ready[self.size :]
+        rows = np.cumsum([0, *(surface.num_kept for surface in self.ready)])
+        count = min(self.size, int(np.searchsorted(rows, MOST_PART_ROWS)))
+        chosen, self.ready = self.ready[:count], self.ready[count:]
+        self.rows_ready -= sum(surface.num_kept for surface in chosen)
         self.rows_cut += sum(surface.num_rows for surface in chosen)
         done = self.bytes_read * self.rows_cut // max(self.rows_read, 1)
         return Part(number, tuple(chosen), done, tuple(problems))
@@ -189,14 +214,15 @@ def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
     r"""Cut the input into parts of `size` surfaces, in an order and at places that depend on the input alone.
 
     A surface is complete when a whole window goes by without a row of it. Rows of it that come later are left out,
-    with a problem.
+    with a problem. Memory is bounded by rows: a part is full with `MOST_PART_ROWS` of them too, and of a surface with
+    more than `MOST_ROWS` none is kept.
 
     Args:
         windows: of the input.
         size: surfaces in a part.
 
     Yields:
-        Parts; the last one alone may have fewer surfaces, or none.
+        Parts; the last one, and those that are full of rows, may have fewer surfaces, or none.
 
     Raises:
         BulkError: the rows of surfaces are scattered all over the input.
@@ -217,7 +243,7 @@ def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
     number, problems = 0, []
     for position, window in enumerate(windows):
         problems += [*window.problems, *cutter.add(window, position)]
-        while len(cutter.ready) >= size:
+        while cutter.full:
             yield cutter.cut(number, problems)
             number, problems = number + 1, []
     cutter.close(1 << 62)
@@ -235,4 +261,5 @@ def surface_text(key: SurfaceKey) -> str:
         'BTC 1970-01-01T00:00:00Z'
     """
     when = None if key[1] is None else pd.Timestamp(key[1], unit="us").isoformat() + "Z"
-    return " ".join(word for word in (key[0], when) if word) or "an unnamed surface"
+    name = key[0] if key[0] is None or len(key[0]) <= 80 else f"{key[0][:80]}..."
+    return " ".join(word for word in (name, when) if word) or "an unnamed surface"

@@ -22,7 +22,7 @@ class PartRows:
         cut: which part.
         keys: underlying, and microseconds since 1970 in UTC, of every surface.
         sources: files of every surface.
-        num_rows: of every surface.
+        num_rows: of every surface; also where it has so many that none is in the tables.
         tables: the rows, as few tables as their columns allow, each with the surface (position in the part) of its
             rows. The columns `source` and `source_row` say where a row comes from. All rows of a surface are in one
             table.

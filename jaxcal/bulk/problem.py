@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+_LONGEST = 450  # letters of a sentence
+
 
 class BulkError(ValueError):
     """A job that cannot start or go on; the sentence says why and what to do. What is written stays.
@@ -13,6 +15,16 @@ class BulkError(ValueError):
     """
 
 
+class OutOfMemoryError(BulkError, MemoryError):
+    """A job that ended because a part of it needs more memory than there is.
+
+    Example:
+        >>> raise OutOfMemoryError("there is not enough memory")
+        Traceback (most recent call last):
+        jaxcal.bulk.problem.OutOfMemoryError: there is not enough memory
+    """
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing a person should know about the input.
@@ -21,8 +33,9 @@ class Problem:
         source: file, relative to the input folder.
         what: `"file"` (cannot be read, or in no known layout), `"rows"` (some rows cannot be read), `"duplicate"` (the
             same quotes twice), `"scattered"` (the rows of a surface do not stand together), `"currencies"` (prices in
-            several currencies), `"empty"` (no rows: nothing is lost).
-        sentence: what happened.
+            several currencies), `"error"` (a surface that ended in an exception, whose type and message the sentence
+            has), `"empty"` (no rows: nothing is lost).
+        sentence: what happened, in one line of at most 450 letters.
 
     Example:
         >>> from jaxcal.bulk.problem import Problem
@@ -34,6 +47,11 @@ class Problem:
     what: str
     sentence: str
 
+    def __post_init__(self) -> None:
+        """Keep it short, whatever the data are that it tells of."""
+        object.__setattr__(self, "source", _line(self.source))
+        object.__setattr__(self, "sentence", _line(self.sentence))
+
     def __str__(self) -> str:
         """The file and the sentence."""
         return f"{self.source}: {self.sentence}"
@@ -42,3 +60,20 @@ class Problem:
     def lost(self) -> bool:
         """Whether something of the input is not in the result."""
         return self.what != "empty"
+
+
+def told(error: BaseException) -> str:
+    r"""An exception in a line: its type, so that what is a mistake of this library can be told, and what it says.
+
+    Example:
+        >>> from jaxcal.bulk.problem import told
+        >>> told(OverflowError("int too large\nto convert"))
+        'OverflowError: int too large to convert'
+    """
+    sentence = _line(str(error))[:300]
+    return f"{type(error).__name__}: {sentence}" if sentence else type(error).__name__
+
+
+def _line(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

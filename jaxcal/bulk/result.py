@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from jaxcal.bulk.pack import Pack
 from jaxcal.bulk.part import Cut
+from jaxcal.bulk.problem import told
 from jaxcal.bulk.rows import quote_table, surface_table
 from jaxcal.bulk.settings import Settings
 from jaxcal.calibration.calibrate_many import calibrate_many
@@ -59,7 +60,7 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
         [{'underlying': 'A', 'outcome': 'CONVERGED', 'num_quotes': 3, 'sigma': 0.2}]
     """
     failed: dict[int, str] = {}
-    found: list[Fits] = []
+    found: list[tuple[Fits, pd.DataFrame]] = []
     if pack.surfaces:
         try:
             found.append(_fit(pack.surfaces, settings))
@@ -69,20 +70,23 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
             for place, surface in pack.surfaces.items():
                 try:
                     found.append(_fit({place: surface}, settings))
+                except MemoryError:
+                    raise
                 except Exception as error:
-                    failed[place] = f"Not fitted: {type(error).__name__}: {' '.join(str(error).split())[:300]}"
-    frames = [fits.to_frame() for fits in found]
+                    failed[place] = f"Not fitted: {told(error)}"
+    frames = [frame for _, frame in found]
     frame = pd.concat(frames) if len(frames) > 1 else frames[0] if frames else pd.DataFrame()
     quotes = None
     if settings.quotes:
         places = [place for place in pack.surfaces if place not in failed]
-        fits = (fit for batch in found for fit in batch)
+        fits = (fit for batch, _ in found for fit in batch)
         quotes = quote_table(pack, {place: fit.to_frame() for place, fit in zip(places, fits, strict=True)})
     table = surface_table(pack, frame, settings, version("jaxcal"), failed)
     return Result(pack.cut, table, quotes)
 
 
-def _fit(surfaces: dict[int, Surface], settings: Settings) -> Fits:
-    return calibrate_many(
+def _fit(surfaces: dict[int, Surface], settings: Settings) -> tuple[Fits, pd.DataFrame]:
+    fits = calibrate_many(
         settings.model, surfaces, loss=settings.loss, free=settings.free, precision=settings.precision
     )
+    return fits, fits.to_frame()

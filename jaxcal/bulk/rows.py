@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from jaxcal.bulk.pack import Pack
+from jaxcal.bulk.pack import ERROR, Pack
 from jaxcal.bulk.settings import Settings
 from jaxcal.models.base import AbstractModel
 
@@ -103,9 +103,9 @@ def surface_table(
     for place, account in enumerate(pack.accounts):
         outcome, status = account.outcome, account.status
         if outcome is None and columns["outcome"][place] is None:
-            outcome, status = "ERROR", (failed or {}).get(place, "Not fitted.")
+            outcome, status = ERROR, (failed or {}).get(place, "Not fitted.")
         if outcome is not None:
-            columns["outcome"][place], columns["status"][place] = outcome, status
+            columns["outcome"][place], columns["status"][place] = outcome, _readable(status or "")
             columns["converged"][place] = False
         left_out = sum(account.left_out.values())
         columns["num_quotes"][place] = account.num_rows - left_out
@@ -146,6 +146,11 @@ def quote_table(pack: Pack, quotes: Mapping[int, pd.DataFrame]) -> pa.Table:
         arrays = {name: pa.array(values, QUOTE_COLUMNS[name]) for name, values in columns.items()}
         tables.append(pa.table({name: (given | arrays)[name] for name in schema.names}, schema=schema))
     return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
+
+
+def _readable(text: str) -> str:
+    """A sentence that may have half a letter of the data in it, which no file can hold."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _parameters(model: type[AbstractModel]) -> list[str]:

@@ -83,7 +83,7 @@ class Source:
         for file in self.files:
             if (content := _content(file.path, stop)) is None:
                 return ""
-            found.update(f"{file.name}\0{content}\n".encode(errors="surrogateescape"))
+            found.update(f"{file.name}\0{content}\n".encode())
         return found.hexdigest()[:16]
 
     def changed(self) -> list[str]:
@@ -122,7 +122,7 @@ def find_source(path: str | os.PathLike[str]) -> Source:
             if not root.name.lower().endswith(file_endings()):
                 raise BulkError(f"{root}: only files that end in {', '.join(file_endings())} are read")
             status = root.stat()
-            return Source(root, (SourceFile(root, root.name, status.st_size, status.st_mtime_ns),))
+            return Source(root, (SourceFile(root, _readable(root.name), status.st_size, status.st_mtime_ns),))
         if not root.is_dir():
             raise BulkError(f"{root}: there is no such file or folder")
         files, ignored = _walk(root)
@@ -163,7 +163,7 @@ def _walk(root: Path) -> tuple[list[SourceFile], int]:
     files = [
         SourceFile(
             root.joinpath(*parts),
-            "/".join(parts),
+            _readable("/".join(parts)),
             0 if status is None else status.st_size,
             0 if status is None else status.st_mtime_ns,
             _columns(parts[:-1]),
@@ -179,6 +179,11 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
         return entry.stat()
     except OSError:
         return None
+
+
+def _readable(name: str) -> str:
+    """The name of a file, where bytes that are no UTF-8 are written out: it goes into tables and sentences."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _content(path: Path, stop: threading.Event) -> str | None:

@@ -22,7 +22,7 @@ from jaxcal.bulk.pack import Pack, pack_part
 from jaxcal.bulk.part import Cut
 from jaxcal.bulk.part_file import write_part
 from jaxcal.bulk.part_rows import PartRows, read_parts
-from jaxcal.bulk.problem import BulkError
+from jaxcal.bulk.problem import BulkError, told
 from jaxcal.bulk.result import Result, fit_pack
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.source import Source
@@ -215,7 +215,7 @@ def _told(error: Exception, what: str) -> BulkError:
     """The error in a sentence that can be sent to any process."""
     if isinstance(error, BulkError):
         return BulkError(str(error))
-    return BulkError(f"{what}: {type(error).__name__}: {' '.join(str(error).split())[:300]}")
+    return BulkError(f"{what}: {told(error)}")
 
 
 def _here() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from jaxcal.bulk.pack import MIXED_CURRENCIES, UNREADABLE
+from jaxcal.bulk.pack import ERROR, MIXED_CURRENCIES, TOO_MANY_ROWS, UNREADABLE
 from jaxcal.bulk.problem import Problem
 from jaxcal.market.verdict import Verdict
 
@@ -117,8 +117,8 @@ def _problems(row: dict[str, Any]) -> Iterator[Problem]:
     left_out, sources = dict(row["left_out"]), ", ".join(row["sources"])
     if row["outcome"] == MIXED_CURRENCIES:
         yield Problem(sources, "currencies", f"{name}: {row['status']}")
-    elif row["outcome"] == UNREADABLE:
-        yield Problem(sources, "rows", f"{name}: {row['status']}")
+    elif row["outcome"] in (UNREADABLE, TOO_MANY_ROWS, ERROR):
+        yield Problem(sources, "error" if row["outcome"] == ERROR else "rows", f"{name}: {row['status']}")
     elif damaged := {verdict: left_out[verdict] for verdict in map(str, _DAMAGED) if verdict in left_out}:
         counted = ", ".join(f"{count:,} with a {verdict}" for verdict, count in damaged.items())
         yield Problem(sources, "rows", f"{name}: rows that cannot be read are left out: {counted}")

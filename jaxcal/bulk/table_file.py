@@ -1,24 +1,26 @@
 """TableFile: the raw tables of a file, and what of it cannot be read."""
 
 import gzip
+import io
 import warnings
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from jaxcal.bulk.problem import Problem
+from jaxcal.bulk.problem import Problem, told
 from jaxcal.bulk.source import SourceFile
 from jaxcal.market.csv_file import read_back
-from jaxcal.market.quotes import NoQuoteError, read_registered
+from jaxcal.market.quotes import NoQuoteError, QuoteError, read_registered
 
-LARGE = 32 * 1024 * 1024  # bytes from which a file is read piece by piece
-PIECE = 131_072  # rows
-_READ_ERRORS = (OSError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, pa.ArrowException)
+LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
+PIECE = 131_072  # rows that are read at a time, however small the file is that they are packed in
+MOST_TEXT = 256 * 1024 * 1024  # bytes of text of so many rows
+MOST_COLUMNS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +45,13 @@ class Piece:
 
 
 def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
-    r"""Read a file: whole if it is small, else in pieces of about `PIECE` rows (of parquet, whole row groups).
+    r"""Read a file in pieces of at most `PIECE` rows: memory depends on them, not on what the file unpacks to.
 
     What cannot be read is a problem instead of an exception, and reading goes on behind it where that is possible:
     after a damaged row group of a parquet file, after a row of a CSV file with too many cells.
+
+    Raises:
+        MemoryError: there is not enough memory for a piece.
 
     Example:
         >>> import pathlib, tempfile
@@ -61,13 +66,18 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
     """
     try:
         for piece in _parquet(file) if file.is_parquet else _other(file):
-            if isinstance(piece, Piece) and file.columns:
+            if isinstance(piece, Piece):
+                if len(piece.table.columns) > MOST_COLUMNS:
+                    yield Problem(file.name, "file", _too_wide(len(piece.table.columns)))
+                    return
                 given = {name: value for name, value in file.columns if name not in piece.table.columns}
-                piece = replace(piece, table=piece.table.assign(**given))
+                piece = replace(piece, table=piece.table.assign(**given)) if given else piece
             yield piece
+    except MemoryError:
+        raise
     except NoQuoteError as error:
-        yield Problem(file.name, "empty", _sentence(error).removeprefix(f"{file.path.name}: "))
-    except _READ_ERRORS as error:
+        yield Problem(file.name, "empty", str(error).removeprefix(f"{file.path.name}: "))
+    except Exception as error:
         yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
 
 
@@ -81,50 +91,87 @@ def _other(file: SourceFile) -> Iterator[Piece | Problem]:
 
 
 def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
-    if file.size < LARGE:
-        with pq.ParquetFile(file.path) as reader:
-            table = reader.read().to_pandas()
-        yield Piece(file, 0, table.reset_index(drop=True), True, file.size)
-        return
+    """Small row groups together, large ones in batches."""
     with pq.ParquetFile(file.path) as reader:
-        groups = [reader.metadata.row_group(i).num_rows for i in range(reader.num_row_groups)]
-        start, chosen = 0, []
-        for i in range(len(groups)):
-            chosen.append(i)
-            if i + 1 < len(groups) and sum(groups[j] for j in chosen) + groups[i + 1] <= PIECE:
-                continue
-            size = sum(groups[j] for j in chosen)
+        metadata, schema = reader.metadata, reader.schema_arrow
+    if metadata.num_columns > MOST_COLUMNS:
+        yield Problem(file.name, "file", _too_wide(metadata.num_columns))
+        return
+    # Texts that are packed by number are only written out once it is known how long they all are.
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    with pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as reader:
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        total, start = max(sum(sizes), 1), 0
+        for chosen in _together(sizes):
+            end = start + sum(sizes[i] for i in chosen)
             try:
-                table = reader.read_row_groups(chosen).to_pandas().reset_index(drop=True)
-                read = int(file.size * (start + size) / max(sum(groups), 1))
-                yield Piece(file, start, table, len(chosen) == len(groups), read)
-            except _READ_ERRORS as error:
-                yield Problem(
-                    file.name, "rows", f"rows {start} to {start + size - 1} cannot be read: {_sentence(error)}"
-                )
-            start, chosen = start + size, []
+                if end - start <= PIECE:
+                    tables = iter([reader.read_row_groups(chosen)])
+                else:
+                    tables = (pa.Table.from_batches([batch]) for batch in reader.iter_batches(PIECE, row_groups=chosen))
+                for packed in tables:
+                    table = _unpacked(packed, schema).to_pandas().reset_index(drop=True)
+                    read = int(file.size * (start + len(table)) / total)
+                    yield Piece(file, start, table, len(table) == sum(sizes), read)
+                    start += len(table)
+            except MemoryError:
+                raise
+            except Exception as error:
+                lost = f"rows {start} to {end - 1} cannot be read: {_sentence(error)}"
+                yield Problem(file.name, "rows" if len(sizes) > len(chosen) else "file", lost)
+            start = end
+        if not sizes:
+            yield Piece(file, 0, schema.empty_table().to_pandas(), True, file.size)
+
+
+def _together(sizes: list[int]) -> Iterator[list[int]]:
+    """Row groups that are read in one go: as many as have `PIECE` rows, but one at least."""
+    chosen: list[int] = []
+    for i, size in enumerate(sizes):
+        if chosen and sum(sizes[j] for j in chosen) + size > PIECE:
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen
+
+
+def _unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Texts as the file has them, and not packed by number."""
+    packed = [name for name in table.column_names if pa.types.is_dictionary(table.schema.field(name).type)]
+    length = 0
+    for name in packed:
+        for chunk in table[name].chunks:
+            lengths = pc.call_function("binary_length", [chunk.dictionary]).cast(pa.int64())
+            length += pc.call_function("sum", [lengths.take(chunk.indices)]).as_py() or 0
+    if length > MOST_TEXT:
+        raise QuoteError(f"its texts are {length:,} bytes long, more than the {MOST_TEXT:,} of so many rows of quotes")
+    for name in packed:
+        kind = schema.field(name).type
+        if not pa.types.is_dictionary(kind):
+            table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    return table.replace_schema_metadata(schema.metadata)
 
 
 def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
     """Pieces of a CSV table; `start` counts the rows that can be read."""
-    packed = "gzip" if file.name.lower().endswith(".gz") else None
-    large = file.size >= (LARGE // 4 if packed else LARGE)
     start = 0
     try:
-        with file.path.open("rb") as raw:
-            if not large:
+        with (
+            file.path.open("rb") as raw,
+            _text(file, raw) as text,
+            pd.read_csv(text, low_memory=False, index_col=False, chunksize=PIECE) as reader,
+        ):
+            while True:
                 with _long_rows_are_errors():
-                    table = pd.read_csv(raw, low_memory=False, compression=packed, index_col=False)
-                yield Piece(file, 0, read_back(table), True, file.size)
-                return
-            with pd.read_csv(raw, low_memory=False, compression=packed, index_col=False, chunksize=PIECE) as reader:
-                while True:
-                    with _long_rows_are_errors():
-                        table = next(reader, None)
-                    if table is None:
-                        return
-                    yield Piece(file, start, read_back(table.reset_index(drop=True)), False, raw.tell())
-                    start += len(table)
+                    table = next(reader, None)
+                if table is None:
+                    return
+                whole = not start and len(table) < PIECE
+                place = file.size if whole else raw.tell()
+                yield Piece(file, start, read_back(table.reset_index(drop=True)), whole, place)
+                start += len(table)
+                text.taken = 0
     except pd.errors.ParserWarning:
         yield Problem(file.name, "file", "the file is not a CSV table: its rows have more cells than its header")
     except pd.errors.EmptyDataError:
@@ -141,21 +188,70 @@ def _long_rows_are_errors() -> Iterator[None]:
         yield
 
 
+class _Text(io.RawIOBase):
+    """A stream that ends in an error where a piece takes too many bytes: a quote that is never closed, a line of them.
+
+    Attributes:
+        taken: bytes since the last piece.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream, self.taken = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        piece = self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        self.taken += len(piece)
+        if self.taken > MOST_TEXT:
+            raise QuoteError(
+                f"{PIECE:,} rows of it are more than {MOST_TEXT:,} bytes of text: it is no table of quotes"
+            )
+        return len(piece)
+
+
+def _text(file: SourceFile, raw: io.BufferedIOBase) -> _Text:
+    return _Text(gzip.open(raw) if file.name.lower().endswith(".gz") else raw)
+
+
 def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece | Problem]:
     """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
-    bad: list[list[str]] = []
-    rest = read_back(pd.read_csv(file.path, engine="python", on_bad_lines=bad.append))
-    if not len(rest) or not bad:
+    bad: list[str] = []
+    count, read = 0, 0
+
+    def pass_over(cells: list[str]) -> None:
+        nonlocal count
+        count += 1
+        if not bad:
+            bad.append(",".join(map(str, cells))[:120])
+
+    with (
+        file.path.open("rb") as raw,
+        _text(file, raw) as text,
+        pd.read_csv(text, engine="python", on_bad_lines=pass_over, chunksize=PIECE) as reader,
+    ):
+        for table in reader:
+            text.taken = 0
+            rest = read_back(table.iloc[max(start - read, 0) :].reset_index(drop=True))
+            whole = not read and len(table) < PIECE and not start
+            if len(rest):
+                place = file.size if whole else raw.tell()
+                yield Piece(file, read + len(table) - len(rest), rest, whole, place)
+            read += len(table)
+    if not count or not read:
         yield Problem(file.name, "file", f"the file is not a CSV table: {_sentence(error)}")
         return
-    for begin in range(start, len(rest), PIECE):
-        table = rest.iloc[begin : begin + PIECE].reset_index(drop=True)
-        read = int(file.size * (begin + len(table)) / len(rest))
-        yield Piece(file, begin, table, begin == 0 and len(rest) <= PIECE, read)
-    count = "1 row has" if len(bad) == 1 else f"{len(bad)} rows have"
-    first = ",".join(map(str, bad[0]))[:120]
-    yield Problem(file.name, "rows", f"{count} more cells than the header, the first of them: {first}")
+    rows = "1 row has" if count == 1 else f"{count:,} rows have"
+    yield Problem(file.name, "rows", f"{rows} more cells than the header, the first of them: {bad[0]}")
+
+
+def _too_wide(count: int) -> str:
+    return f"it has {count:,} columns, more than {MOST_COLUMNS:,}: it is no table of quotes"
 
 
 def _sentence(error: BaseException) -> str:
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    """What is wrong: of exceptions that are no finding of a reader the type too."""
+    known = isinstance(error, QuoteError | OSError | EOFError | pa.ArrowException | pd.errors.ParserError)
+    return (" ".join(str(error).split())[:300] if known else "") or told(error)

@@ -77,6 +77,8 @@ def _has(table: pd.DataFrame, name: str) -> bool:
 
 
 def _blank(column: pd.Series) -> NDArray[np.bool_]:
+    if pd.api.types.is_numeric_dtype(column) or pd.api.types.is_datetime64_any_dtype(column):
+        return column.isna().to_numpy(bool)  # at once: to write 100,000 times as texts takes half a second
     return _texts(column).isin(["", "nan", "NaN", "None"]).to_numpy(bool)
 
 
