@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.cleaning_rules import RowRules
+from jaxcal.market.percent_vols import find_percent
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
 from jaxcal.market.verdict import Verdict
 
@@ -116,6 +117,23 @@ def _expired(years: float) -> str:
     )
 
 
+def judge_updates(judgement: Judgement, columns: QuoteColumns) -> None:
+    """Exclude rows of a stream of updates that a later one of the same contract has replaced."""
+    rows = np.flatnonzero(judgement.used & ~np.isnat(columns.update_time))
+    if not rows.size:
+        return
+    ids, times = _contract_ids(columns)[rows], columns.update_time[rows]
+    order = np.lexsort((times, ids))
+    last = np.append(np.flatnonzero(np.diff(ids[order])), len(rows) - 1)
+    latest = np.empty_like(rows)
+    latest[order] = rows[order][last][np.searchsorted(ids[order][last], ids[order])]
+    replaced = np.full(len(judgement.used), -1)
+    replaced[rows] = np.where(times < columns.update_time[latest], latest, -1)
+    judgement.exclude(
+        replaced >= 0, Verdict.DUPLICATE, lambda i: f"row {replaced[i]} is a later update of the same contract"
+    )
+
+
 def judge_american(judgement: Judgement, missing: NDArray[np.object_]) -> None:
     """Exclude American rows whose early exercise cannot be valued: `missing [n]` says what for, else it is empty."""
     judgement.exclude(
@@ -140,11 +158,16 @@ def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, 
     for name in ("bid", "ask", "price"):
         values = getattr(c, name)
         exclude(values < 0.0, Verdict.NEGATIVE, lambda i, n=name, v=values: f"{n} {v[i]} must not be negative")
-    exclude(
-        targets.vol > PERCENT_VOL,
-        Verdict.PERCENT,
-        lambda i: f"iv {c.iv[i]} is above 500 %, so it looks like percent: divide by 100",
-    )
+    percent, usual = find_percent(c, np.where(judgement.used, targets.vol, np.nan), np.isfinite(targets.price))
+    exclude(percent, Verdict.PERCENT, lambda i: _percent(c.iv[i], usual[i]))
+    for name in ("bid_iv", "ask_iv"):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = getattr(c, name) / targets.vol
+        exclude(
+            (ratio > 50.0) & (ratio < 200.0) & (np.sum(ratio > 50.0) < 0.5 * np.isfinite(ratio).sum()),
+            Verdict.PERCENT,
+            lambda i, n=name: f"{n} {getattr(c, n)[i]} beside iv {c.iv[i]} looks like percent: divide by 100",
+        )
     exclude(targets.bid > targets.ask, Verdict.CROSSED, lambda i: f"bid {c.bid[i]} is above ask {c.ask[i]}")
     no_value = np.isnan(targets.price) & np.isnan(targets.vol)
     no_bid, no_ask = np.isnan(targets.bid), np.isnan(targets.ask)
@@ -162,6 +185,11 @@ def judge_prices(judgement: Judgement, columns: QuoteColumns, targets: Targets, 
         ),
     )
     judge_repeats(judgement, columns, np.zeros(len(c.strike)), alike=True)
+
+
+def _percent(iv: float, usual: float) -> str:
+    what = "is above 500 %" if iv > PERCENT_VOL else f"stands among volatilities of {usual:.4g}"
+    return f"iv {iv} {what}, so it looks like percent: divide by 100"
 
 
 def judge_repeats(judgement: Judgement, columns: QuoteColumns, misfit: FloatColumn, *, alike: bool = False) -> None:
@@ -184,6 +212,12 @@ def judge_repeats(judgement: Judgement, columns: QuoteColumns, misfit: FloatColu
 def judge_rates(judgement: Judgement, sentence: NDArray[np.object_]) -> None:
     """Exclude rows whose price no discount turns into a value: `sentence [n]` says why, else it is empty."""
     judgement.exclude(sentence != "", Verdict.BAD_CARRY, lambda i: sentence[i])
+
+
+def judge_groups(judgement: Judgement, columns: QuoteColumns, refused: dict[int, str]) -> None:
+    """Exclude the rows of whole surfaces: `refused` says why, by group."""
+    rows = np.isin(columns.group, list(refused))
+    judgement.exclude(rows, Verdict.UNITS, lambda i: refused[int(columns.group[i])])
 
 
 def judge_values(

@@ -17,7 +17,7 @@ QuoteKey = tuple[str | None, pd.Timestamp | None]
 FloatColumn = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent
+PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent where its neighbours are below
 LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date
 _SIDES = {"c": 1, "call": 1, "p": -1, "put": -1}
 _NUMBERS = (
@@ -36,9 +36,11 @@ class QuoteColumns:
         strike, bid, ask, price, iv, bid_iv, ask_iv, forward, carry_forward, discount, rate, spot, dividend_yield: as in
             the table.
         years: time to expiry in years, actual/365 to the second.
+        expiry_in_years: whether the table gives them as numbers.
         side: 1 call, -1 put, 0 not given.
         in_coin: prices are in the coin (an inverse option).
         american: American exercise.
+        update_time: of each row, where the table is one of updates; NaT where it is not.
         group: index into `keys`; -1 where unknown.
         keys: sorted `(underlying, quote_time)`.
         faults: for each unreadable row, its position, the verdict and a sentence.
@@ -58,9 +60,11 @@ class QuoteColumns:
     spot: FloatColumn
     dividend_yield: FloatColumn
     years: FloatColumn
+    expiry_in_years: bool
     side: NDArray[np.int8]
     in_coin: Mask
     american: Mask
+    update_time: Instants
     group: NDArray[np.int64]
     keys: tuple[QuoteKey, ...]
     faults: dict[int, tuple[Verdict, str]]
@@ -103,9 +107,6 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     faults = _Faults()
     _told_faults(quotes, faults)
     numbers = {name: _numbers(quotes, name, faults) for name in _NUMBERS}
-    given = numbers["iv"][np.isfinite(numbers["iv"])]
-    if 2 * (given > PERCENT_VOL).sum() > given.size:
-        raise QuoteError(f"column iv: its median is {np.median(given):g}, so it seems to be in percent: divide by 100")
     faults.add(np.isnan(numbers["strike"]), Verdict.MISSING, lambda row: "strike is missing")
     side = _side(quotes, faults)
     american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
@@ -116,9 +117,11 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     return QuoteColumns(
         **numbers,
         years=years,
+        expiry_in_years=_in_years(quotes["expiry"]),
         side=side,
         in_coin=in_coin,
         american=american,
+        update_time=_update_times(quotes),
         group=group,
         keys=keys,
         faults=faults.found,
@@ -224,6 +227,12 @@ def _quote_times(quotes: pd.DataFrame, faults: _Faults) -> Instants | None:
             ),
         )
     return instants
+
+
+def _update_times(quotes: pd.DataFrame) -> Instants:
+    if "update_time" not in quotes:
+        return np.full(len(quotes), "NaT", "datetime64[us]")
+    return read_instants(quotes["update_time"])[0]
 
 
 def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -> None:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
@@ -15,11 +15,13 @@ from jaxcal.market.cleaning import (
     Targets,
     judge_american,
     judge_contracts,
+    judge_groups,
     judge_partners,
     judge_prices,
     judge_rates,
     judge_repeats,
     judge_time_value,
+    judge_updates,
     judge_values,
     select_targets,
 )
@@ -29,9 +31,11 @@ from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.identity import identify
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
+from jaxcal.market.plausibility import Implied, find_implausible
 from jaxcal.market.profiles import suited_profiles
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
 from jaxcal.market.quotes import QuoteError
+from jaxcal.market.updates import gather_updates
 from jaxcal.market.variance_clock import VarianceClock
 from jaxcal.market.verdict import AT_FAULT, Verdict
 
@@ -59,6 +63,8 @@ class QuoteReport:
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
         notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
         rules: of the cleaning, one for each of the keys.
+        refused: surfaces whose numbers are in other units than the table says, each with a sentence; none of their rows
+            is used.
 
     Example:
         >>> import pandas as pd
@@ -76,6 +82,7 @@ class QuoteReport:
     keys: tuple[QuoteKey, ...]
     notes: tuple[str, ...] = ()
     rules: tuple[CleaningRules, ...] = ()
+    refused: dict[QuoteKey, str] = field(default_factory=dict)
 
     @property
     def profile(self) -> str:
@@ -198,7 +205,8 @@ def inspect_quotes(
         The report. Every row is either used or has one reason why it is not.
 
     Raises:
-        QuoteError: the table as a whole cannot be read (no rows, a missing column, volatilities in percent).
+        QuoteError: the table as a whole cannot be read (no rows, a missing column, volatilities in percent), or every
+            surface is in other units than its columns say (see `find_implausible`).
 
     Example:
         >>> import pandas as pd
@@ -208,12 +216,15 @@ def inspect_quotes(
         [False, True]
     """
     quotes, notes = identify(quotes)
+    quotes, gathered = gather_updates(quotes)
+    notes = (*notes, gathered) if gathered else notes
     columns = _with_carry(validate_quotes(quotes), rate=rate, dividend_yield=dividend_yield)
     chosen = SuitedRules() if rules is None else rules
     of_groups = tuple(chosen.suited_to(profile) for profile in suited_profiles(quotes, columns))
     limits = RowRules.of(of_groups, columns.group)
     judgement = Judgement(len(quotes))
     judge_contracts(judgement, columns, limits)
+    judge_updates(judgement, columns)
     judge_american(judgement, missing_of_american(columns))
     clock_years = None if clock is None else _clock_years(judgement, columns, clock)
     contracts = judgement.used
@@ -221,7 +232,7 @@ def inspect_quotes(
     judge_prices(judgement, columns, targets, limits)
     european = without_early_exercise(columns, targets, contracts=contracts, quotes=judgement.used)
     judge_time_value(judgement, european.at_once, targets.price)
-    targets = european.targets
+    quoted, targets = targets, european.targets
     expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=judgement.used)
 
     judge_rates(judgement, _rate_sentences(expiries, targets))
@@ -233,6 +244,13 @@ def inspect_quotes(
     value = targets.price * unit
     vol, bid_vol, ask_vol = _vols(columns, targets, value, unit, forward, is_call)
     spread = (targets.ask - targets.bid) * unit
+    refused = find_implausible(
+        Implied(columns, quoted, expiries, judgement.used, value, vol, is_call, implied_vols=_implied_vols)
+    )
+    if refused and set(refused) == set(columns.group[judgement.used].tolist()):
+        more = f" (and {len(refused) - 1:,} more surfaces like it)" if len(refused) > 1 else ""
+        raise QuoteError(next(iter(refused.values())) + more)
+    judge_groups(judgement, columns, refused)
     judge_values(judgement, columns, forward=forward, value=value, vol=vol, is_call=is_call)
     smiles = SmileQuotes.from_vols(
         expiries.expiry_of_row, columns.group, columns.years, strike=columns.strike, forward=forward, spread=spread,
@@ -268,6 +286,7 @@ def inspect_quotes(
         keys=columns.keys,
         notes=notes,
         rules=of_groups,
+        refused={columns.keys[group]: sentence for group, sentence in refused.items()},
     )
 
 

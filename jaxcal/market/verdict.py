@@ -23,6 +23,7 @@ class Verdict(enum.StrEnum):
     # The contract, or the carry given with it, is impossible or not supported.
     STRIKE = "strike not positive"
     BAD_CARRY = "bad carry"
+    UNITS = "implausible units"  # of the whole surface
     EXPIRED = "expired"
     TOO_SHORT = "too short"
     AMERICAN = "American exercise"
