@@ -190,6 +190,9 @@ def _clean(
     source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
     for key, one in zip(report.keys, report.rules, strict=True):
         accounts[int(places[_ordinal(key)])].profile = str(one)
+    for key, sentence in report.refused.items():
+        account = accounts[int(places[_ordinal(key)])]
+        account.outcome, account.status = UNREADABLE, f"Not fitted: {sentence}."
     for key, surface in found.items():
         place = int(places[_ordinal(key)])
         surfaces[place], origin[place] = surface, (source, row)

@@ -4,10 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
+from jaxcal.market.cleaning_rules import CleaningRules
+from jaxcal.market.quote_report import QuoteReport
+from jaxcal.market.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.quotes import QuoteError, read_quotes
 from jaxcal.market.surface import surfaces_from_quotes
 from jaxcal.market.us_roots import exercise_known, exercise_of, root_in, settlement_of
+
+
+def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:
+    """By rules that compare no neighbours: chains of seven strikes have few."""
+    return inspect_by_profile(quotes, rules=CleaningRules())
+
 
 INDEX_NAMES = [
     "SPX",
@@ -155,5 +163,5 @@ def test_us_layout_takes_every_name_of_an_index(tmp_path, make_chain):
         chain.assign(underlying=name).to_csv(tmp_path / "q.csv", index=False)
         quotes = read_quotes(tmp_path / "q.csv")
         assert set(quotes["exercise"]) == {"E"}
-        (surface,) = surfaces_from_quotes(quotes).values()
+        (surface,) = surfaces_from_quotes(inspect_quotes(quotes)).values()
         assert float(surface.expiry[0]) == pytest.approx(28 / 365, rel=1e-12)

@@ -6,11 +6,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
+from jaxcal.market.cleaning_rules import CleaningRules
+from jaxcal.market.quote_report import QuoteReport
+from jaxcal.market.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface, surfaces_from_quotes
 
 from .conftest import black
+
+
+def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:
+    """By rules that compare no neighbours: chains of seven strikes have few."""
+    return inspect_by_profile(quotes, rules=CleaningRules())
+
 
 COIN_REMEDY = r"prices look like prices in the coin.*Add a column currency_of_price with coin"
 GRID = np.array([0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2])
@@ -129,7 +137,7 @@ def test_strikes_as_moneyness():
 def test_expiries_in_days(days):
     tables = [chain(days=d).assign(expiry=d, forward=100.0) for d in days]
     with pytest.raises(QuoteError, match=r"days\. Divide by 365, or call the column days_to_expiry|divide days by 365"):
-        Surface.from_quotes(pd.concat(tables, ignore_index=True))
+        Surface.from_quotes(inspect_quotes(pd.concat(tables, ignore_index=True)))
 
 
 @pytest.mark.parametrize("days", [[30], [7, 14], [30, 60, 90], [7]])
@@ -142,17 +150,19 @@ def test_volatilities_at_days(days):
 @pytest.mark.parametrize("years", [[0.1], [0.5, 1.0, 2.0], [1.0, 2.0, 3.0, 5.0], [1, 5, 10, 20, 30], [1 / 365], [7.0]])
 def test_years_are_years(years):
     tables = [chain(days=365.0 * y, vol=0.16, grid=np.linspace(0.7, 1.4, 8)).assign(expiry=y) for y in years]
-    assert Surface.from_quotes(pd.concat(tables).assign(forward=100.0)).num_expiries == len(years)
+    assert Surface.from_quotes(inspect_quotes(pd.concat(tables).assign(forward=100.0))).num_expiries == len(years)
 
 
 def test_rates_and_yields_in_percent():
     table = chain(rate=0.005).assign(rate=0.5, forward=100.0)
     refused(table, r"rate 0.5 would be 50% a year, where put-call parity says .*in percent\? Divide it by 100")
     with pytest.raises(QuoteError, match=r"rate 4.5 is above 100 %, so it looks like percent: divide by 100"):
-        Surface.from_quotes(table.assign(rate=4.5))
+        Surface.from_quotes(inspect_quotes(table.assign(rate=4.5)))
     table = chain().assign(rate=0.0, dividend_yield=0.9, spot=100.0)
     refused(table, r"dividend_yield 0.9 would be 90% a year, .* say -?0.0.*in percent\? Divide it by 100")
-    assert Surface.from_quotes(chain(rate=0.3).assign(rate=0.3, forward=100.0)).num_quotes == 7  # as high as that
+    assert (
+        Surface.from_quotes(inspect_quotes(chain(rate=0.3).assign(rate=0.3, forward=100.0))).num_quotes == 7
+    )  # as high as that
 
 
 def test_volatilities_in_percent():
@@ -164,7 +174,7 @@ def test_volatilities_in_percent():
 
 def test_volatilities_in_percent_that_no_price_needs():
     table = chain().assign(iv=25.0, forward=100.0)
-    assert Surface.from_quotes(table).num_quotes == 7
+    assert Surface.from_quotes(inspect_quotes(table)).num_quotes == 7
     table.loc[table["strike"].eq(100.0), ["bid", "ask"]] = np.nan  # those rows need it
     assert inspect_quotes(table).table["verdict"].eq("percent volatility").sum() == 2
 

@@ -4,8 +4,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
+from jaxcal.market.cleaning_rules import CleaningRules
+from jaxcal.market.quote_report import QuoteReport
+from jaxcal.market.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.surface import Surface
+
+
+def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:
+    """By rules that compare no neighbours: chains of seven strikes have few."""
+    return inspect_by_profile(quotes, rules=CleaningRules())
+
 
 QUOTED = "2026-05-01T20:00:00Z"
 
@@ -22,7 +30,7 @@ def one_chain(**columns):
 )  # fmt: skip
 @pytest.mark.parametrize(("settlement", "days"), [("PM", 28.0), ("AM", 28.0 - 6.5 / 24.0)])
 def test_a_midnight_with_a_settlement_is_a_date(expiry, settlement, days):
-    surface = Surface.from_quotes(one_chain(expiry=expiry, settlement=settlement))
+    surface = Surface.from_quotes(inspect_quotes(one_chain(expiry=expiry, settlement=settlement)))
     assert float(surface.expiry[0]) * 365.0 == pytest.approx(days, rel=1e-12)
 
 
@@ -33,7 +41,7 @@ def test_a_midnight_without_one_is_refused(expiry):
 
 
 def test_a_time_of_day_with_a_settlement_is_kept():
-    surface = Surface.from_quotes(one_chain(expiry="2026-05-29T08:00:00Z", settlement="PM"))
+    surface = Surface.from_quotes(inspect_quotes(one_chain(expiry="2026-05-29T08:00:00Z", settlement="PM")))
     assert float(surface.expiry[0]) * 365.0 == pytest.approx(27.5, rel=1e-12)
 
 
@@ -42,7 +50,7 @@ def test_a_bare_quote_time_is_refused_but_where_it_is_only_a_name(time):
     table = inspect_quotes(one_chain(expiry="2026-05-29T20:00Z", quote_time=time)).table
     assert table["verdict"].eq("unreadable value").all()
     assert table["reason"].str.contains("quote_time 2026-05-01 is a bare date: add a time of day and its zone").all()
-    assert Surface.from_quotes(one_chain(expiry=0.1, quote_time=time)).num_quotes == 3
+    assert Surface.from_quotes(inspect_quotes(one_chain(expiry=0.1, quote_time=time))).num_quotes == 3
 
 
 def test_midnights_among_times_of_day_are_instants():

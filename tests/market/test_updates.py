@@ -4,10 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
+from jaxcal.market.cleaning_rules import CleaningRules
+from jaxcal.market.quote_report import QuoteReport
+from jaxcal.market.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.quotes import read_quotes
 from jaxcal.market.surface import surfaces_from_quotes
 from jaxcal.market.updates import gather_updates
+
+
+def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:
+    """By rules that compare no neighbours: chains of seven strikes have few."""
+    return inspect_by_profile(quotes, rules=CleaningRules())
+
 
 LAST = pd.Timestamp("2026-05-01T20:00:00Z")
 
@@ -68,25 +76,27 @@ def test_snapshots_stay_apart(make_chain, step, number):
     ]
     # not every contract is quoted every time
     tables = [table.sample(frac=0.8, random_state=i) for i, table in enumerate(tables)]
-    surfaces = surfaces_from_quotes(pd.concat(tables, ignore_index=True))
+    surfaces = surfaces_from_quotes(inspect_quotes(pd.concat(tables, ignore_index=True)))
     assert len(surfaces) == number
 
 
 def test_snapshots_of_every_minute_stay_apart_where_they_last(make_chain):
     tables = [state(make_chain, underlying="AAA", quote_time=LAST - i * pd.Timedelta("1min")) for i in range(30)]
-    assert len(surfaces_from_quotes(pd.concat(tables, ignore_index=True))) == 30
+    assert len(surfaces_from_quotes(inspect_quotes(pd.concat(tables, ignore_index=True)))) == 30
 
 
 def test_one_contract_over_a_day_is_a_series_of_surfaces():
     table = pd.DataFrame({"strike": [100.0], "iv": 0.2, "forward": 100.0, "expiry": 0.1})
     times = pd.DataFrame({"quote_time": LAST + pd.to_timedelta(np.arange(6), unit="h")})
-    assert len(surfaces_from_quotes(table.merge(times, how="cross"))) == 6
+    assert len(surfaces_from_quotes(inspect_quotes(table.merge(times, how="cross")))) == 6
 
 
 def test_each_underlying_has_its_own_stream(make_chain):
     ticks = [state(make_chain, underlying="AAA", quote_time=LAST - pd.Timedelta(seconds=s)) for s in (30, 0)]
     other = state(make_chain, underlying="BBB", quote_time=LAST - pd.Timedelta(hours=1))
-    assert [(key[0], key[1]) for key in surfaces_from_quotes(pd.concat([*ticks, other], ignore_index=True))] == [
+    assert [
+        (key[0], key[1]) for key in surfaces_from_quotes(inspect_quotes(pd.concat([*ticks, other], ignore_index=True)))
+    ] == [
         ("AAA", LAST),
         ("BBB", LAST - pd.Timedelta(hours=1)),
     ]
