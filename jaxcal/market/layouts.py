@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 
 from jaxcal.market.clock import DERIBIT_SETTLEMENT, Instants, first_of_poll, read_instants, years_between
-from jaxcal.market.updates import number_contracts
 from jaxcal.market.us_calendar import close_us
 from jaxcal.market.us_roots import exercise_of, settlement_of
 
@@ -52,16 +51,10 @@ def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
     tidy = _in_currency(tidy).assign(profile="crypto")
     polled, undated = read_instants(tidy["quote_time"])
     names = tidy["underlying"].astype(str).to_numpy() if "underlying" in tidy else np.zeros(len(tidy), str)
-    times, contract = polled.copy(), number_contracts(tidy)
+    tidy["update_time"] = _utc_times(polled.copy())  # of several rows of a contract the last counts
     for name in np.unique(names):
         rows = names == name
         polled[rows] = first_of_poll(polled[rows])
-    group = pd.MultiIndex.from_arrays([names, polled, contract])
-    if group.duplicated().any():  # not a poll but updates: the last state, at the last time
-        tidy["update_time"] = _utc_times(times)
-        repeated = pd.Series(group.duplicated()).groupby([names, polled]).transform("any").to_numpy(bool)
-        last = pd.Series(times).groupby([names, polled]).transform("max").to_numpy("datetime64[us]")
-        polled = np.where(repeated, last, polled)
     if not undated[~np.isnat(polled)].all():  # bare dates are left for the border to refuse
         tidy["quote_time"] = _utc_times(polled)
     expiry, bare = read_instants(tidy["expiry"])

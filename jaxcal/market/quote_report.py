@@ -235,8 +235,6 @@ def inspect_quotes(
     quoted, targets = targets, european.targets
     expiries = expiry_forwards(columns, targets, contracts=contracts, quotes=judgement.used)
 
-    judge_rates(judgement, _rate_sentences(expiries, targets))
-
     forward = _of_rows(expiries.forward, expiries)
     discount = _of_rows(expiries.discount, expiries)
     is_call = np.where(columns.side == 0, columns.strike >= forward, columns.side > 0)
@@ -251,6 +249,7 @@ def inspect_quotes(
         more = f" (and {len(refused) - 1:,} more surfaces like it)" if len(refused) > 1 else ""
         raise QuoteError(next(iter(refused.values())) + more)
     judge_groups(judgement, columns, refused)
+    judge_rates(judgement, _rate_sentences(expiries, targets))
     judge_values(judgement, columns, forward=forward, value=value, vol=vol, is_call=is_call)
     smiles = SmileQuotes.from_vols(
         expiries.expiry_of_row, columns.group, columns.years, strike=columns.strike, forward=forward, spread=spread,

@@ -41,31 +41,34 @@ def gather_updates(quotes: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         >>> note
         '3 times are those of updates: the last of each contract counts'
     """
-    if "quote_time" not in quotes or "update_time" in quotes or not {"strike", "expiry"} <= set(quotes.columns):
+    if not {"quote_time", "strike", "expiry"} <= set(quotes.columns):
         return quotes, ""
-    column = quotes["quote_time"]
-    if column.nunique() < 2:
+    told = "update_time" in quotes  # by a layout that has found polls
+    if not told and quotes["quote_time"].nunique() < 2:
         return quotes, ""
-    instants, bare = read_instants(column)
-    known = np.flatnonzero(~np.isnat(instants))
-    if bare.any() or known.size < 2:
+    instants, bare = read_instants(quotes["quote_time"])
+    known = ~np.isnat(instants)
+    if bare.any() or not known.any():
         return quotes, ""
-    contract, gathered = number_contracts(quotes), instants.copy()
     code = pd.factorize(quotes["underlying"].astype(str))[0] if "underlying" in quotes else np.zeros(len(quotes), int)
+    contract, gathered = number_contracts(quotes), instants.copy()
+    updated = read_instants(quotes["update_time"])[0] if told else instants
     for name in np.unique(code[known]):
-        rows = known[code[known] == name]
-        gathered[rows] = _last_of_stream(instants[rows], contract[rows])
-    moved = gathered != instants
-    moved[np.isnat(instants)] = False
+        rows = np.flatnonzero(known & (code == name))
+        if told:
+            gathered[rows] = _last_of_poll(instants[rows], updated[rows], contract[rows])
+        else:
+            gathered[rows] = _last_of_stream(instants[rows], contract[rows])
+    moved = known & (gathered != instants)
     if not moved.any():
         return quotes, ""
-    streams = np.isin(gathered, gathered[moved])
-    count = len(np.unique(instants[streams]))
-    table = quotes.assign(
-        quote_time=pd.DatetimeIndex(gathered).tz_localize("UTC"),
-        update_time=pd.DatetimeIndex(instants).tz_localize("UTC"),
-    )
+    count = len(np.unique(updated[known & np.isin(gathered, gathered[moved])]))
+    table = quotes.assign(quote_time=_in_utc(gathered), update_time=_in_utc(updated))
     return table, f"{count:,} times are those of updates: the last of each contract counts"
+
+
+def _in_utc(instants: Instants) -> pd.DatetimeIndex:
+    return pd.DatetimeIndex(instants).tz_localize("UTC")
 
 
 def number_contracts(quotes: pd.DataFrame) -> NDArray[np.int64]:
@@ -83,6 +86,14 @@ def number_contracts(quotes: pd.DataFrame) -> NDArray[np.int64]:
             code = pd.factorize(quotes[name].astype(str).str.strip())[0] + 1
             number = np.unique(number * (code.max() + 1) + code, return_inverse=True)[1]
     return number
+
+
+def _last_of_poll(instants: Instants, updated: Instants, contract: NDArray[np.int64]) -> Instants:
+    """`[n]` of one underlying: the last update of polls that have a contract twice; the time of the others."""
+    times, when = np.unique(instants, return_inverse=True)
+    twice = np.bincount(when, minlength=len(times)) > _num_contracts(when, contract, len(times))
+    last = pd.Series(updated).groupby(when).max().to_numpy("datetime64[us]")
+    return np.where(twice & (last > times), last, times)[when]
 
 
 def _last_of_stream(instants: Instants, contract: NDArray[np.int64]) -> Instants:
