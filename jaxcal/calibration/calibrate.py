@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, Int
 from numpy.typing import ArrayLike
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import (
     Bounds,
@@ -65,6 +66,7 @@ class _Try(NamedTuple):
     rung: int
 
 
+@host_only
 def calibrate(
     model: type[Model] | Model,
     surface: Surface,

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.arguments_of_many import (
@@ -53,6 +54,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
+@host_only
 def calibrate_many(
     model: type[Model] | Model | Sequence[Model] | Mapping[Any, Model],
     surfaces: Sequence[Surface | Any] | Mapping[Any, Surface | Any] | Surface,

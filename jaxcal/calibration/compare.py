@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import calibrate
@@ -29,6 +30,7 @@ _LEAST = 3  # quotes of a smile that may lose one
 _RESIDUAL = ImpliedVolResidual()
 
 
+@host_only
 def compare(
     models: Iterable[AnyModel] | Mapping[str, AnyModel],
     surface: Surface,

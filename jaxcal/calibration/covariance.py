@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.derivatives import Derivatives, derivatives
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import curvature, influence
@@ -75,6 +76,7 @@ class Covariance(eqx.Module):
         return pd.DataFrame(np.asarray(self.matrix), index=list(self.labels), columns=list(self.labels))
 
 
+@host_only
 def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = None) -> Covariance:
     """How the errors of the parameters of a fit vary together, over those inside their bounds.
 

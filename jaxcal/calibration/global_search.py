@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import ArrayLike, NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import (
     Bounds,
@@ -58,6 +59,7 @@ _ROUGHLY, _SAME = 0.02, 0.01
 _RESIDUAL = ImpliedVolResidual()
 
 
+@host_only
 def global_search(
     model: type[Model] | Model,
     surface: Surface,

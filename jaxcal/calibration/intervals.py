@@ -9,6 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.covariance import Kind, covariance
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
@@ -79,6 +80,7 @@ class Intervals(eqx.Module, Generic[Model]):
         return "\n".join([head, *(f"{name:<22}{low:>12.6g}{high:>12.6g}" for name, low, high in rows)])
 
 
+@host_only
 def confidence_intervals(
     fit: Fit[Model] | Fits[Model],
     level: float = 0.95,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.arguments import Bounds, intervals
 from jaxcal.calibration.derivatives import bounds_of
 from jaxcal.calibration.fit import Fit
@@ -118,6 +119,7 @@ class Profile(eqx.Module, Generic[Model]):
         return pd.DataFrame(columns | {name: values for name, values in others.items() if values.ndim == 1})
 
 
+@host_only
 def profile(
     fit: Fit[Model], name: str, *, num: int = 13, level: float = 0.95, bounds: Bounds | None = None
 ) -> Profile[Model]:
@@ -150,6 +152,7 @@ def profile(
     return profiles(fit, (name,), num=num, level=level, bounds=bounds)[name]
 
 
+@host_only
 def profiles(
     fit: Fit[Model], names: Sequence[str], *, num: int = 13, level: float = 0.95, bounds: Bounds | None = None
 ) -> dict[str, Profile[Model]]:

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.calibrate import calibrate
@@ -170,6 +171,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         several = isinstance(model, type) and free is None and simpler_model(template) is not None
         self.recheck = recheck if recheck is not None else _RECHECK if several else 0
 
+    @host_only
     def step(
         self, state: StreamState[Model] | None, surface: Surface, time: Time
     ) -> tuple[StreamState[Model] | None, Fit[Model]]:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float
 
+from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.recalibrate import Recalibrator
 from jaxcal.calibration.stream_state import StreamState
@@ -21,6 +22,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, from_vector
 
 
+@host_only
 def replay(
     recalibrator: Recalibrator[Any],
     surfaces: Mapping[Any, Surface] | Iterable[tuple[QuoteKey, Surface]],

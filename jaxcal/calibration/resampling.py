@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Bool
 from numpy.typing import NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
 from jaxcal.calibration.derivatives import bounds_of
@@ -105,6 +106,7 @@ class Bootstrap(eqx.Module, Generic[Model]):
         return eqx.tree_at(lambda m: [getattr(m, name) for name in known], unknown, values)
 
 
+@host_only
 def bootstrap(
     fit: Fit[Model],
     num: int = 200,

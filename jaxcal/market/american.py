@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.exercise_boundary import early_exercise
 from jaxcal.market.normal import normal_cdf
 
@@ -23,15 +24,16 @@ _NEVER = 1e-8  # a rate below it is none: a put is then not exercised early
 _LEAST_VOL = 2e-3  # below it prices are interpolated to the one without volatility
 
 
+@named_only
 def american_price(
-    vol: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    vol: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    spot: RealLike,
-    rate: RealLike,
-    dividend_yield: RealLike = 0.0,
-    is_call: BoolLike = True,
+    spot: NumbersLike,
+    rate: NumbersLike,
+    dividend_yield: NumbersLike = 0.0,
+    is_call: SidesLike = True,
 ) -> Float[Array, "*quotes"]:
     """Price of an American call or put on an asset that pays a continuous yield.
 
@@ -54,8 +56,8 @@ def american_price(
     >>> print(f"{american_price(0.2, 100.0, 1.0, spot=100.0, rate=0.05, is_call=False):.3f}")
     6.090
     """
-    arrays = float_arrays(vol, strike, expiry, spot, rate, dividend_yield)
-    return in_blocks(price_block, *arrays, jnp.asarray(is_call, bool))
+    given = numbers(vol=vol, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
+    return in_blocks(price_block, *float_arrays(*given), sides(is_call))
 
 
 def price_block(

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.american import american_price, in_blocks, least_block, price_block
 from jaxcal.market.black import black_vega
 from jaxcal.market.implied_vol import implied_vol
@@ -21,15 +22,16 @@ _MUCH = 0.01  # of the spot: no more of the time value counts
 _NO_VALUE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of time, over the spot
 
 
+@named_only
 def american_vol(
-    price: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    price: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    spot: RealLike,
-    rate: RealLike,
-    dividend_yield: RealLike = 0.0,
-    is_call: BoolLike = True,
+    spot: NumbersLike,
+    rate: NumbersLike,
+    dividend_yield: NumbersLike = 0.0,
+    is_call: SidesLike = True,
 ) -> Float[Array, "*quotes"]:
     """Volatility, 0.1 to 1,000 %, at which `american_price` gives `price`: what de-Americanises a quote.
 
@@ -47,10 +49,11 @@ def american_vol(
     >>> print(f"{american_vol(6.0904, 100.0, 1.0, spot=100.0, rate=0.05, is_call=False):.4f}")
     0.2000
     """
-    arrays = float_arrays(price, strike, expiry, spot, rate, dividend_yield)
-    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*arrays, is_call)))
+    given = numbers(price=price, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
+    arrays, calls = float_arrays(*given), sides(is_call)
+    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*arrays, calls)))
     whole = [jnp.broadcast_to(x, shape) for x in arrays]
-    return _inverse(*whole, jnp.broadcast_to(jnp.asarray(is_call, bool), shape))
+    return _inverse(*whole, jnp.broadcast_to(calls, shape))
 
 
 class _Search(NamedTuple):

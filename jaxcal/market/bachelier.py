@@ -10,18 +10,20 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.normal import mills_ratio, normal_cdf, normal_pdf
 
 
+@named_only
 def bachelier_price(
-    vol: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    vol: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
-    discount: RealLike = 1.0,
-    is_call: BoolLike = True,
+    forward: NumbersLike,
+    discount: NumbersLike = 1.0,
+    is_call: SidesLike = True,
 ) -> Float[Array, "*quotes"]:
     """Price of a European call or put on a forward that is normally distributed (Bachelier 1900).
 
@@ -33,7 +35,8 @@ def bachelier_price(
     >>> print(f"{bachelier_price(0.008, -0.002, 2.0, forward=-0.001):.10f}")
     0.0050311361
     """
-    return _price(*float_arrays(vol, strike, expiry, forward, discount), jnp.asarray(is_call, bool))
+    given = numbers(vol=vol, strike=strike, expiry=expiry, forward=forward, discount=discount)
+    return _price(*float_arrays(*given), sides(is_call))
 
 
 @jax.jit

@@ -15,21 +15,23 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.normal import DOMAIN_START, mills_drop, normal_cdf, normal_pdf
 
 # Beyond this many standard deviations a density is 0 in every dtype, while its products with d, d^2 ... stay finite.
 _FAR = 1e3
 
 
+@named_only
 def black_price(
-    vol: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    vol: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
-    discount: RealLike = 1.0,
-    is_call: BoolLike = True,
+    forward: NumbersLike,
+    discount: NumbersLike = 1.0,
+    is_call: SidesLike = True,
 ) -> Float[Array, "*quotes"]:
     """Price of a European call or put on a forward (Black 1976, eq. 16).
 
@@ -45,11 +47,14 @@ def black_price(
     >>> print(f"{black_price(0.2, 110.0, 0.5, forward=100.0, discount=0.99):.10f}")
     2.1891339692
     """
-    arrays = float_arrays(vol, strike, expiry, forward, discount)
-    return _price(*arrays, jnp.asarray(is_call, bool))
+    given = numbers(vol=vol, strike=strike, expiry=expiry, forward=forward, discount=discount)
+    return _price(*float_arrays(*given), sides(is_call))
 
 
-def black_otm(vol: RealLike, strike: RealLike, expiry: RealLike, *, forward: RealLike) -> Float[Array, "*quotes"]:
+@named_only
+def black_otm(
+    vol: NumbersLike, strike: NumbersLike, expiry: NumbersLike, *, forward: NumbersLike
+) -> Float[Array, "*quotes"]:
     """Undiscounted Black price of whichever of call and put is out of the money: the put below the forward.
 
     Arguments, units and NaN as in `black_price`.
@@ -58,12 +63,13 @@ def black_otm(vol: RealLike, strike: RealLike, expiry: RealLike, *, forward: Rea
     >>> print(f"{black_otm(0.2, 150.0, 0.01, forward=100.0):.10e}")
     1.3316709838e-92
     """
-    vol, strike, expiry, forward = float_arrays(vol, strike, expiry, forward)
+    vol, strike, expiry, forward = float_arrays(*numbers(vol=vol, strike=strike, expiry=expiry, forward=forward))
     return _price(vol, strike, expiry, forward, jnp.ones_like(vol), strike >= forward)
 
 
+@named_only
 def black_vega(
-    vol: RealLike, strike: RealLike, expiry: RealLike, *, forward: RealLike, discount: RealLike = 1.0
+    vol: NumbersLike, strike: NumbersLike, expiry: NumbersLike, *, forward: NumbersLike, discount: NumbersLike = 1.0
 ) -> Float[Array, "*quotes"]:
     """Derivative of `black_price` with respect to `vol`: discount x forward x phi(d1) x sqrt(expiry).
 
@@ -73,7 +79,8 @@ def black_vega(
     >>> print(f"{black_vega(0.2, 110.0, 0.5, forward=100.0, discount=0.99):.10f}")
     23.2815699241
     """
-    return _vega(*float_arrays(vol, strike, expiry, forward, discount))
+    given = numbers(vol=vol, strike=strike, expiry=expiry, forward=forward, discount=discount)
+    return _vega(*float_arrays(*given))
 
 
 def otm_ratio(distance: Float[Array, "*q"], total_vol: Float[Array, "*q"]) -> tuple[Array, Array, Array]:

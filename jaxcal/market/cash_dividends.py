@@ -14,7 +14,8 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.american import in_blocks
 from jaxcal.market.black import black_price
 
@@ -23,17 +24,18 @@ _STEPS = 128  # of the finer of two trees
 _LEAST_DEVIATION = 1e-4
 
 
+@named_only
 def cash_dividend_price(
-    vol: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    vol: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    spot: RealLike,
-    rate: RealLike,
-    ex_times: ArrayLike,
-    amounts: ArrayLike,
-    dividend_yield: RealLike = 0.0,
-    is_call: BoolLike = True,
+    spot: NumbersLike,
+    rate: NumbersLike,
+    ex_times: NumbersLike,
+    amounts: NumbersLike,
+    dividend_yield: NumbersLike = 0.0,
+    is_call: SidesLike = True,
     american: bool = True,
 ) -> Float[Array, "*quotes"]:
     """Price of a call or put on an asset that pays dividends in cash, in the escrowed convention.
@@ -56,15 +58,13 @@ def cash_dividend_price(
     >>> print(f"{cash_dividend_price(0.2, 100.0, 1.0, spot=100.0, rate=0.05, is_call=False, **dividends):.2f}")
     6.71
     """
-    vol, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(
-        vol, strike, expiry, spot, rate, dividend_yield, ex_times, amounts
-    )
+    given = numbers(vol=vol, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
+    paid_out = numbers(ex_times=ex_times, amounts=amounts)
+    vol, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(*given, *paid_out)
     times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
     paid = [x for pair in zip(times, cash, strict=True) for x in pair]
     price = _american if american else _european
-    return in_blocks(
-        price, vol, strike, expiry, spot, rate, dividend_yield, jnp.asarray(is_call, bool), *paid, block=_BLOCK
-    )
+    return in_blocks(price, vol, strike, expiry, spot, rate, dividend_yield, sides(is_call), *paid, block=_BLOCK)
 
 
 def _american(*option: Array) -> Array:

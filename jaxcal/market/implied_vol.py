@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from jaxcal._types import BoolLike, RealLike, float_arrays
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_arrays
 from jaxcal.market.black import black_price, black_vega, otm_ratio
 from jaxcal.market.normal import ROOT_TWO_PI
 
@@ -22,14 +23,15 @@ from jaxcal.market.normal import ROOT_TWO_PI
 STEPS = 2
 
 
+@named_only
 def implied_vol(
-    price: RealLike,
-    strike: RealLike,
-    expiry: RealLike,
+    price: NumbersLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
-    discount: RealLike = 1.0,
-    is_call: BoolLike = True,
+    forward: NumbersLike,
+    discount: NumbersLike = 1.0,
+    is_call: SidesLike = True,
 ) -> Float[Array, "*quotes"]:
     """Volatility at which `black_price` gives `price` (Jaeckel 2015).
 
@@ -51,8 +53,8 @@ def implied_vol(
     >>> print(implied_vol(jnp.array([10.0, 9.0]), 90.0, 0.5, forward=100.0))
     [ 0. nan]
     """
-    arrays = float_arrays(price, strike, expiry, forward, discount)
-    return _implied_vol(*arrays, jnp.asarray(is_call, bool))
+    given = numbers(price=price, strike=strike, expiry=expiry, forward=forward, discount=discount)
+    return _implied_vol(*float_arrays(*given), sides(is_call))
 
 
 def _start(value: Array, room: Array, distance: Array, root_ratio: Array) -> Array:

@@ -13,6 +13,7 @@ import pandas as pd
 from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
+from jaxcal._arguments import refuse_tracers
 from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.padding import bucket_size as bucket_size
 from jaxcal.market.padding import padded
@@ -143,6 +144,7 @@ class Surface(eqx.Module):
             >>> Surface.from_vols([0.5], [90.0, 110.0], [[0.2, float("nan")]], forward=100.0).num_quotes
             1
         """
+        refuse_tracers("Surface.from_vols", *jax.tree.leaves((expiry, strike, vol, forward, discount, weight)))
         _warn_of_float32()
         years, vols = np.atleast_1d(np.asarray(expiry, float)), np.asarray(vol, float)
         if years.ndim != 1 or vols.ndim != 2 or len(vols) != len(years):

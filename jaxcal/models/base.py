@@ -4,7 +4,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -69,6 +69,18 @@ def in_domain(model: AbstractModel) -> Bool[Array, "*batch"]:
     return ~reduce(jnp.logical_or, rules, jnp.asarray(False))
 
 
+class JumpKinds(NamedTuple):
+    """Kinds of jumps of the log price, each coming as a Poisson process independently of all else.
+
+    Attributes:
+        expected: expected numbers of jumps of each kind by a time.
+        log_growth: ln E[exp J] of one jump J of each kind.
+    """
+
+    expected: Float[Array, "kinds *shape"]
+    log_growth: Float[Array, " kinds"]
+
+
 class AbstractFourierModel(AbstractModel):
     """A model known by its characteristic function. Subclass it, give `log_cf`, and it prices and calibrates.
 
@@ -112,6 +124,19 @@ class AbstractFourierModel(AbstractModel):
         nearly one size make it die and revive with a period of 2 pi / size.
         """
         return jnp.zeros_like(jnp.real(z))
+
+    def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds | None:
+        """The jumps that may be counted, by time `t`; None, the answer given here, where there are none.
+
+        Jumps of nearly one size let phi revive for ever, and no grid resolves it; given their numbers it just falls. So
+        a model with jumps defines this method together with `given_jumps`, and `price` sums over the numbers of jumps
+        where grids do not do.
+        """
+        return None
+
+    def given_jumps(self, count: Float[Array, "kinds q"]) -> "AbstractFourierModel":
+        """The law given the numbers of jumps of each kind, one set a row of z, moved so that E[exp X] = 1 in it."""
+        raise NotImplementedError(f"{type(self).__name__} counts no jumps")
 
     def drift(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The ln(S_T / F) at which the density has its kink or peak, and contours change the side they tilt to.

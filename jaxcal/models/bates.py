@@ -7,12 +7,20 @@ import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, JumpKinds
 from jaxcal.models.complex_math import Cartesian, real
 from jaxcal.models.critical_moments import CriticalMoments
+from jaxcal.models.given_jumps import WithNormal
 from jaxcal.models.heston import Heston, heston_log_cf, heston_moments, heston_violations
 from jaxcal.models.interval import Interval
-from jaxcal.models.merton import JUMP_BOUNDS, normal_jump_cone, normal_jump_revival, normal_jumps
+from jaxcal.models.merton import (
+    JUMP_BOUNDS,
+    normal_jump_cone,
+    normal_jump_kinds,
+    normal_jump_revival,
+    normal_jump_variance,
+    normal_jumps,
+)
 
 
 class Bates(AbstractFourierModel):
@@ -74,6 +82,13 @@ class Bates(AbstractFourierModel):
         parameters = (self.jump_intensity, self.jump_mean, self.jump_std)
         intensity, mean, std, t = real(z, *parameters, t)
         return normal_jump_revival(intensity * t, mean, std, Cartesian.of(z))
+
+    def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds:
+        return normal_jump_kinds(jnp.asarray(self.jump_intensity).astype(t.dtype) * t, self.jump_mean, self.jump_std)
+
+    def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
+        heston = Heston(self.v0, self.kappa, self.theta, self.sigma, self.rho)
+        return WithNormal(heston, normal_jump_variance(count, self.jump_std))
 
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

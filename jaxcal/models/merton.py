@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
+from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, JumpKinds
+from jaxcal.models.black_scholes import BlackScholes
 from jaxcal.models.complex_math import Cartesian, exp, expm1, real
 from jaxcal.models.critical_moments import CriticalMoments
+from jaxcal.models.given_jumps import WithNormal
 from jaxcal.models.interval import Interval
 
 JUMP_BOUNDS = {
@@ -67,6 +70,12 @@ class Merton(AbstractFourierModel):
         intensity, mean, std, t = real(z, *parameters, t)
         return normal_jump_revival(intensity * t, mean, std, Cartesian.of(z))
 
+    def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds:
+        return normal_jump_kinds(jnp.asarray(self.jump_intensity).astype(t.dtype) * t, self.jump_mean, self.jump_std)
+
+    def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
+        return WithNormal(BlackScholes(self.sigma), normal_jump_variance(count, self.jump_std))
+
     def violations(self) -> Mapping[str, BoolLike]:
         return {
             "sigma must not be negative": self.sigma < 0,
@@ -81,6 +90,17 @@ def normal_jumps(mean: Array, std: Array, z: Cartesian) -> Cartesian:
     """
     compensator = jnp.expm1(mean + 0.5 * std**2)
     return expm1(1j * z * mean - 0.5 * std**2 * (z * z)) - 1j * z * compensator
+
+
+def normal_jump_kinds(expected: Float[Array, "*shape"], mean: ArrayLike, std: ArrayLike) -> JumpKinds:
+    """Normal jumps of one kind."""
+    mean, std = (jnp.asarray(p).astype(expected.dtype) for p in (mean, std))
+    return JumpKinds(expected[None], (mean + 0.5 * std**2)[None])
+
+
+def normal_jump_variance(count: Float[Array, "kinds q"], std: ArrayLike) -> Float[Array, " q"]:
+    """What so many normal jumps of each kind add to the variance of the log price."""
+    return jnp.square(jnp.atleast_1d(jnp.asarray(std).astype(count.dtype))) @ count
 
 
 def normal_jump_revival(count: Array, mean: Array, std: Array, z: Cartesian) -> Array:

@@ -10,15 +10,16 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, JumpKinds
 from jaxcal.models.bates import Bates
 from jaxcal.models.buckets import bucket_violations, check_buckets, lift, numbers, per_bucket, years_in_buckets
 from jaxcal.models.complex_math import Cartesian
 from jaxcal.models.critical_moments import CriticalMoments
+from jaxcal.models.given_jumps import WithNormal
 from jaxcal.models.heston import heston_violations
 from jaxcal.models.interval import Interval
-from jaxcal.models.merton import normal_jump_cone, normal_jump_revival, normal_jumps
-from jaxcal.models.piecewise_heston import piecewise_heston_moments
+from jaxcal.models.merton import normal_jump_cone, normal_jump_revival, normal_jump_variance, normal_jumps
+from jaxcal.models.piecewise_heston import PiecewiseHeston, piecewise_heston_moments
 from jaxcal.models.riccati import piecewise_heston_log_cf
 
 _VARYING = ("kappa", "theta", "sigma", "rho", "jump_intensity", "jump_mean", "jump_std")
@@ -131,6 +132,23 @@ class PiecewiseBates(AbstractFourierModel):
         count = per_bucket(self.jump_intensity, len(years), dtype)[wide] * years
         mean, std = (jumps[wide] for jumps in self._jumps(dtype))
         return jnp.sum(normal_jump_revival(count, mean, std, Cartesian.of(z[None])), axis=0)
+
+    def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds:
+        """One a bucket; a single one where all buckets have the same law of a jump."""
+        years = years_in_buckets(self.knots, t)
+        expected = per_bucket(self.jump_intensity, len(years), t.dtype)[(..., *(None,) * t.ndim)] * years
+        mean, std = self._jumps(t.dtype)
+        if not self._kinds_differ():
+            mean, std, expected = mean[:1], std[:1], jnp.sum(expected, axis=0, keepdims=True)
+        return JumpKinds(expected, mean + 0.5 * std**2)
+
+    def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
+        diffusion = PiecewiseHeston(self.v0, self.kappa, self.theta, self.sigma, self.rho, self.knots)
+        std = self._jumps(count.dtype)[1]
+        return WithNormal(diffusion, normal_jump_variance(count, std if self._kinds_differ() else std[:1]))
+
+    def _kinds_differ(self) -> bool:
+        return max(jnp.ndim(self.jump_mean), jnp.ndim(self.jump_std)) > 0
 
     def _jumps(self, dtype: Any) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         size = self.knots.size + 1

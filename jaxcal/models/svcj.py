@@ -10,13 +10,15 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
-from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import Cartesian, contract, expm1, real, where
+from jaxcal.models.base import AbstractFourierModel, JumpKinds
+from jaxcal.models.complex_math import Cartesian, contract, expm1, log1p, real, where
 from jaxcal.models.critical_moments import CriticalMoments
+from jaxcal.models.given_jumps import by_row
 from jaxcal.models.heston import (
     Heston,
     HestonTerms,
     heston_explodes,
+    heston_log_cf,
     heston_slope_in_q,
     heston_slope_in_t,
     heston_slopes,
@@ -121,6 +123,16 @@ class SVCJ(AbstractFourierModel):
         jump = jump * integral.value
         return intensity * (jnp.sqrt(jump.square_modulus()) - jump.re)
 
+    def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds:
+        """A jump counts with what the variance that it brings makes of the price until `t`: nothing on average."""
+        parameters = (self.jump_mean, self.jump_std, self.variance_jump_mean, self.jump_correlation)
+        mean, std, variance_mean, correlation = (jnp.asarray(p).astype(t.dtype) for p in parameters)
+        growth = mean + 0.5 * std**2 - jnp.log1p(-variance_mean * correlation)
+        return JumpKinds((jnp.asarray(self.jump_intensity).astype(t.dtype) * t)[None], growth[None])
+
+    def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
+        return _GivenJumps(self, count[0])
+
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {
             "jump_intensity must not be negative": self.jump_intensity < 0,
@@ -129,6 +141,38 @@ class SVCJ(AbstractFourierModel):
             "variance_jump_mean * jump_correlation must be below 1": self.variance_jump_mean * self.jump_correlation
             >= 1,
         }
+
+
+class _GivenJumps(AbstractFourierModel):
+    """SVCJ given the number of jumps by the time asked for, `[q]`: their times are uniform until then, so each has
+    E[exp(i z N)] I / t for a characteristic function, where SVCJ has the exponential of that.
+    """
+
+    model: SVCJ
+    count: Float[Array, " q"]
+
+    bounds: ClassVar[Mapping[str, Interval]] = {}
+
+    def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
+        model, nodes = self.model, Cartesian.of(z)
+        diffusion = (model.v0, model.kappa, model.theta, model.sigma, model.rho)
+        jumps = (model.jump_std, model.variance_jump_mean, model.jump_correlation)
+        v0, kappa, theta, sigma, rho, std, variance_mean, correlation = real(z, *diffusion, *jumps)
+        count, years = real(z, by_row(self.count, z), t)
+        terms = heston_terms(kappa, sigma, rho, nodes, years)
+        product = variance_mean * correlation
+        brought = JumpIntegral.of(terms, sigma, variance_mean, 1j * nodes * product, years).excess * (1.0 / years)
+        normal = (0.5 * std**2) * (nodes * nodes + 1j * nodes)
+        one = log1p(brought) + 1j * nodes * jnp.log1p(-product) - normal
+        return heston_log_cf(v0, kappa, theta, sigma, rho, z, years) + (count * one).to_complex()
+
+    def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
+        return self.model.moment_bounds(t)
+
+    def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """Heston's, cut to the +-pi/4 of the normal part of a jump."""
+        turn = jnp.arcsin(jnp.asarray(self.model.rho))
+        return jnp.maximum(-jnp.pi / 4, -jnp.pi / 2 - turn), jnp.minimum(jnp.pi / 4, jnp.pi / 2 - turn)
 
 
 def _parts(

@@ -88,7 +88,8 @@ def _place(
         return jnp.where(past, low, middle), jnp.where(past, middle, high)
 
     largest = jnp.where(outer, jnp.log(jnp.where(outer, room, 1.0)), 7.0)
-    low, high = jax.lax.fori_loop(0, 16, halve, (jnp.where(outer, largest - 16.0, -7.0), largest))
+    # a law as wide as that of a large volatility over many years has its saddle next to the pole
+    low, high = jax.lax.fori_loop(0, 16, halve, (jnp.where(outer, jnp.minimum(largest, 0.0) - 16.0, -7.0), largest))
     q = crossing(0.5 * (low + high))
     # stay away from the last finite moment: a saddle that hugs that singularity is too narrow to integrate through
     q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.85 * room), q)

@@ -10,25 +10,28 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Float
 
-from jaxcal._types import BoolLike, RealLike, float_dtype
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_dtype
 from jaxcal.market.black import black_otm
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
 from jaxcal.models.parameters import as_batch, batch_size
+from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 
 _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
 
 
+@named_only
 def price(
     model: AbstractModel,
-    strike: RealLike,
-    expiry: RealLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
-    discount: RealLike = 1.0,
-    is_call: BoolLike = True,
+    forward: NumbersLike,
+    discount: NumbersLike = 1.0,
+    is_call: SidesLike = True,
     pricer: AbstractPricer | None = None,
 ) -> Float[Array, "..."]:
     """Prices of European options under `model`.
@@ -43,7 +46,12 @@ def price(
     Returns:
         Discounted prices in the units of the forward. NaN where an input is not positive and finite (NaN included), and
         where the grid cannot price to the pricer's tolerance (1e-10 of the forward by default): never a wrong number.
-        Outside `jit` a grid that does not reach it is refined first; inside, its size is the pricer's.
+        Outside `jit` a grid that does not reach it is refined first, and jumps of nearly one size are summed by their
+        numbers; inside, the size is the pricer's.
+
+    Raises:
+        TypeError: not a model, or an argument by its place that goes by name.
+        ValueError: strikes, expiries or sides that are none.
 
     Example:
         >>> import jaxcal as jc
@@ -51,25 +59,28 @@ def price(
         >>> [round(float(p), 6) for p in jc.price(model, jnp.asarray([90.0, 110.0]), 0.5, forward=100.0)]
         [12.348419, 1.272328]
     """
+    strike, expiry, forward, discount = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
+    is_call = sides(is_call)
     dtype = _dtype(model, strike, expiry, forward, discount)
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))
     strike, expiry, forward, discount = (jnp.broadcast_to(x, shape) for x in (strike, expiry, forward, discount))
     value = _otm_value(model, strike, expiry, forward, pricer, relative=False)
     # parity from the out-of-the-money side
-    is_call = jnp.broadcast_to(jnp.asarray(is_call), shape)
+    is_call = jnp.broadcast_to(is_call, shape)
     gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.where(is_call, forward - strike, strike - forward))
     lead = (None,) * (value.ndim - len(shape))
     discounted = discount[lead] * (value * forward[lead] + gain[lead])
     return jnp.where((discount > 0)[lead] & jnp.isfinite(discount)[lead], discounted, jnp.nan)
 
 
+@named_only
 def model_vol(
     model: AbstractModel,
-    strike: RealLike,
-    expiry: RealLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
+    forward: NumbersLike,
     pricer: AbstractPricer | None = None,
 ) -> Float[Array, "..."]:
     """Black implied volatilities of a model, decimal per square root of year.
@@ -82,6 +93,7 @@ def model_vol(
         >>> round(float(jc.model_vol(jc.BlackScholes(0.2), 300.0, 0.1, forward=100.0)), 9)
         0.2
     """
+    strike, expiry, forward = numbers(strike=strike, expiry=expiry, forward=forward)
     dtype = _dtype(model, strike, expiry, forward)
     strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
     strike, expiry, forward = jnp.broadcast_arrays(strike, expiry, forward)
@@ -187,6 +199,8 @@ def _refined(
             result[part] = np.asarray(found)[: part.size]
         missing = np.flatnonzero(np.isnan(result))
         method = method.finer() if automatic else None
+    if missing.size and automatic and isinstance(pricer, Saddle):
+        result = _summed(model, expiry, log_strike, result, relative)
     return jnp.asarray(result)
 
 
@@ -201,4 +215,21 @@ def _batched(
         if method is None:
             break
         value = jnp.where(jnp.isnan(value), _compiled_batch(method, models, expiry, log_strike, relative), value)
+    if method is None and isinstance(pricer, Saddle):
+        found = np.array(value)
+        for i, row in enumerate(found):
+            found[i] = _summed(jax.tree.map(lambda leaf: leaf[i], models), expiry, log_strike, row, relative)  # noqa: B023
+        value = jnp.asarray(found)
+    return value
+
+
+def _summed(
+    model: AbstractFourierModel, expiry: Array, log_strike: Array, value: np.ndarray, relative: bool
+) -> np.ndarray:
+    """Values, those that are NaN by sums over the numbers of jumps."""
+    k, t = np.asarray(log_strike), np.asarray(expiry)
+    missing = np.flatnonzero(np.isnan(value) & np.isfinite(k))
+    if missing.size and bool(in_domain(model)):
+        tolerance = 1e-6 if relative else Saddle().tolerance(k.dtype)
+        value[missing] = value_by_counts(model, t[missing], k[missing], tolerance, relative=relative)
     return value

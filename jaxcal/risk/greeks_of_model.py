@@ -10,7 +10,8 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array
 
-from jaxcal._types import BoolLike, RealLike, float_dtype
+from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._types import float_dtype
 from jaxcal.market.black import black_price
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
@@ -31,14 +32,15 @@ _LADDER = (Saddle(128), Saddle(512), Saddle(2048))
 _BATCH = 128  # quotes side by side, so that memory stays bounded
 
 
+@named_only
 def greeks(
     model: Model,
-    strike: RealLike,
-    expiry: RealLike,
+    strike: NumbersLike,
+    expiry: NumbersLike,
     *,
-    forward: RealLike,
-    discount: RealLike = 1.0,
-    is_call: BoolLike = True,
+    forward: NumbersLike,
+    discount: NumbersLike = 1.0,
+    is_call: SidesLike = True,
     pricer: AbstractPricer | None = None,
     order: int = 2,
     settlement: Settlement = "quote",
@@ -65,7 +67,7 @@ def greeks(
         refined first. With a method other than `Saddle` its grid is used as it is, and only the price is checked.
 
     Raises:
-        ValueError: an order, settlement or smile that is none of these.
+        ValueError: an order, settlement or smile that is none of these; and as `price`.
 
     References:
         The names are those of E. G. Haug, The Complete Guide to Option Pricing Formulas (2nd ed., 2007), ch. 2.
@@ -88,11 +90,12 @@ def greeks(
     ):
         if value not in known:
             raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(str, known))}")
-    dtype = float_dtype(*jax.tree.leaves(model), strike, expiry, forward, discount)
-    given = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount)), is_call)
+    quoted = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
+    dtype = float_dtype(*jax.tree.leaves(model), *quoted)
+    given = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in quoted), sides(is_call))
     shape = given[0].shape
     strikes, years, forwards, discounts, calls = (x.ravel() for x in given)
-    quotes = Options(strikes, years, forwards, discounts, calls.astype(bool))
+    quotes = Options(strikes, years, forwards, discounts, calls)
     law = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model)
     size = batch_size(law)
     if size is not None:

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
 from jaxcal.market.black import black_vega
@@ -19,6 +20,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 Quote = Literal["vol", "price"]
 
 
+@host_only
 def quote_sensitivities(fit: Fit[Model] | Fits[Model], *, wrt: Quote = "vol") -> Model:
     """Derivatives of the fitted parameters in the quotes they were fitted to, by the implicit function theorem.
 

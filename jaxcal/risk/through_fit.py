@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from jaxcal._arguments import host_only
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
 from jaxcal.models.base import AbstractModel
@@ -20,6 +21,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 Mode = Literal["reverse", "forward"]
 
 
+@host_only
 def through_fit(
     fn: Callable[[Model], Any], fit: Fit[Model] | Fits[Model], *, wrt: Quote = "vol", mode: Mode = "reverse"
 ) -> Any:
