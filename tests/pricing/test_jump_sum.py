@@ -63,7 +63,7 @@ def test_far_wings_keep_their_relative_accuracy():
 
 def direct(model, t, k, step, count):
     """The Lewis integral by the trapezoidal rule in steps too small to step over a peak."""
-    total, block = 0.0, 1 << 15
+    total, block, f = 0.0, 1 << 15, jnp.ones(1)
     for i in range(-(-count // block)):
         u = step * (i * block + jnp.arange(block, dtype=jnp.float64))
         z = jax.lax.complex(u, jnp.full_like(u, -0.5))
