@@ -29,3 +29,19 @@ def shortened(text: str, most: int) -> str:
         return text
     last = max(most - 3, 0) // 3
     return f"{text[: max(most - 3, 0) - last]}...{text[len(text) - last :]}"
+
+
+def brief(value: object, most: int = 60) -> str:
+    """Any value for a sentence: what it says in so many letters at most, or what it is.
+
+    Example:
+        >>> from jaxcal._text import brief
+        >>> brief([1, 2]), brief(10**9, 5)
+        ('[1, 2]', '10...')
+    """
+    try:
+        text = str(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits; lists in lists in lists
+        text = type(value).__name__
+    text = printable(text[: most + 1])
+    return text if len(text) <= most else f"{text[: max(most - 3, 0)]}..."

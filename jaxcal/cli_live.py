@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
 import re
 import signal
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,7 +14,7 @@ from rich.live import Live
 
 from jaxcal.cli_options import with_cleaning
 from jaxcal.model_names import ModelName
-from jaxcal.report.terminal import console, refuse, say
+from jaxcal.report.terminal import complain, console, refuse, say
 
 if TYPE_CHECKING:
     from jaxcal.live.recalibration import Recalibration
@@ -60,7 +62,7 @@ def deribit(
     came before; parameters and the health of the feed are shown and written.
 
     Exit codes: 0 stopped as asked; 1 no fit was used; 2 the options cannot be used, the server is not the exchange's,
-    or the files cannot be written.
+    or the files cannot be written; 130 or 143 interrupted twice.
     """  # fmt: skip
     from jaxcal.calibration.recalibrate import Recalibrator
     from jaxcal.live.log import LiveLog
@@ -98,11 +100,26 @@ async def _until_stopped(session: "LiveSession", seconds: float | None) -> None:
     """The session until it ends, or until the user or the system asks for its end."""
     task = asyncio.create_task(session.run(seconds=seconds))
     loop = asyncio.get_running_loop()
-    for name in (signal.SIGINT, signal.SIGTERM):
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def stop() -> None:
+        task.cancel()
+        for name in signals:
+            loop.remove_signal_handler(name)
+            signal.signal(name, _end_at_once)
+        complain("jaxcal: stopping when the fit at work is done; once more stops at once")
+
+    for name in signals:
         with contextlib.suppress(NotImplementedError, RuntimeError):  # Windows; a thread that is not the main one
-            loop.add_signal_handler(name, task.cancel)
+            loop.add_signal_handler(name, stop)
     with contextlib.suppress(asyncio.CancelledError):
         await task
+
+
+def _end_at_once(number: int, _: FrameType | None) -> None:
+    """The second interrupt: what is fitted now is lost, the lines of all fits before are written."""
+    console().show_cursor()  # the panel has hidden it
+    os._exit(128 + number)
 
 
 class _screen:  # noqa: N801

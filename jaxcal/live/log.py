@@ -41,10 +41,19 @@ class LiveLog:
         """See the class."""
         self._parts = folder / "recalibrations"
         self._parts.mkdir(parents=True, exist_ok=True)
-        self._lines = (folder / "recalibrations.jsonl").open("a", encoding="utf-8")
+        self._lines = (folder / "recalibrations.jsonl").open("a+", encoding="utf-8")
+        self._end_line()
         self._rows: list[dict[str, object]] = []
         numbers = [path.stem.rpartition("-")[2] for path in self._parts.glob("part-*.parquet")]
         self._part = 1 + max((int(number) for number in numbers if number.isdigit()), default=-1)
+
+    def _end_line(self) -> None:
+        """An earlier session may have been killed in the middle of a line: the next one begins by itself."""
+        if self._lines.tell() > 0:
+            with open(self._lines.name, "rb") as file:  # noqa: PTH123  (the same file)
+                file.seek(-1, 2)
+                if file.read() != b"\n":
+                    self._lines.write("\n")
 
     def write(self, step: Recalibration) -> None:
         """Keep a recalibration.

@@ -7,6 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+DOUBTS = (
+    "ahead of the clock", "clock answers not believed", "answers that nobody waits for", "messages not understood",
+)  # fmt: skip
+_NO_MESSAGES = ("snapshots asked for again", *DOUBTS[1:])
+
 
 @dataclass(frozen=True)
 class Health:
@@ -29,7 +34,12 @@ class Health:
     @property
     def messages(self) -> int:
         """All messages of subscriptions so far."""
-        return sum(count for name, count in self.counts.items() if name != "snapshots asked for again")
+        return sum(count for name, count in self.counts.items() if name not in _NO_MESSAGES)
+
+    @property
+    def doubts(self) -> dict[str, int]:
+        """What was not believed or not understood so far, by its name in `counts`; what never happened is left out."""
+        return {name: self.counts[name] for name in DOUBTS if self.counts.get(name)}
 
 
 @dataclass(frozen=True)
@@ -90,5 +100,6 @@ class Recalibration:
             "gaps": h.counts.get("snapshots asked for again", 0), "repeated": h.counts.get("repeated", 0),
             "garbage": h.counts.get("garbage", 0),
         }  # fmt: skip
+        flat |= {name.replace(" ", "_"): h.counts.get(name, 0) for name in DOUBTS}
         flat |= self.parameters
         return {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in flat.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from jaxcal._text import brief
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.recalibrate import Recalibrator
 from jaxcal.calibration.replay import parameter_band
@@ -17,6 +18,7 @@ from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.update import Update
 from jaxcal.live.recalibration import Health, Recalibration
 from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.clock import years_since_1970
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface, bucket_size
@@ -120,7 +122,11 @@ class LiveSession:
 
     def _step(self, view: MarketView, health: Health, began: float) -> Recalibration:
         """Clean, fit, keep; in the thread of the worker."""
-        step = replace(self._fitted(view), number=self._number, health=health)
+        try:
+            step = self._fitted(view)
+        except Exception as error:  # one look that fails must not end the session; it is shown and written
+            step = self._skipped(pd.Timestamp(view.time, unit="ms", tz="UTC"), error, 0)
+        step = replace(step, number=self._number, health=health)
         seconds = time.monotonic() - began
         late = seconds > self.every and not step.warming
         step = replace(step, seconds=seconds, late=late, missed=self.missed)
@@ -137,9 +143,10 @@ class LiveSession:
             report = inspect_quotes(options, rules=self.rules)
             surface = Surface.from_quotes(report)
         except QuoteError as error:
-            known = {} if self.state is None else self._parameters(self.state)
-            sentence = f"Not used: {error}"
-            return Recalibration(-1, at, "SKIPPED", sentence, parameters=known, contracts_left_out=len(options))
+            return self._skipped(at, error, len(options))
+        if self.state is not None and years_since_1970(at) < float(self.state.time):
+            # a clock that was believed is not believed any more; what is known of the parameters stays
+            self.state = replace(self.state, time=np.asarray(years_since_1970(at)))
         before = self.state
         self.state, fit = self.recalibrator.step(before, surface, at)
         grown = before is not None and self.state is not None and tuple(before.shape) != tuple(self.state.shape)
@@ -147,6 +154,11 @@ class LiveSession:
             self.state = _with_room(self.state)
             self.recalibrator.step(self.state, surface, at)  # compiles what all later looks run
         return self._told(at, report, surface, fit, warming=before is None or grown)
+
+    def _skipped(self, at: pd.Timestamp, error: Exception, left_out: int) -> Recalibration:
+        known = {} if self.state is None else self._parameters(self.state)
+        sentence = f"Not used: {brief(error, 400) or type(error).__name__}"
+        return Recalibration(-1, at, "SKIPPED", sentence, parameters=known, contracts_left_out=left_out)
 
     def _told(
         self, at: pd.Timestamp, report: QuoteReport, surface: Surface, fit: Fit[Any], *, warming: bool

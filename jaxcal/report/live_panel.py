@@ -60,6 +60,7 @@ def health_line(step: Recalibration) -> str:
         f"{gaps:,} snapshots asked for again, {garbage:,} garbage, {h.connections:,} connections; "
         f"{step.missed:,} looks missed"
     )
+    line += "".join(f"; {count:,} {name}" for name, count in h.doubts.items())
     return f"{line}; last error: {h.last_error}" if h.last_error else line
 
 

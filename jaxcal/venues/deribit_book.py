@@ -1,16 +1,18 @@
 """DeribitBook: the order book of one contract, from a snapshot and the changes after it, with their order checked."""
 
 import enum
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from jaxcal._text import brief
 
 Level = tuple[str, float, float]  # what becomes of it, price, amount
 _MOST_WAITING = 32  # changes that came before their predecessor
 _MOST_LEVELS = 5000  # of one side: more are no book of the exchange
 _ACTIONS = ("new", "change", "delete")
 _LARGEST_ID = 2**63
+_LARGEST_NUMBER = 1e15  # of a price or an amount: more is none that the exchange can have
 
 
 class BookVerdict(enum.Enum):
@@ -153,6 +155,8 @@ class DeribitBook:
                 return self.given_up(), BookVerdict.GAP
         if len(waiting) > _MOST_WAITING or max(len(bids), len(asks)) > _MOST_LEVELS:
             return self.given_up(), BookVerdict.GAP
+        if (applied or good is BookVerdict.SNAPSHOT) and bids and asks and max(bids) >= min(asks):
+            return self.given_up(), BookVerdict.GAP  # an exchange matches such orders: a number in it is wrong
         verdict = good if applied or good is BookVerdict.SNAPSHOT else BookVerdict.WAITING
         return DeribitBook(bids, asks, number, time, tuple(waiting), self.floor if number is None else None), verdict
 
@@ -172,7 +176,7 @@ def _applied(side: Mapping[float, float], levels: tuple[Level, ...]) -> Mapping[
 def _count(data: Mapping[str, Any], name: str) -> int:
     value = data.get(name)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _LARGEST_ID:
-        raise ValueError(f"{name} {str(value)[:40]!r} is no count")
+        raise ValueError(f"{name} {brief(value, 40)!r} is no count")
     return value
 
 
@@ -183,10 +187,12 @@ def _levels(data: Mapping[str, Any], name: str) -> tuple[Level, ...]:
     found: list[Level] = []
     for level in levels:
         if not isinstance(level, list) or len(level) != 3 or level[0] not in _ACTIONS:
-            raise ValueError(f"{name} has an entry that is no level: {str(level)[:40]!r}")
+            raise ValueError(f"{name} has an entry that is no level: {brief(level, 40)!r}")
         price, amount = level[1:]
         for number in (price, amount):
-            if isinstance(number, bool) or not isinstance(number, int | float) or not 0.0 <= number < math.inf:
-                raise ValueError(f"{name} has a level with {str(number)[:40]!r}, which is no price or amount")
+            if isinstance(number, bool) or not isinstance(number, int | float) or not 0.0 <= number < _LARGEST_NUMBER:
+                raise ValueError(f"{name} has a level with {brief(number, 40)!r}, which is no price or amount")
+        if float(price) == 0.0:
+            raise ValueError(f"{name} has a level at a price of 0, which is no price")
         found.append((level[0], float(price), float(amount)))
     return tuple(found)

@@ -3,18 +3,21 @@
 import asyncio
 import contextlib
 import random
+import re
 import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from jaxcal._text import brief
 from jaxcal.venues.backoff import backoff
 from jaxcal.venues.deribit_instrument import DeribitInstrument
 from jaxcal.venues.deribit_market import DeribitMarket, MarketView
+from jaxcal.venues.exchange_clock import ExchangeClock
 from jaxcal.venues.json_file import parsed
-from jaxcal.venues.json_rpc import Broken, JsonRpc
+from jaxcal.venues.json_rpc import Broken, JsonRpc, Refused
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
@@ -79,6 +82,8 @@ class DeribitFeed:
         connections: how many were made.
         last_error: why the last one ended, empty if none has.
         ready: set once contracts are subscribed to.
+        market: its `counts` also has `"clock answers not believed"`, `"answers that nobody waits for"`, and
+            `"messages not understood"`: what ended in an error of ours, whose sentence is then `last_error`.
 
     Raises:
         FeedError: a currency or URL that is not taken.
@@ -120,12 +125,12 @@ class DeribitFeed:
         self._asked = money or coin
         self._secure = tls if parts.scheme == "wss" else None
         self._clock, self._rng = clock, rng or random.Random()
-        self._ahead = 1e3 * (time.time() - clock())  # of the exchange's milliseconds over the local clock's
+        self._exchange = ExchangeClock(clock(), time.time())
         self._heard = clock()
 
     def now(self) -> int:
-        """The exchange's time, ms since 1970, by its own clock at the last connection."""
-        return int(1e3 * self._clock() + self._ahead)
+        """The exchange's time, ms since 1970: see `ExchangeClock`."""
+        return self._exchange.now(self._clock())
 
     def view(self) -> MarketView:
         """The market as it stands."""
@@ -188,24 +193,35 @@ class DeribitFeed:
             except ValueError:
                 self.market.counts["garbage"] += 1
                 continue
-            if not isinstance(message, dict):
-                self.market.counts["garbage"] += 1
-            elif message.get("method") == "heartbeat":
-                if message.get("params") == {"type": "test_request"}:
-                    await rpc.tell("public/test", {})
-            elif "method" in message:
-                self.market.receive(message, self.now())
-            else:
-                rpc.answered(message)
+            try:
+                wanted = self._take(message, rpc)
+            except Exception as error:  # whatever comes in, the session goes on, and says so
+                self.market.counts["messages not understood"] += 1
+                self.last_error = _sentence(error)
+                continue
+            if wanted:
+                await rpc.tell("public/test", {})
         raise Broken("the exchange closed the connection")
+
+    def _take(self, message: Any, rpc: JsonRpc) -> bool:
+        """Take in a message; whether the exchange asks if anybody is there."""
+        if not isinstance(message, dict):
+            self.market.counts["garbage"] += 1
+        elif message.get("method") == "heartbeat":
+            parameters = message.get("params")
+            return isinstance(parameters, dict) and parameters.get("type") == "test_request"
+        elif "method" in message:
+            for time_of_quote in self.market.receive(message, self.now()):
+                self._exchange.heard(time_of_quote, self._heard)
+        elif not rpc.answered(message):
+            self.market.counts["answers that nobody waits for"] += 1
+        return False
 
     async def _manage(self, rpc: JsonRpc) -> None:
         """Set the connection up, then look after it."""
-        asked_at = self._clock()
-        answer = await rpc.ask("public/get_time", {})
-        if isinstance(answer, int) and not isinstance(answer, bool):
-            self._ahead = answer - 1e3 * 0.5 * (asked_at + self._clock())
-        await rpc.ask("public/set_heartbeat", {"interval": self.settings.heartbeat})
+        await self._set_clock(rpc)
+        with contextlib.suppress(Refused):  # silence shows without it too
+            await rpc.ask("public/set_heartbeat", {"interval": self.settings.heartbeat})
         listed = self._clock()
         await self._follow(rpc, await self._contracts(rpc))
         self.ready.set()
@@ -213,29 +229,50 @@ class DeribitFeed:
             await asyncio.sleep(_ROUND)
             if self._clock() - self._heard > self.settings.silence:
                 raise Broken(f"no message for {self.settings.silence:g} s")
+            if self._exchange.doubtful:
+                await self._set_clock(rpc)
             if needed := self.market.snapshots_needed(self.now()):
                 channels = [self._book(name) for name in needed]
                 await self._each(rpc, "public/unsubscribe", channels)
                 await self._each(rpc, "public/subscribe", channels)
             if self._clock() - listed > self.settings.refresh:
                 listed = self._clock()
+                await self._set_clock(rpc)
                 await self._follow(rpc, await self._contracts(rpc), more=True)
+
+    async def _set_clock(self, rpc: JsonRpc) -> None:
+        """Ask the exchange for its time; where its answer cannot be believed, count it and go by the messages."""
+        asked, before = self._clock(), self.now()
+        answer = None
+        with contextlib.suppress(Refused):
+            answer = await rpc.ask("public/get_time", {})
+        waited = 1e3 * (self._clock() - asked)
+        if not self._exchange.answered(answer, asked, self._clock()):
+            self.market.counts["clock answers not believed"] += 1
+            self._exchange.follow_messages()
+        self.market.clock_moved(int(self.now() - before - waited))
 
     async def _contracts(self, rpc: JsonRpc) -> list[str]:
         """Names of the options and futures of the coin."""
         found: list[str] = []
+        unread = 0
         for kind in ("option", "future"):
             answer = await rpc.ask("public/get_instruments", {"currency": self._asked, "kind": kind, "expired": False})
-            for entry in answer if isinstance(answer, list) else []:
-                with contextlib.suppress(ValueError):
-                    name = entry.get("instrument_name") if isinstance(entry, dict) else None
-                    contract = DeribitInstrument.of(str(name))
-                    if contract.underlying == self.currency:
-                        found.append(contract.name)
+            if not isinstance(answer, list):
+                raise Broken(f"the list of contracts is no list: {brief(answer)}")
+            for entry in answer:
+                try:
+                    contract = DeribitInstrument.of(entry["instrument_name"])
+                except (TypeError, KeyError, ValueError):
+                    unread += not _is_other(entry)
+                    continue
+                if contract.underlying == self.currency:
+                    found.append(contract.name)
+        self.market.counts["garbage"] += unread
         if not found:
             sentence = f"{self.url} lists no options and futures of {self.currency}"
-            raise FeedError(sentence) if self.connections == 1 else Broken(sentence)
-        return found
+            raise FeedError(sentence) if self.connections == 1 and not unread else Broken(sentence)
+        return list(dict.fromkeys(found))
 
     async def _follow(self, rpc: JsonRpc, names: list[str], *, more: bool = False) -> None:
         """Subscribe to these contracts; `more`: beside those followed already, of which some may have ended."""
@@ -258,6 +295,11 @@ class DeribitFeed:
             await rpc.ask(method, {"channels": channels[start : start + _CHANNELS_A_REQUEST]})
 
 
+def _is_other(entry: Any) -> bool:
+    """Whether it is the terms of a contract that we do not follow, such as a combination of options."""
+    name = entry.get("instrument_name") if isinstance(entry, dict) else None
+    return isinstance(name, str) and re.fullmatch(r"[A-Z0-9_]+(-[A-Za-z0-9_]+)+", name, re.ASCII) is not None
+
+
 def _sentence(error: Exception) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
-    return "".join(letter if letter.isprintable() else "?" for letter in text)[:300]
+    return brief(" ".join(str(error).split()) or type(error).__name__, 300)

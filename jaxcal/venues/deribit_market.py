@@ -12,6 +12,7 @@ from jaxcal.venues.deribit_book import BookChange, BookVerdict, DeribitBook
 from jaxcal.venues.deribit_record import DeribitRecord, records
 
 _NO_BOOK = DeribitBook()
+_SKEW = 10_000.0  # ms by which a message may be ahead of the clock without a doubt
 _BESIDE = ("forward", "index_price", "mark", "mark_iv")  # what a ticker says beside the levels of its book
 
 
@@ -109,14 +110,15 @@ class DeribitMarket:
 
     Attributes:
         counts: how many messages came, by what became of them: `"ticker"`, `"late ticker"`, the verdicts of books in
-            lower case, `"not followed"`, `"garbage"`, `"other"`, and `"ahead of the clock"`.
+            lower case, `"not followed"`, `"garbage"`, `"other"`, and `"ahead of the clock"`. The feed counts there
+            too what is no message of a subscription: see `DeribitFeed`.
 
     Example:
         >>> from jaxcal.venues.deribit_market import DeribitMarket
         >>> market = DeribitMarket()
         >>> market.follow(["BTC-27JUN25-100000-C"])
         >>> data = {"instrument_name": "BTC-27JUN25-100000-C", "timestamp": 1749938299495, "mark_price": 0.06}
-        >>> market.receive({"method": "subscription", "params": {"channel": "ticker", "data": data}}, 1749938299500)
+        >>> _ = market.receive({"method": "subscription", "params": {"channel": "ticker", "data": data}}, 1749938299500)
         >>> market.view(1749938300000).table().entries["mark"].tolist()
         [0.06]
     """
@@ -136,15 +138,31 @@ class DeribitMarket:
         """Follow exactly these: others are forgotten, new ones begin empty."""
         self._contracts = {name: self._contracts.get(name, Contract()) for name in names}
 
-    def receive(self, message: Any, now: int) -> None:
+    def receive(self, message: Any, now: int) -> list[int]:
         """Take in a message of a subscription, parsed; whatever is none of one is counted.
 
         Args:
             message: parsed JSON.
             now: time of the exchange, ms since 1970.
+
+        Returns:
+            The times (ms of the exchange) of quotes of contracts that are followed, those that are not believed too.
         """
+        times: list[int] = []
         for record in records(message):
             self.counts[self._take(record, now)] += 1
+            if record.kind == "quote" and record.streamed and record.time is not None and self._follows(record):
+                times.append(record.time)
+        return times
+
+    def clock_moved(self, by: int) -> None:
+        """The clock that `now` is read from was put forward by so many ms, or back: what is awaited moves with it."""
+        for name, contract in self._contracts.items():
+            overdue, asked = (None if time is None else time + by for time in (contract.overdue, contract.asked))
+            self._contracts[name] = replace(contract, overdue=overdue, asked=asked)
+
+    def _follows(self, record: DeribitRecord) -> bool:
+        return record.instrument is not None and record.instrument.name in self._contracts
 
     def _take(self, record: DeribitRecord, now: int) -> str:
         if record.kind not in ("quote", "book") or record.instrument is None or not record.streamed or record.fault:
@@ -154,10 +172,14 @@ class DeribitMarket:
         if contract is None:
             return "not followed"
         if record.time is None or record.time > now + 1000.0 * self.horizon:
+            if record.kind == "book":
+                self._doubt(name, now)
             return "garbage" if record.time is None else "ahead of the clock"
         if record.kind == "book":
             return self._take_book(name, contract, record, now)
-        if contract.ticker is not None and (contract.ticker.time or 0) > record.time:
+        last = 0 if contract.ticker is None else contract.ticker.time or 0
+        ahead = last > now + _SKEW >= record.time  # when it came: it must not silence all that come after it
+        if last > record.time and not ahead:
             return "late ticker"
         self._contracts[name] = replace(contract, ticker=record)
         return "ticker"
@@ -166,7 +188,8 @@ class DeribitMarket:
         try:
             change = BookChange.of(record.data or {})
         except ValueError:
-            return "garbage"  # what it would have changed shows as a gap
+            self._doubt(name, now)
+            return "garbage"
         book, verdict = contract.book.take(change)
         overdue, asked = contract.overdue, contract.asked
         if verdict is BookVerdict.GAP:
@@ -179,6 +202,11 @@ class DeribitMarket:
             asked = None
         self._contracts[name] = Contract(contract.ticker, book, overdue, asked)
         return verdict.name.lower()
+
+    def _doubt(self, name: str, now: int) -> None:
+        """A message of this contract's book cannot be read: what it changed is not in the book, which is given up."""
+        contract = self._contracts[name]
+        self._contracts[name] = Contract(contract.ticker, contract.book.given_up(trust=True), now, contract.asked)
 
     def snapshots_needed(self, now: int, *, again: float = 5.0) -> list[str]:
         """Contracts whose order books need a new snapshot; they are taken for asked for.

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from jaxcal._text import brief
 from jaxcal.venues.deribit_instrument import DeribitInstrument
+from jaxcal.venues.exchange_clock import EARLIEST, LATEST
 
 # Our column: the names the exchange has for it, in book summaries, then in tickers and order books.
 NUMBERS = {
@@ -29,8 +32,7 @@ _YEAR = 365.0 * 86400.0  # seconds
 _SAME_UNIT = (
     20.0  # a mark and its volatility that disagree by more than this factor are not in the units they should be
 )
-# Milliseconds since 1970: a number outside 2010 to 2100 is in another unit.
-_EARLIEST, _LATEST = 1_262_304_000_000, 4_102_444_800_000
+_ENVELOPES = 8  # one in another: a recorder's, a subscription's, an answer's
 
 
 @dataclass(frozen=True)
@@ -85,9 +87,11 @@ def records(value: Any) -> Iterator[DeribitRecord]:
         yield _other("an answer without entries")
 
 
-def _entries(value: Any, streamed: bool) -> Iterator[tuple[Any, bool]]:
+def _entries(value: Any, streamed: bool, room: int = _ENVELOPES) -> Iterator[tuple[Any, bool]]:
     """The entries inside the envelopes, each with whether it was streamed."""
-    if isinstance(value, ValueError):
+    if room == 0:
+        yield _other("envelopes within envelopes, no quote"), streamed
+    elif isinstance(value, ValueError):
         yield _other(str(value)), streamed
     elif isinstance(value, list):
         if value and all(isinstance(entry, str) for entry in value):
@@ -98,17 +102,17 @@ def _entries(value: Any, streamed: bool) -> Iterator[tuple[Any, bool]]:
     elif not isinstance(value, dict):
         yield value, streamed
     elif "message" in value and "received_at" in value:
-        yield from _entries(value["message"], streamed)
+        yield from _entries(value["message"], streamed, room - 1)
     elif isinstance(error := value.get("error"), dict):
-        text = f"{error.get('code')} {error.get('message')}"
+        text = f"{_short(error.get('code'))} {_short(error.get('message'))}"
         yield _other(f"the exchange answered with error {_short(text)}"), streamed
     elif value.get("method") == "subscription":
         parameters = value.get("params")
-        yield from _entries(parameters.get("data") if isinstance(parameters, dict) else None, True)
+        yield from _entries(parameters.get("data") if isinstance(parameters, dict) else None, True, room - 1)
     elif "method" in value:
         yield _other(f"a message {_short(value['method'])}, no quote"), streamed
     elif "result" in value and "jsonrpc" in value:
-        yield from _entries(value["result"], streamed)
+        yield from _entries(value["result"], streamed, room - 1)
     else:
         yield value, streamed
 
@@ -149,9 +153,7 @@ def _other(fault: str) -> DeribitRecord:
     return DeribitRecord("other", None, fault)
 
 
-def _short(value: Any) -> str:
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(value)[:61])
-    return text if len(text) <= 60 else f"{text[:60]}..."
+_short = partial(brief, most=63)
 
 
 def _agree(entry: Mapping[str, Any], instrument: DeribitInstrument) -> None:
@@ -175,7 +177,7 @@ def _time(entry: Mapping[str, Any]) -> int:
     value = entry.get(name)
     if value is None:
         raise ValueError("timestamp is missing")
-    if isinstance(value, bool) or not isinstance(value, int) or not _EARLIEST <= value < _LATEST:
+    if isinstance(value, bool) or not isinstance(value, int) or not EARLIEST <= value < LATEST:
         raise ValueError(f"{name} {_short(value)} is no time in milliseconds since 1970 between 2010 and 2100")
     return value
 
@@ -194,7 +196,7 @@ def _number(entry: Mapping[str, Any], names: tuple[str, ...]) -> float:
         return math.nan
     value = entry[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{name} {_short(repr(value))} is not a number")
+        raise ValueError(f"{name} {_short(repr(value) if isinstance(value, str) else value)} is not a number")
     if not abs(value) < 1e15:
         raise ValueError(f"{name} {_short(value)} is no number that a quote can have")
     return float(value) / (100.0 if name in _PERCENT else 1.0)
@@ -209,7 +211,9 @@ def _check_levels(entry: Mapping[str, Any]) -> None:
         if not isinstance(levels, list) or any(not isinstance(level, list) or len(level) != 2 for level in levels):
             raise ValueError(f"{side}s is no list of prices with amounts")
         if levels and levels[0][0] != best:
-            raise ValueError(f"best_{side}_price {best:g} is not the first of the {side}s, {_short(levels[0][0])}")
+            raise ValueError(
+                f"best_{side}_price {_short(best)} is not the first of the {side}s, {_short(levels[0][0])}"
+            )
 
 
 def _check_units(numbers: Mapping[str, float], instrument: DeribitInstrument) -> None:

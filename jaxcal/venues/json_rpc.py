@@ -4,12 +4,20 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from jaxcal._text import brief
+
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection
+
+_MOST_TOLD = 64  # requests without an answer that are remembered
 
 
 class Broken(Exception):  # noqa: N818
     """Why a connection must end; the feed makes another one. A sentence."""
+
+
+class Refused(Broken):
+    """The exchange answered with an error, or with what is no answer; a sentence."""
 
 
 class JsonRpc:
@@ -33,38 +41,53 @@ class JsonRpc:
         """See the class."""
         self._socket, self._timeout, self._last_id = socket, timeout, 0
         self._pending: dict[int, asyncio.Future[Any]] = {}
+        self._told: set[int] = set()  # requests whose answer does not matter
 
     async def tell(self, method: str, params: dict[str, Any]) -> int:
         """Send a request whose answer does not matter; its number."""
-        self._last_id += 1
-        number = self._last_id
-        await self._socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
+        number = self._next()
+        self._told = {told for told in self._told if told > number - _MOST_TOLD} | {number}
+        await self._send(number, method, params)
         return number
 
     async def ask(self, method: str, params: dict[str, Any]) -> Any:
         """Send a request and wait for its result.
 
         Raises:
-            Broken: the answer is an error, or none comes in time.
+            Refused: the answer is an error.
+            Broken: none comes in time.
         """
-        number = self._last_id + 1  # that of `tell`: nothing runs in between
+        number = self._next()
         self._pending[number] = answer = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(self._timeout):
-                await self.tell(method, params)
+                await self._send(number, method, params)
                 return await answer
         except TimeoutError:
             raise Broken(f"no answer to {method} within {self._timeout:g} s") from None
         finally:
             self._pending.pop(number, None)
 
-    def answered(self, message: dict[str, Any]) -> None:
-        """Pass an answer on; one that nobody waits for is nothing to do."""
+    def answered(self, message: dict[str, Any]) -> bool:
+        """Pass an answer on; whether anybody waits for it, or has asked for it with `tell`."""
         number = message.get("id")
-        waiting = self._pending.get(number) if isinstance(number, int) else None
+        if isinstance(number, bool) or not isinstance(number, int) or not 0 < number <= self._last_id:
+            return False
+        if number in self._told:
+            self._told.discard(number)
+            return True
+        waiting = self._pending.get(number)
         if waiting is None or waiting.done():
-            return
+            return False
         if "result" in message:
             waiting.set_result(message["result"])
         else:
-            waiting.set_exception(Broken(f"the exchange answered with an error: {str(message.get('error'))[:200]}"))
+            waiting.set_exception(Refused(f"the exchange answered with an error: {brief(message.get('error'), 200)}"))
+        return True
+
+    def _next(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    async def _send(self, number: int, method: str, params: dict[str, Any]) -> None:
+        await self._socket.send(json.dumps({"jsonrpc": "2.0", "id": number, "method": method, "params": params}))
