@@ -25,6 +25,11 @@ class Outcome(IntEnum):
         """What happened, and what to do about it."""
         return _SENTENCES[self]
 
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a fit at all, converged or not; without one no number of it is known."""
+        return self not in (Outcome.NOT_FINITE, Outcome.TOO_FEW_QUOTES, Outcome.INVALID)
+
 
 _SENTENCES = {
     Outcome.CONVERGED: "Converged: no step within the bounds lowers the cost.",
@@ -53,6 +58,11 @@ class Status:
     outcome: Outcome
     at_bounds: tuple[str, ...] = ()
     expiries: tuple[int, ...] = ()
+
+    @property
+    def fitted(self) -> bool:
+        """Whether there is a fit at all, converged or not."""
+        return self.outcome.fitted
 
     @property
     def converged(self) -> bool:

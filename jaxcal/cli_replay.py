@@ -146,6 +146,8 @@ def _tell(table: "pd.DataFrame") -> None:
 
     for underlying, stream in table.groupby("underlying", dropna=False):
         counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())
-        rmse = 100.0 * stream["rmse_vol"].median()
+        rmse, inside = 100.0 * stream["rmse_vol"].median(), stream["inside"].median()
+        how = "" if rmse != rmse else f"; RMSE {rmse:.3g} vol points in the median"
+        how += "" if inside != inside else f", {inside:.0%} of the quotes between bid and ask"
         name = "" if underlying != underlying or underlying is None else f"{key_text((str(underlying), None))}: "
-        say(f"{name}{len(stream)} surfaces ({counts}); RMSE {rmse:.3g} vol points in the median")
+        say(f"{name}{len(stream)} surfaces ({counts}){how}")

@@ -8,10 +8,12 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from jaxcal._status import Outcome
 from jaxcal.bulk.pack import ERROR, Pack
 from jaxcal.bulk.settings import Settings
 from jaxcal.models.base import AbstractModel
 
+_OF_FIT = ("outcome", "status", "converged", "rmse_vol", "inside", "rmse_half_spreads", "cost", "num_quotes")
 _TIME = pa.timestamp("us", tz="UTC")
 QUOTE_COLUMNS = {
     "row": pa.int64(),
@@ -47,6 +49,8 @@ def surface_schema(model: type[AbstractModel]) -> pa.Schema:
         "status": pa.string(),
         "converged": pa.bool_(),
         "rmse_vol": pa.float64(),
+        "inside": pa.float64(),
+        "rmse_half_spreads": pa.float64(),
         "cost": pa.float64(),
         "num_quotes": pa.int32(),
         "num_left_out": pa.int32(),
@@ -94,9 +98,11 @@ def surface_table(
         for place, value in zip(places.tolist(), values, strict=True):
             columns[name][place] = value
 
-    for name in ("outcome", "status", "converged", "rmse_vol", "cost", "num_quotes", "num_steps"):
-        if len(fitted):
-            put(name, fitted[name].tolist())
+    for name in _OF_FIT if len(fitted) else ():
+        put(name, fitted[name].tolist())
+    if len(fitted):  # no step is no number of steps
+        steps = zip(fitted["outcome"], fitted["num_steps"].tolist(), strict=True)
+        put("num_steps", [number if Outcome[name].fitted else None for name, number in steps])
     for name in _parameters(model) if len(fitted) else ():
         for column, suffix in ((name, ""), (f"{name}_error", "_error")):
             put(column, _values(fitted, name, suffix, _is_list(model, name)))

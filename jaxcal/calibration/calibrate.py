@@ -25,6 +25,7 @@ from jaxcal.calibration.arguments import (
 )
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
+from jaxcal.calibration.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.initial import GROWN, simpler_model, starts_from
 from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
@@ -35,6 +36,7 @@ from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.unfitted import without_unfitted
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -106,7 +108,7 @@ def calibrate(
 
     Returns:
         A `Fit`. A surface that cannot be fitted (fewer quotes than parameters, no finite price at the start) is a
-        status, not an error.
+        status, not an error, and every number of that fit is NaN.
 
     Raises:
         ValueError: an unknown loss, a prior that names no parameter of the model, a tie that cannot be, an
@@ -243,27 +245,21 @@ def outcome_of(result: Round) -> Int[Array, "*b"]:
 
 
 def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objective: Objective) -> Fit[Model]:
-    """The result of the last round of a fit, whose steps are those of all."""
-    slices = result.outcome.ndim > 0
-    outcome = outcome_of(result)
-    model, rmse = result.model, result.rmse_vol
-    if slices:
-        counts = jnp.sum(surface.weight > 0, axis=-1).astype(rmse.dtype)
-        rmse = jnp.sqrt(jnp.sum(rmse**2 * counts) / jnp.maximum(jnp.sum(counts), 1.0))
-        # an expiry with too few quotes for its parameters has none
-        known = outcome != Outcome.TOO_FEW_QUOTES
-        model = jax.tree.map(lambda leaf: jnp.where(known, leaf, jnp.nan), model)
+    """The result of the last round of a fit, whose steps are those of all; without numbers where nothing was fitted."""
+    result = without_unfitted(result, surface.weight)
+    shape, dtype = surface.vol.shape, result.model_vol.dtype
+    model_vol = with_far_vols(np.asarray(result.model_vol).reshape(shape), result.model, surface)
     return Fit(
-        model=model,
+        model=result.model,
         surface=surface,
-        residuals=result.residuals.reshape(surface.vol.shape),
-        model_vol=result.model_vol.reshape(surface.vol.shape),
+        residuals=result.residuals.reshape(shape),
+        model_vol=jnp.asarray(model_vol, dtype),
         information=result.information,
         cost=jnp.sum(result.cost),
-        rmse_vol=rmse,
+        rmse_vol=jnp.asarray(GoodnessOfFit.of(model_vol, surface).rmse_vol, dtype),
         gradient=jnp.max(result.gradient),
         num_steps=jnp.max(result.num_steps),
-        outcome=outcome,
+        outcome=outcome_of(result),
         at_bound=result.at_bound,
         free=names,
         objective=objective,

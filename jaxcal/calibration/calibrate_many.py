@@ -2,7 +2,6 @@
 
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -42,6 +41,7 @@ from jaxcal.calibration.round import Own, Round
 from jaxcal.calibration.shapes import few_shapes, stacked
 from jaxcal.calibration.target import Target
 from jaxcal.calibration.tries import Batch, Settings, added, best_tries
+from jaxcal.calibration.unfitted import unknown_model, without_unfitted
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -120,7 +120,7 @@ def calibrate_many(
     priors = priors_of(prior, template, keys)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
     objective = Objective(residual, scales=scales)
-    refused = [_refused(i, template, names, given[i]) for i in reasons]
+    refused = [_refused(i, template if begin is None else begin[i], names, given[i]) for i in reasons]
     if template.vectors or any(map(is_searched, priors)):
         # as long as the surface has expiries, or as the model has intervals: each its own program; or each a search
         common = {"residual": residual, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds}
@@ -142,7 +142,7 @@ def calibrate_many(
             batch, start = single((batch, start))
         own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
         result, used = _fit_at_scale(template, Batch(batch, own), start, settings, loss, several=free is None)
-        parts.append(Part(place, batch.weight, result, used, own.prior))
+        parts.append(Part(place, batch.weight, without_unfitted(result, batch.weight), used, own.prior))
     return Fits(keys, given, reasons, names, (*refused, *parts), objective)
 
 
@@ -187,17 +187,19 @@ def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
     return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
 
 
-def _refused(i: int, template: type[AbstractModel], names: tuple[str, ...], surface: Any) -> Part:
+def _refused(i: int, model: type[AbstractModel] | AbstractModel, names: tuple[str, ...], surface: Any) -> Part:
     """A result for a surface that was not fitted."""
     e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
-    slices, p = (e,) if getattr(template, "per_expiry", False) else (), len(names)
+    quotes = (e, 1, k) if getattr(model, "per_expiry", False) else (e, k)
+    slices, p = (e,) if getattr(model, "per_expiry", False) else (), len(names)
 
     def nan(*shape: int) -> jax.Array:
         return jnp.full((1, *shape), jnp.nan)
 
+    like = unknown_model(model) if isinstance(model, type) else model
     result = Round(
-        model=template(**{field.name: nan(*slices) for field in dataclasses.fields(template)}),
-        residuals=nan(e, k), model_vol=nan(e, k), information=nan(*slices, p, p), cost=nan(*slices),
+        model=jax.tree.map(lambda _: nan(*slices), like),
+        residuals=nan(*quotes), model_vol=nan(*quotes), information=nan(*slices, p, p), cost=nan(*slices),
         rmse_vol=nan(*slices), gradient=nan(*slices), num_steps=jnp.zeros((1, *slices), jnp.int32),
         outcome=jnp.full((1, *slices), int(Outcome.INVALID), jnp.int32),
         at_bound=jnp.zeros((1, *slices, p), bool), moved=jnp.zeros((1, *slices), bool),

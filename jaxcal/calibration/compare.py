@@ -16,6 +16,7 @@ from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.goodness_of_fit import GoodnessOfFit
 from jaxcal.calibration.loss import AbstractLoss, loss_of
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.weights import AbstractWeights
@@ -132,15 +133,12 @@ def _entry(
         again = [_timed(lambda: calibrate(model, surface, **settings))[1] for _ in range(repeats)]
         refit = calibrate(model, surface, weights=(~held_out).astype(float), **settings) if held_out.any() else None
         out = _held_out_errors(refit, surface, held_out)
-        errors = (
-            np.asarray(fit.residuals) if type(settings["residual"]) is ImpliedVolResidual else _errors(fit, surface)
-        )
     except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
         return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
     counted = fitted_places(fit)
     quotes, parameters = int(counted.sum()), _num_parameters(fit)
-    rmse = _rms(errors[counted])
-    inside, half_spreads = _against_spreads(fit, errors, counted)
+    # of a model with parameters of each expiry, over the expiries that have theirs
+    rmse, inside, half_spreads = GoodnessOfFit.of(np.asarray(fit.model_vol), fit.surface, counted)
     return Entry(
         name,
         fit=fit,
@@ -177,7 +175,8 @@ def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
     """Model minus market volatility of all quotes of a surface: the program of a fit, told to stop where it starts,
     prices them and checks itself on finer grids.
     """
-    return np.asarray(calibrate(fit.model, surface, solver=LevenbergMarquardt(max_steps=0)).residuals)
+    there = calibrate(fit.model, surface, solver=LevenbergMarquardt(max_steps=0))
+    return np.asarray(there.model_vol) - np.asarray(surface.vol)
 
 
 def _num_parameters(fit: Fit[Any]) -> int:
@@ -194,17 +193,3 @@ def _aic(rmse: float, quotes: int, parameters: int) -> float:
     if not quotes or math.isnan(rmse):
         return math.nan
     return quotes * 2.0 * math.log(rmse) + 2.0 * parameters if rmse > 0 else -math.inf
-
-
-def _against_spreads(fit: Fit[Any], errors: np.ndarray, counted: np.ndarray) -> tuple[float, float]:
-    """Share of quotes fitted inside bid-ask, and root mean square misfit in half-spreads; NaN without spreads."""
-    bid, ask = np.asarray(fit.surface.bid_vol), np.asarray(fit.surface.ask_vol)
-    known = counted & np.isfinite(bid) & np.isfinite(ask)
-    model = np.asarray(fit.model_vol)
-    inside = (bid <= model) & (model <= ask)
-    wide = known & (ask > bid)
-    half = np.where(wide, 0.5 * (ask - bid), 1.0)
-    return (
-        float(inside[known].mean()) if known.any() else math.nan,
-        _rms((errors / half)[wide]),
-    )

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxcal._status import Outcome
+from jaxcal._shown import html_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.unfitted import is_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.parameters import labels
 
@@ -102,6 +103,14 @@ class Comparison:
         sizes = f"{self.surface.num_quotes} quotes, {int(self.held_out.sum())} held out"
         return f"Comparison({models} of {sizes}: {', '.join(entry.name for entry in self.entries)})"
 
+    def __str__(self) -> str:
+        """The summary."""
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """The summary, in a notebook."""
+        return html_of(self.summary())
+
     @property
     def fits(self) -> dict[str, Fit[Any]]:
         """The fits to all quotes by the names of their models; without those that raised an error."""
@@ -183,8 +192,7 @@ def remarks(comparison: Comparison) -> list[str]:
 
 def fitted_places(fit: Fit[Any]) -> np.ndarray:
     """`[E, K]` the quotes that the fit has a model for: none of an expiry with too few for parameters of its own."""
-    outcome = np.asarray(fit.outcome)
-    fitted = ~np.isin(outcome, (Outcome.TOO_FEW_QUOTES, Outcome.NOT_FINITE))
+    fitted = ~is_unfitted(fit.outcome)
     return (np.asarray(fit.surface.weight) > 0) & (fitted[:, None] if fitted.ndim else fitted)
 
 

@@ -16,6 +16,7 @@ from jaxcal.calibration.derivatives import Derivatives, derivatives
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.loss import curvature, influence
 from jaxcal.calibration.standard_errors import misfit_of, search_covariance, slopes_of
+from jaxcal.calibration.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
 
@@ -47,6 +48,10 @@ class Covariance(eqx.Module):
     matrix: Float[Array | np.ndarray, "q q"]
     labels: tuple[str, ...] = eqx.field(static=True)
     kind: Kind = eqx.field(static=True)
+
+    def __repr__(self) -> str:
+        """The kind and the matrix, with its numbers."""
+        return f"Covariance({self.kind}, {', '.join(self.labels)}:\n{np.asarray(self.matrix)})"
 
     @property
     def correlation(self) -> NDArray[np.floating]:
@@ -130,7 +135,7 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), loss)
     weight, residuals = weight.reshape(len(weight), -1), residuals.reshape(len(weight), -1)
     counts, misfit = np.sum(weight > 0, axis=1), misfit_of(loss, weight, residuals, information.shape[-1])
-    if kind == "gauss_newton":
+    if kind == "gauss_newton" or is_unfitted(fit.outcome).all():
         found = search_covariance(information, at_bound, misfit, counts)
     else:
         known = derivatives(fit)

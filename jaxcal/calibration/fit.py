@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxcal._shown import html_of
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.diagnostics import Diagnostics, diagnostics_of
+from jaxcal.calibration.goodness_of_fit import GoodnessOfFit
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
@@ -39,18 +41,23 @@ class CalibrationError(RuntimeError):
 class Fit(eqx.Module, Generic[Model]):
     """The result of `calibrate`.
 
+    Where the status says "Not fitted" every number is NaN, and no step was made. Where every expiry is fitted by itself
+    those that were not have NaN, and so have the figures over all of them.
+
     Attributes:
         model: the fitted model.
         surface: what it was fitted to.
         residuals: `[E, K]` model minus market, in the units of the chosen residual (volatility by default), before
             weights; NaN at padding.
-        model_vol: `[E, K]` implied volatility of the model, decimal; NaN at padding and where the model's value is too
-            small to have one.
+        model_vol: `[E, K]` implied volatility of the model, decimal, as `model_vol` has it; NaN at padding and where it
+            is not known. Where a value is below a ten-millionth of the forward, default residuals are not its
+            difference from the market's volatility (see `ImpliedVolResidual`).
         information: `[p, p]` J' J of the weighted residuals, on the search scales of the free parameters; `[E, p, p]`
             where every expiry was fitted by itself, as are `outcome` and `at_bound`.
         cost: the weighted sum of the losses of the residuals, half their squares by default, and half the sum of
             squares of a prior's residuals.
-        rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal.
+        rmse_vol: root mean square of model minus market volatility over the quotes used, unweighted, decimal; NaN
+            where `model_vol` of one of them is not known.
         gradient: largest cosine between the residuals and a free column of their Jacobian; 0 at an optimum.
         num_steps: evaluations of the residuals and their Jacobian.
         free: names of the parameters that were fitted.
@@ -99,9 +106,13 @@ class Fit(eqx.Module, Generic[Model]):
         if np.ndim(self.outcome) == 0:
             names = labels(self.model, self.free)
             return Status(Outcome(int(self.outcome)), tuple(n for n, at in zip(names, at_bound, strict=True) if at))
+        if not self._quoted.any():
+            invalid = Outcome.INVALID in np.asarray(self.outcome)
+            return Status(Outcome.INVALID if invalid else Outcome.TOO_FEW_QUOTES)
         outcome = np.where(self._quoted, np.asarray(self.outcome), Outcome.CONVERGED)
         failed = np.flatnonzero(outcome != Outcome.CONVERGED)
-        order = [Outcome.NOT_FINITE, Outcome.TOO_FEW_QUOTES, Outcome.STALLED, Outcome.STEP_LIMIT]
+        order = [Outcome.INVALID, Outcome.NOT_FINITE, Outcome.TOO_FEW_QUOTES]
+        order += [Outcome.UNRESOLVED, Outcome.STALLED, Outcome.STEP_LIMIT]
         worst = next((bad for bad in order if bad in outcome), Outcome.CONVERGED)
         fitted = np.flatnonzero(self._quoted & (np.asarray(self.outcome) != Outcome.TOO_FEW_QUOTES))
         pinned = tuple(f"{name}[{i}]" for j, name in enumerate(self.free) for i in fitted if at_bound[i, j])
@@ -139,6 +150,25 @@ class Fit(eqx.Module, Generic[Model]):
         """How well the quotes determine each parameter, and which of them trade off: see `Diagnostics`."""
         in_vols = isinstance(self.objective.residual, ImpliedVolResidual | VegaPriceResidual | BidAskResidual)
         return diagnostics_of(self, in_vols)
+
+    @property
+    def inside(self) -> float:
+        """Share of the quotes with both volatilities known whose fitted volatility lies from bid to ask, unweighted;
+        NaN where there is none.
+        """
+        return self.goodness.inside
+
+    @property
+    def rmse_half_spreads(self) -> float:
+        """Root mean square of model minus market volatility in half-spreads of the quotes that have one, unweighted;
+        NaN where there is none. Above 1 the quotes say that the model is wrong; some times that, and it is.
+        """
+        return self.goodness.rmse_half_spreads
+
+    @property
+    def goodness(self) -> GoodnessOfFit:
+        """`rmse_vol`, `inside` and `rmse_half_spreads` together, on the host."""
+        return GoodnessOfFit.of(np.asarray(self.model_vol), self.surface)
 
     @property
     def parameters(self) -> dict[str, float | list[float]]:
@@ -183,6 +213,43 @@ class Fit(eqx.Module, Generic[Model]):
         order += ["model_vol", "residual", "weight"]
         return pd.DataFrame({name: np.asarray(columns[name])[used] for name in order})
 
+    def __repr__(self) -> str:
+        """One line: the model with its numbers, the quotes, how well it fits, and the status."""
+        if self._is_traced:
+            return f"Fit({type(self.model).__name__}, {self.outcome})"  # a leaf that a transformation put there
+        rmse = f"RMSE {100 * float(self.rmse_vol):.4g} vol points"
+        return f"Fit({self.model!r}, {self.surface.num_quotes} quotes, {rmse}: {self.status})"
+
+    def __str__(self) -> str:
+        """The summary."""
+        return repr(self) if self._is_traced else self.summary()
+
+    def _repr_html_(self) -> str:
+        """The summary, in a notebook."""
+        return html_of(str(self))
+
+    @property
+    def _is_traced(self) -> bool:
+        leaf = self.outcome
+        return not isinstance(leaf, jax.Array | np.ndarray | np.generic) or isinstance(leaf, jax.core.Tracer)
+
+    @property
+    def _rmse_note(self) -> str:
+        """At how many quotes the model's volatility is not known, and the error over the others."""
+        used, known = np.asarray(self.surface.weight) > 0, np.isfinite(np.asarray(self.model_vol))
+        unknown = int((used & ~known).sum())
+        if not unknown or not (used & known).any():
+            return ""
+        rest = 100 * GoodnessOfFit.of(np.asarray(self.model_vol), self.surface, used & known).rmse_vol
+        return f"  (no volatility of the model at {unknown} of {int(used.sum())} quotes; {rest:.4f} over the others)"
+
+    @property
+    def _spread_rows(self) -> list[str]:
+        _, inside, half_spreads = self.goodness
+        if np.isnan(half_spreads):
+            return []
+        return [f"{'inside bid and ask':<22}{inside:>12.1%}", f"{'RMSE, half-spreads':<22}{half_spreads:>12.4g}"]
+
     def summary(self) -> str:
         """A table a person reads: parameters with standard errors, and how well they fit."""
         of = f"{self.surface.num_expiries} expir{'y' if self.surface.num_expiries == 1 else 'ies'}"
@@ -193,11 +260,13 @@ class Fit(eqx.Module, Generic[Model]):
         rows += [f"{label:<22}{value:>12.6g}{note:>16}" for label, value, note in self.table()]
         rows += [
             "",
-            f"{'RMSE, vol points':<22}{100 * float(self.rmse_vol):>12.4f}",
+            f"{'RMSE, vol points':<22}{100 * float(self.rmse_vol):>12.4f}{self._rmse_note}",
+            *self._spread_rows,
             f"{'cost':<22}{float(self.cost):>12.6g}",
             f"{'steps':<22}{int(self.num_steps):>12d}",
             f"{'identified':<22}{self.diagnostics().line}",
         ]
+        rows += self.goodness.sentences[1:]
         if self.loss is not None:
             scale = getattr(self.loss, "scale", None)
             note = "" if scale is None else f", scale {float(scale):.4g}"

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal._shown import html_of
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.prior import AbstractPrior
@@ -117,17 +119,48 @@ class Fits(Generic[Model]):
             raise KeyError(f"{self.keys[i]!r}: {self.reasons[i]}")
         e, k = surface.vol.shape
         slices = np.ndim(result.outcome) > 0
-        wide = (getattr(result, name).reshape(part.weight.shape[1:]) for name in ("residuals", "model_vol"))
-        cut = dict(zip(("residuals", "model_vol"), (values[:e, :k] for values in wide), strict=True))
+        cut = {"residuals": result.residuals.reshape(part.weight.shape[1:])[:e, :k]}
         if slices:
             cut |= {name: getattr(result, name)[:e] for name in _OF_SLICES}
             cut |= {"model": jax.tree.map(lambda leaf: leaf[:e], result.model)}
+        cut["model_vol"] = self._vols[i]
         result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
         result = jax.tree.map(jnp.asarray, result)
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
         objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
         return fit_of(result, self.free, weighed, objective)
+
+    def _weighed(self, i: int) -> Surface:
+        """The surface as it was fitted, on the host."""
+        number, row = self._row[i]
+        surface = jax.tree.map(np.asarray, self.surfaces[i])
+        e, k = surface.vol.shape
+        return eqx.tree_at(lambda s: s.weight, surface, self.parts[number].weight[row, :e, :k])
+
+    @cached_property
+    def _vols(self) -> tuple[NDArray, ...]:
+        """`[e, k]` of each surface: the volatilities of its model, those of far quotes too."""
+        found = []
+        for i, (number, row) in enumerate(self._row):
+            part = self.parts[number]
+            vols = np.reshape(part.result.model_vol[row], part.weight.shape[1:])
+            if isinstance(self.surfaces[i], Surface):
+                e, k = self.surfaces[i].vol.shape
+                model = jax.tree.map(lambda leaf: leaf[row], part.result.model)  # noqa: B023
+                vols = with_far_vols(vols[:e, :k], model, self._weighed(i))
+            found.append(vols)
+        return tuple(found)
+
+    @cached_property
+    def _goodness(self) -> NDArray[np.floating]:
+        """`[B, 3]` of `GoodnessOfFit`."""
+        return np.asarray(
+            [
+                GoodnessOfFit.of(vols, self._weighed(i)) if isinstance(self.surfaces[i], Surface) else 3 * (np.nan,)
+                for i, vols in enumerate(self._vols)
+            ]
+        )
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]
@@ -138,6 +171,9 @@ class Fits(Generic[Model]):
             return str(self._at(i).status)
         pinned = tuple(name for name, at in zip(self.free, result.at_bound[row], strict=True) if at)
         return str(Status(Outcome(int(self.outcome[i])), pinned))
+
+    def _outcome(self, i: int) -> Outcome:
+        return Outcome.INVALID if i in self.reasons else self._at(i).status.outcome
 
     def _whole(self, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
         """One field of all parts, in the caller's order, padded to the largest."""
@@ -169,17 +205,17 @@ class Fits(Generic[Model]):
     @property
     def residuals(self) -> NDArray:
         """`[B, E, K]` model minus market, NaN at padding."""
-        return self._gathered_quotes("residuals")
+        whole = self._whole([np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
+        e, k = np.max([s.vol.shape if isinstance(s, Surface) else (1, 1) for s in self.surfaces], axis=0)
+        return whole[:, :e, :k]
 
     @property
     def model_vol(self) -> NDArray:
-        """`[B, E, K]` volatilities of the fitted models, NaN at padding."""
-        return self._gathered_quotes("model_vol")
-
-    def _gathered_quotes(self, name: str) -> NDArray:
-        whole = self._whole([np.reshape(getattr(part.result, name), part.weight.shape) for part in self.parts])
-        e, k = np.max([s.vol.shape for s in self.surfaces if isinstance(s, Surface)], axis=0)
-        return whole[:, :e, :k]
+        """`[B, E, K]` volatilities of the fitted models, as `Fit.model_vol`, NaN at padding."""
+        whole = np.full_like(self.residuals, np.nan)
+        for i, vols in enumerate(self._vols):
+            whole[i, : vols.shape[0], : vols.shape[1]] = vols
+        return whole
 
     @property
     def cost(self) -> NDArray:
@@ -188,15 +224,18 @@ class Fits(Generic[Model]):
 
     @property
     def rmse_vol(self) -> NDArray:
-        """`[B]` root mean square of model minus market volatility, decimal."""
+        """`[B]` root mean square of model minus market volatility, decimal, as `Fit.rmse_vol`."""
+        return self._goodness[:, 0]
 
-        def of(part: Part) -> NDArray:
-            values, quotes = np.asarray(part.result.rmse_vol), np.sum(part.weight > 0, axis=-1)
-            if values.ndim == 1:
-                return values
-            return np.sqrt(np.sum(values**2 * quotes, axis=1) / np.maximum(np.sum(quotes, axis=1), 1))
+    @property
+    def inside(self) -> NDArray:
+        """`[B]` share of quotes fitted between bid and ask, as `Fit.inside`."""
+        return self._goodness[:, 1]
 
-        return self._whole([of(part) for part in self.parts])
+    @property
+    def rmse_half_spreads(self) -> NDArray:
+        """`[B]` root mean square of model minus market volatility in half-spreads, as `Fit.rmse_half_spreads`."""
+        return self._goodness[:, 2]
 
     @property
     def gradient(self) -> NDArray:
@@ -216,7 +255,7 @@ class Fits(Generic[Model]):
             result = part.result
             if np.ndim(result.outcome) == 1:
                 return np.asarray(outcome_of(result), np.int32)
-            return np.asarray([self._at(int(i)).status.outcome for i in part.place], np.int32)
+            return np.asarray([self._outcome(int(i)) for i in part.place], np.int32)
 
         return self._whole([of(part) for part in self.parts], 0)
 
@@ -244,8 +283,8 @@ class Fits(Generic[Model]):
 
     def to_frame(self) -> "pd.DataFrame":
         """One row a surface, indexed by the caller's keys: `outcome` (its name), `status` (a sentence), `converged`,
-        `rmse_vol` (decimal), `cost`, `num_quotes`, `num_steps`, the parameters, and their standard errors as
-        `<parameter>_error`.
+        `rmse_vol` (decimal), `inside`, `rmse_half_spreads`, `cost`, `num_quotes`, `num_steps`, the parameters, and
+        their standard errors as `<parameter>_error`. Where a surface was not fitted there are no numbers.
         """
         import pandas as pd
 
@@ -256,6 +295,8 @@ class Fits(Generic[Model]):
             "status": statuses,
             "converged": self.converged,
             "rmse_vol": self.rmse_vol,
+            "inside": self.inside,
+            "rmse_half_spreads": self.rmse_half_spreads,
             "cost": self.cost,
             "num_quotes": quotes,
             "num_steps": self.num_steps,
@@ -274,13 +315,23 @@ class Fits(Generic[Model]):
             index = pd.Index(self.keys, name="surface")
         return pd.DataFrame(columns, index=index)
 
+    def __repr__(self) -> str:
+        """The model and the summary."""
+        return f"Fits({type(self.parts[0].result.model).__name__}, {self.summary()})"
+
+    def _repr_html_(self) -> str:
+        """The summary and the table, in a notebook."""
+        return html_of(self.summary()) + self.to_frame().to_html(max_rows=10, float_format="{:.6g}".format)
+
     def summary(self) -> str:
         """How many fits ended how, and how well they fit."""
         counts = {outcome.name: int((self.outcome == outcome).sum()) for outcome in Outcome}
         ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         rmse = 100.0 * self.rmse_vol[np.isfinite(self.rmse_vol)]
         middle = f"; RMSE {np.median(rmse):.4g} vol points in the median" if rmse.size else ""
-        return f"{len(self)} surfaces: {ended}{middle}"
+        inside = self.inside[np.isfinite(self.inside)]
+        share = f"; {np.median(inside):.1%} of the quotes between bid and ask" if inside.size else ""
+        return f"{len(self)} surfaces: {ended}{middle}{share}"
 
 
 def _flat(tree: Any, axes: int) -> Any:

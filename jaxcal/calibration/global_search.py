@@ -220,7 +220,8 @@ def _polished(
             break
         fit = fit_from(ends.y[i])
         there = residual_at(fit)
-        place = next((j for j, known in enumerate(residuals) if same(there[None], known, _SAME)[0]), len(fits))
+        place = next((j for j, known in enumerate(fits) if not (fit.status.fitted or known.status.fitted)), len(fits))
+        place = next((j for j, known in enumerate(residuals) if same(there[None], known, _SAME)[0]), place)
         if place == len(fits):
             fits.append(fit)
             residuals.append(there)

@@ -36,7 +36,6 @@ from jaxcal.calibration.stream_fit import (
     solve_look,
     state_of_fit,
     usable_quotes,
-    without_numbers,
 )
 from jaxcal.calibration.stream_state import StreamState, load_state
 from jaxcal.calibration.stream_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
@@ -195,7 +194,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         target = usable_quotes(surface, self.residual, self.weights, len(self.free))
         if state is None:
             if isinstance(target, Outcome):
-                return None, fit_not_made(without_numbers(self.model), surface, self.free, target, self.scales)
+                return None, fit_not_made(self.model, surface, self.free, target, self.scales)
             return self._started(surface, years)
         if not years >= float(state.time):
             late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
@@ -234,7 +233,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
     def _alone(self, start: type[Model] | Model, surface: Surface, shape: tuple[int, int]) -> Fit[Model]:
         """A fit without the past, in arrays of the stream's shape: another one would have to be compiled."""
-        everything = without_ties(free_names(type(without_numbers(self.model)), None), None, self.scales)
+        template = self.model if isinstance(self.model, type) else type(self.model)
+        everything = without_ties(free_names(template, None), None, self.scales)
         free = None if self.free == everything else self.free  # several starts are tried only for all
         options = {"residual": self.residual, "loss": self.loss, "weights": self.weights, "pricer": self.pricer}
         fit = calibrate(start, surface.widened(shape), free=free, bounds=self.bounds, **options)

@@ -38,10 +38,10 @@ def replay(
 
     Returns:
         One row a surface, sorted by underlying, then time: `underlying`, `quote_time`; `update` (its name) and
-        `used`; `outcome` and `converged` of the fit; `rmse_vol` (decimal), `num_quotes`, `num_steps`; `surprise`
-        and `noise` of the state; and for every free parameter its value in the state, `<name>_low` and
-        `<name>_high`, between which it lies with the probability `level`. A surface that was not used shows the state
-        as it was. Before a stream starts its parameters are NaN.
+        `used`; `outcome` and `converged` of the fit; `rmse_vol` (decimal), `inside`, `rmse_half_spreads`, `num_quotes`,
+        `num_steps`; `surprise` and `noise` of the state; and for every free parameter its value in the state,
+        `<name>_low` and `<name>_high`, between which it lies with the probability `level`. A surface that was not used
+        shows the state as it was. Before a stream starts its parameters are NaN.
 
     Raises:
         ValueError: a surface without a time; a level that is not between 0 and 1.
@@ -83,6 +83,8 @@ def _rows(
             "outcome": Outcome(int(fit.outcome)).name,
             "converged": fit.converged,
             "rmse_vol": float(fit.rmse_vol),
+            "inside": fit.inside,
+            "rmse_half_spreads": fit.rmse_half_spreads,
             "num_quotes": surface.num_quotes,
             "num_steps": int(fit.num_steps),
             "surprise": np.nan if state is None else float(state.surprise),

@@ -110,7 +110,8 @@ class ImpliedVolResidual(AbstractResidual):
 
     Below `floor`, ten times the error of the pricing grid, an implied volatility would be noise: there the residual
     continues linearly in price, with the market's vega. A quote that is itself worth less than `floor` counts by its
-    price difference alone, over a vega of at least a thousandth of the forward times the square root of time.
+    price difference alone, over a vega of at least a thousandth of the forward times the square root of time. Only what
+    is made small is continued: `fit.model_vol` and `fit.rmse_vol` are the true volatilities there too.
 
     Args:
         floor: out-of-the-money value, in units of the forward.
@@ -124,12 +125,25 @@ class ImpliedVolResidual(AbstractResidual):
 
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
         floor = jnp.asarray(self.floor, value.dtype)
-        # a value at the bound of its option has no volatility: hold it inside
-        top = jnp.minimum(market.ratio, 1.0) * (1.0 - 1e-6)
-        inside = jnp.clip(value, jnp.minimum(floor, 0.5 * top), top)
+        inside, _ = self._held(value, market)
         beyond = (value - inside) / jnp.maximum(market.vega, floor)
         worthless = (value - market.value) / jnp.maximum(market.vega, 1e-3 * jnp.sqrt(market.expiry))
         return jnp.where(market.value > floor, market.implied_vol(inside) - market.vol + beyond, worthless)
+
+    def model_vol(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
+        """Implied volatilities of model values: NaN where a residual is not one, and at unused places."""
+        inside, top = self._held(value, market)
+        # single precision resolves less than the grid does
+        least = max(ImpliedVolResidual.floor, 1e3 * float(jnp.finfo(value.dtype).eps))
+        known = market.used & (value > jnp.maximum(jnp.asarray(self.floor, value.dtype), least)) & (value < top)
+        return jnp.where(known, market.implied_vol(inside), jnp.nan)
+
+    def _held(
+        self, value: Float[Array, "e k"], market: MarketValues
+    ) -> tuple[Float[Array, "e k"], Float[Array, "e k"]]:
+        """The value held where it has a volatility, and the upper end of that: at its bound an option has none."""
+        top = jnp.minimum(market.ratio, 1.0) * (1.0 - 1e-6)
+        return jnp.clip(value, jnp.minimum(jnp.asarray(self.floor, value.dtype), 0.5 * top), top), top
 
 
 class BidAskResidual(AbstractResidual):

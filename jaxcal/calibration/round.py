@@ -30,7 +30,9 @@ _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatili
 
 
 class Round(eqx.Module, Generic[Model]):
-    """Where a round ended. `moved` says that the finer grid does not confirm its prices."""
+    """Where a round ended. `moved` says that the finer grid does not confirm its prices. `rmse_vol` is of the default
+    residuals, which rounds are compared by; `model_vol` is NaN also where a shared grid cannot tell it.
+    """
 
     model: Model
     residuals: Float[Array, "*b e k"]
@@ -91,13 +93,14 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
         # the information is that of the residuals, whatever their loss
         roots, slope = root_and_slope(problem.loss, residuals)
         jacobian = jnp.concatenate([jacobian[: vol.size] / slope.reshape(-1, 1), jacobian[vol.size :]])
-    if isinstance(method.residual, ImpliedVolResidual):
+    plain = method.residual if isinstance(method.residual, ImpliedVolResidual) else ImpliedVolResidual()
+    if plain is method.residual:
         # already volatilities: neither the inversion nor the prices of the fit are needed a second time
         off_market = residuals
         fitted = solution.residual[: vol.size].reshape(vol.shape)
         shift = (roots - fitted / jnp.where(used, problem.root_weight, 1.0)) / slope
     else:
-        off_market = jnp.where(used, ImpliedVolResidual()(finer, market), 0.0)
+        off_market = jnp.where(used, plain(finer, market), 0.0)
         shift = jnp.where(used, (finer - problem.values(solution.y)) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
     rmse = jnp.sqrt(jnp.sum(off_market**2) / jnp.maximum(count, 1.0))
     resolved = max(_VOL_TOLERANCE, 1000.0 * float(jnp.finfo(vol.dtype).eps))  # single precision shows no more
@@ -105,7 +108,7 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
     return Round(
         model=model,
         residuals=jnp.where(used, residuals, jnp.nan),
-        model_vol=jnp.where(used & (finer > ImpliedVolResidual().floor), vol + off_market, jnp.nan),
+        model_vol=plain.model_vol(finer, market),
         information=jacobian.T @ jacobian,
         # of the finer prices, like the residuals
         cost=solution.cost

@@ -1,8 +1,9 @@
 """One fit of a stream, as one compiled program, and the `Fit` of it."""
 
-from dataclasses import MISSING, fields, replace
+import dataclasses
+from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
-from jaxcal.calibration.calibrate import outcome_of
+from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.residuals import AbstractResidual
@@ -20,6 +21,7 @@ from jaxcal.calibration.round import Method, Round, solve_round
 from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.stream_step import noise_of
 from jaxcal.calibration.target import Target
+from jaxcal.calibration.unfitted import unknown_model
 from jaxcal.calibration.update import Update
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
@@ -30,7 +32,6 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
-_OF_FIT = ("model", "information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound")
 
 
 @partial(jax.jit, static_argnums=0)
@@ -43,8 +44,8 @@ def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Mo
 
 def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
     """The fit of a round of a surface that was padded to a larger shape."""
-    values: dict[str, Any] = {name: getattr(result, name) for name in _OF_FIT} | _narrow(result, surface)
-    return Fit(surface=surface, free=names, objective=objective, **values)
+    whole = dataclasses.replace(result, **_narrow(result, surface))
+    return fit_of(whole, names, surface, objective)
 
 
 def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
@@ -133,24 +134,16 @@ def compared(
     return state, far_better or confirmed >= patience
 
 
-def without_numbers(model: type[Model] | Model) -> Model:
-    """A model that nothing is known of; an instance as it is."""
-    if not isinstance(model, type):
-        return model
-    needed = [field.name for field in fields(model) if field.default is MISSING]  # type: ignore[arg-type]
-    return model(**{name: jnp.asarray(jnp.nan) for name in needed})
-
-
 def fit_not_made(
-    model: Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
+    model: type[Model] | Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
 ) -> Fit[Model]:
-    """A fit that did not take place: the model as it was, and no numbers."""
+    """A fit that did not take place: no numbers, and none in the model."""
     dtype = np.asarray(surface.vol).dtype
-    size = sum(np.size(getattr(model, name)) for name in names)
+    like = unknown_model(model) if isinstance(model, type) else model
+    size = sum(np.size(getattr(like, name)) for name in names)
     nothing, nan = jnp.full(surface.vol.shape, jnp.nan, dtype), jnp.asarray(jnp.nan, dtype)
-    return Fit(
-        model=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model),
-        surface=surface,
+    result = Round(
+        model=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), like),
         residuals=nothing,
         model_vol=nothing,
         information=jnp.full((size, size), jnp.nan, dtype),
@@ -160,6 +153,6 @@ def fit_not_made(
         num_steps=jnp.asarray(0, jnp.int32),
         outcome=jnp.asarray(outcome.value, jnp.int32),
         at_bound=jnp.zeros(size, bool),
-        free=names,
-        objective=Objective(scales=scales),
+        moved=jnp.asarray(False),
     )
+    return fit_of(result, names, surface, Objective(scales=scales))

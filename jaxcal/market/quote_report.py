@@ -97,6 +97,10 @@ class QuoteReport:
         """
         return profile_words(self.rules)
 
+    def __repr__(self) -> str:
+        """One line: the surfaces found, and what became of the quotes."""
+        return f"QuoteReport({len(self.keys)} surface{'s' * (len(self.keys) != 1)}: {self.summary()})"
+
     def counts(self) -> pd.Series:
         """Number of rows by verdict, `"used"` first, then the most frequent."""
         counts = self.table["verdict"].value_counts()

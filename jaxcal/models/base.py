@@ -13,6 +13,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Complex, Float
 
+from jaxcal._shown import repr_of
 from jaxcal._types import BoolLike, RealLike
 from jaxcal.models.interval import Interval
 
@@ -48,6 +49,10 @@ class AbstractModel(eqx.Module):
         Comparisons of fields by operators, so that they hold for numbers, arrays and inside `jit`. NaN breaks none.
         """
         return {}
+
+    def __repr__(self) -> str:
+        """The class and its numbers."""
+        return repr_of(self)
 
     def __check_init__(self) -> None:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

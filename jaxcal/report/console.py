@@ -21,9 +21,10 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
         truth: a model of the same class, known where the quotes are synthetic: one more column.
 
     Returns:
-        The title, the table, and below it the error, the effort, the sentence of the status, and which parameters are
-        identified (see `Diagnostics`). A standard error that
-        is not a number is explained: the parameter is fixed, at its bound, or the quotes do not determine it.
+        The title, the table, and below it the error, the effort, the sentence of the status, the share of the quotes
+        inside bid and ask where spreads are known, and which parameters are identified (see `Diagnostics`). A standard
+        error that is not a number is explained: the parameter is fixed, at its bound, or the quotes do not determine
+        it.
 
     Raises:
         AttributeError: `truth` lacks a parameter of the fitted model.
@@ -51,9 +52,10 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
     for label, value, note in fit.table():
         known = [] if truth is None else [_true(truth, label)]
         table.add_row(label, f"{value:.6g}", note, *known)
+    inside, scale = (fit.goodness.sentences[part] for part in (slice(1), slice(1, None)))
     return Group(
         _title(title or type(fit.model).__name__), ResultTable(table), Text(_effort(fit)), Text(str(fit.status)),
-        Text(f"Identified: {fit.diagnostics().line}."),
+        *map(Text, inside), Text(f"Identified: {fit.diagnostics().line}."), *map(Text, scale),
     )  # fmt: skip
 
 

@@ -40,9 +40,10 @@ def write_fit(
 
         `parameters.json` holds `jaxcal` (the version), `model`, `source`, `underlying`, `quote_time`, `parameters`,
         `standard_errors`, `expiries` (years; null but for a model with parameters of each expiry, which are then lists
-        in this order), `status` (a sentence), `converged`, `rmse_vol` (decimal), `cost`, `num_steps`, and `quotes`:
-        `used`, and `left_out` by reason; null stands for what is unknown or not a number. `residuals.csv` is
-        `fit.to_frame()`, its `row` counted from 0 in the caller's table.
+        in this order), `status` (a sentence), `converged`, `rmse_vol` (decimal), `inside` (share of the quotes between
+        bid and ask), `rmse_half_spreads`, `cost`, `num_steps`, and `quotes`: `used`, and `left_out` by reason; null
+        stands for what is unknown or not a number. `residuals.csv` is `fit.to_frame()`, its `row` counted from 0 in the
+        caller's table.
 
     Raises:
         OSError: the folder or a file cannot be written.
@@ -139,6 +140,8 @@ def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[st
         "status": str(fit.status),
         "converged": bool(fit.converged),
         "rmse_vol": _number(fit.rmse_vol),
+        "inside": _number(fit.inside),
+        "rmse_half_spreads": _number(fit.rmse_half_spreads),
         "cost": _number(fit.cost),
         "num_steps": int(fit.num_steps),
         **_origin(report, fit.surface.num_quotes),

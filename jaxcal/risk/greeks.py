@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from jaxcal._shown import repr_of
 from jaxcal.market.black import black_vega
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import by_field, natural_vector, shaped
@@ -68,6 +69,10 @@ class Greeks(eqx.Module, Generic[Model]):
     speed: Float[Array, "..."] | None = None
     zomma: Model | None = None
     color: Float[Array, "..."] | None = None
+
+    def __repr__(self) -> str:
+        """The derivatives there are, with their numbers."""
+        return repr_of(self)
 
 
 class Options(NamedTuple):

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.unfitted import is_unfitted
 from jaxcal.market.arbitrage import ArbitrageReport, arbitrage_of_calls
 from jaxcal.market.black import black_otm
 from jaxcal.market.calls import Calls
@@ -33,7 +34,7 @@ def model_arbitrage(
         left out.
 
     Raises:
-        ValueError: fewer than three strikes, or a width that is not positive.
+        ValueError: fewer than three strikes, a width that is not positive, or a surface that was not fitted.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -45,6 +46,8 @@ def model_arbitrage(
     """
     if num_strikes < 3 or not deviations > 0.0:
         raise ValueError(f"num_strikes {num_strikes} must be 3 or more and deviations {deviations} positive")
+    if is_unfitted(fit.outcome).all():
+        raise ValueError(f"there is no model to look at: {fit.status}")
     surface = fit.surface
     weight, vols = np.asarray(surface.weight), np.asarray(surface.vol, float)
     quoted = np.flatnonzero((weight > 0.0).any(-1))
