@@ -33,7 +33,7 @@ def html_of(text: str) -> str:
 def _numbers(value: Any) -> str:
     if not isinstance(value, jax.Array | np.ndarray | np.generic):
         return repr(value)
-    if isinstance(value, jax.core.Tracer) or getattr(value, "is_deleted", bool)():
+    if isinstance(value, jax.core.Tracer):
         return eqx.tree_pformat(value)  # it has no numbers
     values = np.asarray(value)
     if not values.ndim:

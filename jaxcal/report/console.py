@@ -1,5 +1,7 @@
 """The tables of a fit and of a comparison for a terminal."""
 
+import math
+
 import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.console import Group
@@ -123,4 +125,6 @@ def _true(truth: AbstractModel, label: str) -> str:
 def _effort(fit: Fit) -> str:
     quotes, expiries, steps = fit.surface.num_quotes, fit.surface.num_expiries, int(fit.num_steps)
     sizes = f"{quotes:,} quote{'s' * (quotes != 1)}, {expiries} expir{'ies' if expiries != 1 else 'y'}"
-    return f"RMSE {100.0 * float(fit.rmse_vol):.3f} vol points over {sizes}; {steps} step{'s' * (steps != 1)}"
+    rmse = float(fit.rmse_vol)
+    error = "RMSE not known" if math.isnan(rmse) else f"RMSE {100.0 * rmse:.3f} vol points"
+    return f"{error} over {sizes}; {steps} step{'s' * (steps != 1)}"

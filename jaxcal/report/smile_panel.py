@@ -169,6 +169,9 @@ def style(axes: "Axes") -> None:
 
 def _limit(axes: "Axes", market: np.ndarray, others: np.ndarray) -> None:
     """Show all mids; a very wide quote, or a model line that runs away, must not flatten the smile."""
+    market, others = market[np.isfinite(market)], others[np.isfinite(others)]
+    if not market.size:
+        return
     height = max(market.max() - market.min(), 2.0)
     low = max(others.min(), market.min() - 0.4 * height)
     high = min(others.max(), market.max() + 0.4 * height)

@@ -60,9 +60,10 @@ def _title(fit: Fit) -> str:
     counted = (
         f"{quotes:,} {'quote' if quotes == 1 else 'quotes'}, {expiries} {'expiry' if expiries == 1 else 'expiries'}"
     )
-    return f"{type(fit.model).__name__}: {counted}, RMSE {100.0 * float(fit.rmse_vol):.2f} vol points"
+    rmse = 100.0 * float(fit.rmse_vol)
+    return f"{type(fit.model).__name__}: {counted}" + (f", RMSE {rmse:.2f} vol points" if np.isfinite(rmse) else "")
 
 
 def _error(smile: "pd.DataFrame") -> str:
-    rmse = float(np.sqrt(np.mean((smile["model_vol"] - smile["market_vol"]) ** 2)))
+    rmse = float(np.sqrt(np.mean((smile["model_vol"] - smile["market_vol"]).to_numpy() ** 2)))  # NaN if one is
     return f" · RMSE {100.0 * rmse:.2f}" if np.isfinite(rmse) else ""
