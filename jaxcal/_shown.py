@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 _PLACES = 6  # significant digits of a number
 _MOST = 8  # numbers of an array that are all shown
@@ -33,7 +34,7 @@ def html_of(text: str) -> str:
 def _numbers(value: Any) -> str:
     if not isinstance(value, jax.Array | np.ndarray | np.generic):
         return repr(value)
-    if isinstance(value, jax.core.Tracer):
+    if isinstance(value, Tracer):
         return eqx.tree_pformat(value)  # it has no numbers
     values = np.asarray(value)
     if not values.ndim:

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from jaxcal._shown import html_of
@@ -231,7 +232,7 @@ class Fit(eqx.Module, Generic[Model]):
     @property
     def _is_traced(self) -> bool:
         leaf = self.outcome
-        return not isinstance(leaf, jax.Array | np.ndarray | np.generic) or isinstance(leaf, jax.core.Tracer)
+        return not isinstance(leaf, jax.Array | np.ndarray | np.generic) or isinstance(leaf, Tracer)
 
     @property
     def _rmse_note(self) -> str:
