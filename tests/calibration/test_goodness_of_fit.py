@@ -49,10 +49,9 @@ def test_the_same_of_many_and_of_a_comparison():
 def test_smiles_of_each_expiry():
     vols = np.asarray([1.2, 0.7, 0.4, 0.2, 0.3, 0.5, 0.9])
     fit = jc.calibrate(jc.SVI, chain(vols, expiry=1 / 365))
-    model = fit.model
-    k = np.log(STRIKE / 100.0)
-    x = k - float(model.m[0])
-    w = float(model.a[0]) + float(model.b[0]) * (float(model.rho[0]) * x + np.sqrt(x * x + float(model.sigma[0]) ** 2))
+    a, b, rho, m, sigma = (float(np.asarray(getattr(fit.model, name))[0]) for name in ("a", "b", "rho", "m", "sigma"))
+    x = np.log(STRIKE / 100.0) - m
+    w = a + b * (rho * x + np.sqrt(x * x + sigma**2))
     np.testing.assert_allclose(np.asarray(fit.model_vol)[0, :7], np.sqrt(365.0 * w), rtol=1e-6)
 
 

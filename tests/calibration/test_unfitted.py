@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -73,6 +74,7 @@ def test_none_of_many_is_taken_for_the_best(model):
 
 
 def test_other_precisions_and_losses():
+    settings: Any
     for settings in ({"precision": "float32"}, {"precision": "mixed"}, {"loss": "huber"}):
         fits = jc.calibrate_many(Line, [ONE, UNKNOWN, GOOD], **settings)
         assert fits.converged.tolist() == [False, False, True]
@@ -94,11 +96,13 @@ def test_a_stream_keeps_its_state_and_the_fit_has_no_numbers():
     has_no_numbers(recalibrator.step(None, EMPTY, 0.0)[1])
     state, fit = recalibrator.step(None, GOOD, 0.0)
     assert fit.converged
+    assert state is not None
     for surface in (EMPTY, UNKNOWN):
         later, fit = recalibrator.step(state, surface, 1.0)
         has_no_numbers(fit)
+        assert later is not None
         assert float(later.model.sigma) == float(state.model.sigma)
-    assert recalibrator.step(later, GOOD, 1.0)[1].converged
+    assert recalibrator.step(state, GOOD, 1.0)[1].converged
 
 
 def test_files_say_null(tmp_path: Path):
