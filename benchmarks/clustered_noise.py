@@ -66,7 +66,7 @@ def main() -> None:
         some = [fits[i] for i in range(CLUSTERED)]
         errors = [jc.covariance(fit, "sandwich", clusters="expiry").standard_errors(fit.model) for fit in some]
         models, errors = (jax.tree.map(lambda *x: np.stack(x), *of) for of in ([fit.model for fit in some], errors))
-        print(kind, "clusters", _shares(models, errors, float(t_quantile(0.975, EXPIRIES - 1))), flush=True)
+        print(kind, "clusters", _shares(models, errors, float(t_quantile(0.95, EXPIRIES - 1))), flush=True)
 
 
 def _shares(model: Smile, errors: Smile, quantile: float) -> dict[str, float]:
