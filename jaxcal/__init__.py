@@ -127,13 +127,13 @@ from jaxcal.venues.cboe import ENDINGS as _CBOE_ENDINGS
 from jaxcal.venues.cboe import cboe_quotes as _cboe_quotes
 from jaxcal.venues.cboe import read_cboe as read_cboe
 from jaxcal.venues.deribit import DeribitTable as DeribitTable
-from jaxcal.venues.deribit import deribit_quotes as _deribit_quotes
 from jaxcal.venues.deribit import read_deribit as read_deribit
 from jaxcal.venues.json_file import ENDINGS as _JSON_ENDINGS
+from jaxcal.venues.json_quotes import json_quotes as _json_quotes
 from jaxcal.venues.order_book import MergedBooks as MergedBooks
 from jaxcal.venues.order_book import merge_books as merge_books
 from jaxcal.venues.taker_fee import TakerFee as TakerFee
 
-_register_reader(_JSON_ENDINGS, _deribit_quotes)
+_register_reader(_JSON_ENDINGS, _json_quotes)
 _register_reader(_CBOE_ENDINGS, _cboe_quotes)
 __version__ = _version("jaxcal")

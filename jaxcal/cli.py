@@ -13,7 +13,16 @@ from typer.core import TyperGroup
 from jaxcal.cli_bulk import bulk
 from jaxcal.cli_inspect import inspect
 from jaxcal.cli_live import deribit
-from jaxcal.cli_options import QuotesArgument, RateOption, TimeOption, UnderlyingOption, VenueOption, with_cleaning
+from jaxcal.cli_options import (
+    QuotesArgument,
+    QuoteTimeOption,
+    RateOption,
+    SheetOption,
+    TimeOption,
+    UnderlyingOption,
+    VenueOption,
+    with_cleaning,
+)
 from jaxcal.cli_replay import replay
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
@@ -124,6 +133,8 @@ def calibrate(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
+    quote_time: QuoteTimeOption = None,
+    sheet: SheetOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     *,
@@ -138,7 +149,7 @@ def calibrate(
     """
     _prepare_jax()
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate, rules)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet)
     chosen = model.model
     try:
         fit, seconds = _timed_fit(chosen, surface, counts)
@@ -170,6 +181,8 @@ def compare(
     underlying: UnderlyingOption = None,
     time: TimeOption = None,
     rate: RateOption = None,
+    quote_time: QuoteTimeOption = None,
+    sheet: SheetOption = None,
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     *,
@@ -193,7 +206,7 @@ def compare(
     from jaxcal.report.files import write_comparison
 
     counts = _loss(loss, loss_scale)
-    report, surface, name = _read(quotes, venue, underlying, time, rate, rules)
+    report, surface, name = _read(quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet)
     comparison = compare_models([name.model for name in names], surface, loss=counts)
     show(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
@@ -243,16 +256,17 @@ def _read(
     time: str | None,
     rate: float | None,
     rules: "CleaningRules | SuitedRules",
+    **how: str | None,
 ) -> "tuple[QuoteReport, Surface, str]":
     """The report, surface and name of the quotes that the options name, which are announced; else the end."""
     from jaxcal.market.quote_report import inspect_quotes
     from jaxcal.market.quotes import read_quotes
     from jaxcal.surface_choice import choose_surface, key_text
 
-    if not quotes.is_file():
+    if not quotes.exists():
         refuse(f"{quotes}: there is no such file")
     try:
-        every = inspect_quotes(read_quotes(quotes, venue), rules=rules, rate=rate)
+        every = inspect_quotes(read_quotes(quotes, venue, **how), rules=rules, rate=rate)
         report, surface = choose_surface(every, underlying, time)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")

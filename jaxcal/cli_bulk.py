@@ -46,7 +46,7 @@ def bulk(
         Path,
         typer.Argument(
             metavar="IN",
-            help="Quotes: a .parquet, .csv, .csv.gz or .json file, or a folder of them, of any depth.",
+            help="Quotes: a .parquet, .csv, .tsv, .xlsx or .json file, or a folder of them, of any depth.",
         ),
     ],
     out: Annotated[

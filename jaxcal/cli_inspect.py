@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from jaxcal.cli_options import QuotesArgument, RateOption, VenueOption, with_cleaning
+from jaxcal.cli_options import QuotesArgument, QuoteTimeOption, RateOption, SheetOption, VenueOption, with_cleaning
 from jaxcal.report.terminal import default_folder, refuse, say, show
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ def inspect(
     ] = None,
     venue: VenueOption = None,
     rate: RateOption = None,
+    quote_time: QuoteTimeOption = None,
+    sheet: SheetOption = None,
     repair: Annotated[
         bool,
         typer.Option(
@@ -48,10 +50,10 @@ def inspect(
     from jaxcal.market.repair import repair_arbitrage
     from jaxcal.report.inspection import inspection_tables, write_inspection
 
-    if not quotes.is_file():
+    if not quotes.exists():
         refuse(f"{quotes}: there is no such file")
     try:
-        report = inspect_quotes(read_quotes(quotes, venue), rules=rules, rate=rate)
+        report = inspect_quotes(read_quotes(quotes, venue, quote_time=quote_time, sheet=sheet), rules=rules, rate=rate)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     say(f"{len(report.keys):,} surface{'s' * (len(report.keys) != 1)}, profile {report.profile}: {report.summary()}")

@@ -46,9 +46,9 @@ QuotesArgument = Annotated[
     Path,
     typer.Argument(
         metavar="QUOTES",
-        help="Table of option quotes, .csv, .csv.gz or .parquet: one row a quote, with the columns expiry, strike, "
-        "option_type and one of bid/ask, price, iv; or a layout that --venue names; or .json, .jsonl (also .gz): what "
-        "Deribit's public interface answered.",
+        help="Table of option quotes, .csv, .tsv, .txt (also .gz), .parquet or .xlsx: one row a quote, with columns "
+        "expiry, strike, option_type and one of bid/ask, price, iv; or a layout that --venue names; or .json, .jsonl "
+        "(also .gz): what Deribit's public interface answered.",
     ),
 ]
 VenueOption = Annotated[
@@ -83,6 +83,16 @@ ProfileOption = Annotated[
         show_default="crypto where prices are in coin or the underlying is one, equity where exercise is American, "
         "else index: for each surface",
     ),
+]
+QuoteTimeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time of the quotes, where the table does not say it: 2026-03-11T14:30:00Z, in UTC without a zone.",
+    ),
+]
+SheetOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Sheet of a workbook, where several of them hold quotes.")
 ]
 UnderlyingOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")

@@ -12,8 +12,8 @@ from jaxcal.bulk.source import Source, SourceFile
 from jaxcal.bulk.table_file import PIECE, Piece, read_file
 from jaxcal.market.clock import read_instants
 from jaxcal.market.identity import identify
-from jaxcal.market.layouts import LAYOUTS, Layout, recognise
-from jaxcal.market.quotes import QuoteError
+from jaxcal.market.layouts import LAYOUTS, Layout
+from jaxcal.market.quotes import QuoteError, layout_of
 
 FILES = 64  # small files that are read as one table
 _EARLIEST, _LATEST = np.datetime64("1800-01-01", "us"), np.datetime64("2300-01-01", "us")  # what a quote_time may be
@@ -194,17 +194,10 @@ def _salvaged(piece: Piece, source: Source, venue: str | None, polls: dict[str, 
 
 
 def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
-    columns = ", ".join(map(str, table.columns))
-    if table.columns.has_duplicates:
-        return f"column {table.columns[table.columns.duplicated()][0]} occurs twice"
-    if {"side", "level"} <= set(table.columns):
-        return f"it holds order-book levels, which are not a quote table; columns found: {columns}"
-    layout = recognise(table.columns) if venue is None else LAYOUTS[venue]
-    if layout is None:
-        return f"the layout of the table is not known; columns found: {columns}"
-    if missing := layout.missing(table.columns):
-        return f"the {layout.name} layout needs the columns {', '.join(missing)}; columns found: {columns}"
-    return layout
+    try:
+        return layout_of(table, venue)
+    except QuoteError as error:
+        return str(error)
 
 
 def _polled(

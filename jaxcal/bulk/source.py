@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from jaxcal.bulk.problem import BulkError
+from jaxcal.market import text_table, workbook
 from jaxcal.market.quotes import file_endings
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitioned datasets put for a missing value
@@ -41,7 +42,12 @@ class SourceFile:
     @property
     def is_csv(self) -> bool:
         """By its ending."""
-        return self.name.lower().endswith((".csv", ".csv.gz", ".txt"))
+        return self.name.lower().endswith(text_table.ENDINGS)
+
+    @property
+    def is_workbook(self) -> bool:
+        """By its ending."""
+        return self.name.lower().endswith(workbook.ENDINGS)
 
 
 @dataclass(frozen=True)

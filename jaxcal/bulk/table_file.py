@@ -2,9 +2,7 @@
 
 import gzip
 import io
-import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -15,7 +13,12 @@ import pyarrow.parquet as pq
 from jaxcal.bulk.problem import Problem, told
 from jaxcal.bulk.source import SourceFile
 from jaxcal.market.csv_file import read_back
+from jaxcal.market.file_limits import UnreadableFileError
+from jaxcal.market.headers import with_known_names
 from jaxcal.market.quotes import NoQuoteError, QuoteError, read_registered
+from jaxcal.market.sentences import one_line
+from jaxcal.market.text_table import TextTable
+from jaxcal.market.workbook import read_workbook
 
 LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
 PIECE = 131_072  # rows that are read at a time, however small the file is that they are packed in
@@ -70,6 +73,8 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
                 if len(piece.table.columns) > MOST_COLUMNS:
                     yield Problem(file.name, "file", _too_wide(len(piece.table.columns)))
                     return
+                if not piece.tidy:
+                    piece = replace(piece, table=with_known_names(piece.table))
                 given = {name: value for name, value in file.columns if name not in piece.table.columns}
                 piece = replace(piece, table=piece.table.assign(**given)) if given else piece
             yield piece
@@ -77,12 +82,17 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         raise
     except NoQuoteError as error:
         yield Problem(file.name, "empty", str(error).removeprefix(f"{file.path.name}: "))
+    except UnreadableFileError as error:
+        yield Problem(file.name, "file", error.of("the file"))
     except Exception as error:
         yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
 
 
 def _other(file: SourceFile) -> Iterator[Piece | Problem]:
-    """A file that a venue's own reader takes; else a CSV table."""
+    """A workbook, a file that a venue's own reader takes, else a CSV table."""
+    if file.is_workbook:
+        yield Piece(file, 0, read_workbook(file.path), True, file.size)
+        return
     tidy = read_registered(file.path) if file.size < LARGE or not file.is_csv else None
     if tidy is None:
         yield from _csv(file)
@@ -156,36 +166,21 @@ def _unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
 def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
     """Pieces of a CSV table; `start` counts the rows that can be read."""
     start = 0
+    text = TextTable.of(file.path)
     try:
-        with (
-            file.path.open("rb") as raw,
-            _text(file, raw) as text,
-            pd.read_csv(text, low_memory=False, index_col=False, chunksize=PIECE) as reader,
-        ):
-            while True:
-                with _long_rows_are_errors():
-                    table = next(reader, None)
-                if table is None:
-                    return
+        with file.path.open("rb") as raw, _text(file, raw) as stream:
+            for table in text.pieces(stream, PIECE):
                 whole = not start and len(table) < PIECE
                 place = file.size if whole else raw.tell()
                 yield Piece(file, start, read_back(table.reset_index(drop=True)), whole, place)
                 start += len(table)
-                text.taken = 0
+                stream.taken = 0
     except pd.errors.ParserWarning:
         yield Problem(file.name, "file", "the file is not a CSV table: its rows have more cells than its header")
     except pd.errors.EmptyDataError:
         yield Problem(file.name, "file", "the file is empty: it has neither columns nor rows")
     except pd.errors.ParserError as error:
-        yield from _csv_rows(file, start, error)
-
-
-@contextmanager
-def _long_rows_are_errors() -> Iterator[None]:
-    """Where all rows have more cells than the header, pandas would drop the last ones and only warn."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", pd.errors.ParserWarning)
-        yield
+        yield from _csv_rows(file, text, start, error)
 
 
 class _Text(io.RawIOBase):
@@ -216,7 +211,7 @@ def _text(file: SourceFile, raw: io.BufferedIOBase) -> _Text:
     return _Text(gzip.open(raw) if file.name.lower().endswith(".gz") else raw)
 
 
-def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece | Problem]:
+def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -> Iterator[Piece | Problem]:
     """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
     bad: list[str] = []
     count, read = 0, 0
@@ -225,15 +220,13 @@ def _csv_rows(file: SourceFile, start: int, error: Exception) -> Iterator[Piece 
         nonlocal count
         count += 1
         if not bad:
-            bad.append(",".join(map(str, cells))[:120])
+            bad.append(one_line(",".join(map(str, cells[:50])), 120))
 
-    with (
-        file.path.open("rb") as raw,
-        _text(file, raw) as text,
-        pd.read_csv(text, engine="python", on_bad_lines=pass_over, chunksize=PIECE) as reader,
-    ):
-        for table in reader:
-            text.taken = 0
+    options = {name: value for name, value in text.options.items() if name not in ("low_memory", "index_col")}
+    options |= {"compression": None, "engine": "python", "on_bad_lines": pass_over, "chunksize": PIECE}
+    with file.path.open("rb") as raw, _text(file, raw) as stream, pd.read_csv(stream, **options) as reader:
+        for table in map(text.numbers_of, reader):
+            stream.taken = 0
             rest = read_back(table.iloc[max(start - read, 0) :].reset_index(drop=True))
             whole = not read and len(table) < PIECE and not start
             if len(rest):
@@ -253,5 +246,7 @@ def _too_wide(count: int) -> str:
 
 def _sentence(error: BaseException) -> str:
     """What is wrong: of exceptions that are no finding of a reader the type too."""
-    known = isinstance(error, QuoteError | OSError | EOFError | pa.ArrowException | pd.errors.ParserError)
+    known = isinstance(
+        error, QuoteError | UnreadableFileError | OSError | EOFError | pa.ArrowException | pd.errors.ParserError
+    )
     return (" ".join(str(error).split())[:300] if known else "") or told(error)

@@ -10,6 +10,22 @@ _RATIO = 1032  # deflate packs no tighter
 _PIECE = 1 << 22
 
 
+class UnreadableFileError(ValueError):
+    """A file that cannot be read as what it is called: a sentence about it, without its name.
+
+    Example:
+        >>> from jaxcal.market.file_limits import UnreadableFileError
+        >>> raise UnreadableFileError("it is empty")
+        Traceback (most recent call last):
+        jaxcal.market.file_limits.UnreadableFileError: it is empty
+    """
+
+    def of(self, name: str) -> str:
+        """The sentence with the name of the file."""
+        sentence = str(self)
+        return f"{name} {sentence.removeprefix('it ')}" if sentence.startswith("it ") else f"{name}: {sentence}"
+
+
 def oversize(path: Path, *, largest: int = LARGEST) -> str:
     """Why a file is too large to be read whole, or nothing.
 
@@ -66,7 +82,7 @@ def _of_parquet(path: Path, largest: int) -> str:
 
     try:
         metadata = pyarrow.parquet.read_metadata(path)
-    except (OSError, ValueError):
+    except (OSError, ValueError, pyarrow.ArrowException):  # damaged: the reader will say so
         return ""
     unpacked = sum(metadata.row_group(i).total_byte_size for i in range(metadata.num_row_groups))
     if unpacked > largest:

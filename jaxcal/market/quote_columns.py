@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal.market.cells import as_numbers, is_nothing, read_numbers
 from jaxcal.market.clock import Instants, is_midnight, read_instants, years_between
 from jaxcal.market.quotes import QuoteError
+from jaxcal.market.sentences import listed, one_line, quoted, shown
 from jaxcal.market.us_calendar import settle_us
 from jaxcal.market.verdict import Verdict
 
@@ -20,10 +22,8 @@ Mask = NDArray[np.bool_]
 PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent where its neighbours are below
 LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date
 _SIDES = {"c": 1, "call": 1, "p": -1, "put": -1}
-_NUMBERS = (
-    "strike", "bid", "ask", "price", "iv", "bid_iv", "ask_iv", "forward", "carry_forward", "discount", "rate", "spot",
-    "dividend_yield",
-)  # fmt: skip
+_AT_NEED = ("spot", "dividend_yield", "price", "iv", "bid_iv", "ask_iv")
+_NEEDED = ("strike", "bid", "ask", "forward", "carry_forward", "discount", "rate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class _Faults:
     def add(self, rows: Mask, verdict: Verdict, sentence: Callable[[int], str]) -> None:
         for row in np.flatnonzero(rows).tolist():
             if row not in self.found:
-                self.found[row] = (verdict, f"row {row}: {sentence(row)}")
+                self.found[row] = (verdict, one_line(f"row {row}: {sentence(row)}"))
 
 
 def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
@@ -106,10 +106,21 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     _check_columns(quotes)
     faults = _Faults()
     _told_faults(quotes, faults)
-    numbers = {name: _numbers(quotes, name, faults) for name in _NUMBERS}
+    american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
+    numbers = {name: _numbers(quotes, name, faults) for name in _NEEDED}
+    # What a row can do without spoils nothing: what makes a forward beside one, a last price or a volatility beside bid
+    # and ask, and their volatilities.
+    forwarded = np.isfinite(numbers["forward"]) & ~american
+    for name in ("spot", "dividend_yield"):
+        numbers[name] = _numbers(quotes, name, faults, ignored=forwarded)
+    priced = (numbers["bid"] > 0.0) & (numbers["ask"] > 0.0)
+    numbers["price"] = _numbers(quotes, "price", faults, ignored=priced)
+    priced |= np.isfinite(numbers["price"])
+    numbers["iv"] = _numbers(quotes, "iv", faults, ignored=priced)
+    for name in ("bid_iv", "ask_iv"):
+        numbers[name] = _numbers(quotes, name, faults, ignored=np.ones(len(quotes), bool))
     faults.add(np.isnan(numbers["strike"]), Verdict.MISSING, lambda row: "strike is missing")
     side = _side(quotes, faults)
-    american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
     in_coin = _word(quotes, "currency_of_price", {"quote": False, "coin": True}, faults)
     quote_time = _quote_times(quotes, faults)
     years = _years(quotes, quote_time, faults)
@@ -128,12 +139,23 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     )
 
 
+def with_numbers(quotes: pd.DataFrame) -> pd.DataFrame:
+    """The table with numbers in the columns of numbers, where their texts are some; the rest as it is."""
+    if quotes.columns.has_duplicates:  # for `validate_quotes` to refuse
+        return quotes
+    names = [name for name in (*_NEEDED, *_AT_NEED) if name in quotes]
+    changed = {name: column for name in names if (column := as_numbers(quotes[name])) is not quotes[name]}
+    return quotes.assign(**changed) if changed else quotes
+
+
 def _check_columns(quotes: pd.DataFrame) -> None:
-    columns = ", ".join(map(str, quotes.columns))
+    columns = listed(quotes.columns)
     if not len(quotes):
         raise QuoteError(f"the quote table has no rows; its columns are: {columns or 'none'}")
     if quotes.columns.has_duplicates:
-        raise QuoteError(f"column {quotes.columns[quotes.columns.duplicated()][0]} occurs twice: drop or rename one")
+        raise QuoteError(
+            f"column {shown(quotes.columns[quotes.columns.duplicated()][0])} occurs twice: drop or rename one"
+        )
     values = {"bid", "ask", "price", "iv"} & set(quotes.columns)
     for name, remedy in (("expiry", "timestamps, or years"), ("strike", "numbers")):
         if name not in quotes:
@@ -155,20 +177,27 @@ def _told_faults(quotes: pd.DataFrame, faults: _Faults) -> None:
         faults.add(~_blank(told), Verdict.UNREADABLE, lambda row: str(told.iloc[row]))
 
 
-def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults) -> FloatColumn:
+def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults, ignored: Mask | None = None) -> FloatColumn:
+    """A column of numbers; what is none is a fault of its row, or nothing where the row does not need it."""
     if name not in quotes:
         return np.full(len(quotes), np.nan)
     column = quotes[name]
-    values = pd.to_numeric(column, errors="coerce").to_numpy(float, na_value=np.nan)
-    if not pd.api.types.is_numeric_dtype(column):
-        text = np.isnan(values) & ~_blank(column)
-        faults.add(text, Verdict.NOT_A_NUMBER, lambda row: f"{name} {str(column.iloc[row])!r} is not a number")
-    faults.add(np.isinf(values), Verdict.NOT_A_NUMBER, lambda row: f"{name} {values[row]} is not finite")
-    return values
+    values, odd = read_numbers(column)
+    needed = np.ones(len(quotes), bool) if ignored is None else ~ignored
+    faults.add(
+        odd & needed, Verdict.NOT_A_NUMBER, lambda row: f"{name} {quoted(str(column.iloc[row]))} is not a number"
+    )
+    infinite = np.isinf(values)
+    faults.add(
+        infinite & needed,
+        Verdict.NOT_A_NUMBER,
+        lambda row: f"{name} {values[row]} is not finite, or has more than 308 digits",
+    )
+    return np.where(infinite & ~needed, np.nan, values)
 
 
 def _blank(column: pd.Series) -> Mask:
-    return (column.isna() | column.astype(str).str.strip().isin(["", "nan", "NaN"])).to_numpy(bool)
+    return is_nothing(column)
 
 
 def _word(quotes: pd.DataFrame, name: str, meanings: dict[str, bool], faults: _Faults) -> Mask:
@@ -181,7 +210,7 @@ def _word(quotes: pd.DataFrame, name: str, meanings: dict[str, bool], faults: _F
     faults.add(
         read.isna().to_numpy() & ~_blank(column),
         Verdict.UNREADABLE,
-        lambda row: f"{name} {str(column.iloc[row])!r} is none of {known}",
+        lambda row: f"{name} {quoted(str(column.iloc[row]))} is none of {known}",
     )
     return read.eq(True).to_numpy(bool)
 
@@ -195,12 +224,12 @@ def _side(quotes: pd.DataFrame, faults: _Faults) -> NDArray[np.int8]:
     if not side.any() and not blank.all():
         example = str(column[~blank].iloc[0])
         raise QuoteError(
-            f"column option_type: no row is C, P, call or put (the first is {example!r}): rename the values"
+            f"column option_type: no row is C, P, call or put (the first is {quoted(example)}): rename the values"
         )
     faults.add(
         (side == 0) & ~blank,
         Verdict.UNREADABLE,
-        lambda row: f"option_type {str(column.iloc[row])!r} is none of C, P, call, put",
+        lambda row: f"option_type {quoted(str(column.iloc[row]))} is none of C, P, call, put",
     )
     # A volatility is the same for a call and a put; a price is not.
     priced = np.zeros(len(quotes), bool)
@@ -243,13 +272,13 @@ def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -
     faults.add(
         unknown & ~blank,
         Verdict.UNREADABLE,
-        lambda row: f"{name} {str(column.iloc[row])[:40]!r} is not an ISO 8601 time{_written(column.iloc[row])}",
+        lambda row: f"{name} {quoted(str(column.iloc[row]))} is not an ISO 8601 time{_written(column.iloc[row])}",
     )
 
 
 def _written(cell: object) -> str:
     """What a time that is not understood seems to be, and what to do."""
-    text = str(cell).strip()
+    text = str(cell)[:100].strip()
     digits = re.fullmatch(r"(\d{9,19})(?:\.0*)?", text)
     if digits and (unit := {10: "s", 13: "ms", 16: "us", 19: "ns"}.get(len(digits[1]))):
         return f': it looks like {_UNITS[unit]} since 1970: use pd.to_datetime(..., unit="{unit}", utc=True)'
@@ -265,7 +294,7 @@ def _in_years(column: pd.Series) -> bool:
     """Whether expiries are numbers, and not times: most of the cells that are not empty."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return False
-    return 2 * int(pd.to_numeric(column, errors="coerce").notna().sum()) >= int((~_blank(column)).sum())
+    return 2 * int((~np.isnan(read_numbers(column)[0])).sum()) >= int((~_blank(column)).sum())
 
 
 def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -> FloatColumn:

@@ -28,12 +28,13 @@ from jaxcal.market.cleaning import (
 from jaxcal.market.cleaning_rules import CleaningRules, RowRules, SuitedRules
 from jaxcal.market.early_exercise import missing_of_american, without_early_exercise
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
+from jaxcal.market.headers import with_known_names
 from jaxcal.market.identity import identify
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.plausibility import Implied, find_implausible
 from jaxcal.market.profiles import suited_profiles
-from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes
+from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes, with_numbers
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.updates import gather_updates
 from jaxcal.market.variance_clock import VarianceClock
@@ -49,7 +50,8 @@ class QuoteReport:
     """What became of every row of a quote table; lives on the host, beside the surfaces.
 
     Attributes:
-        table: the caller's rows in the caller's order and index, with these columns added (or overwritten):
+        table: the caller's rows in the caller's order and index, with numbers for texts that are some (`"1,050"`), the
+            names of columns as `read_quotes` writes them, and these columns added (or overwritten):
             `verdict` (`"used"`, or the rule that excluded the row), `reason` (a sentence, empty if used; rows are
             counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
             (decimal Black volatilities, NaN where there is none), `smile_vol` (of a robust smile through the used
@@ -219,7 +221,7 @@ def inspect_quotes(
         >>> inspect_quotes(table).table["is_call"].tolist()
         [False, True]
     """
-    quotes, notes = identify(quotes)
+    quotes, notes = identify(with_numbers(with_known_names(quotes)))
     quotes, gathered = gather_updates(quotes)
     notes = (*notes, gathered) if gathered else notes
     columns = _with_carry(validate_quotes(quotes), rate=rate, dividend_yield=dividend_yield)

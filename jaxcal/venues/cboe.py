@@ -112,7 +112,7 @@ def read_cboe(
     return table.drop(columns="fault") if table["fault"].eq("").all() else table
 
 
-def cboe_quotes(path: Path) -> pd.DataFrame | None:
+def cboe_quotes(path: Path, quote_time: pd.Timestamp | None = None) -> pd.DataFrame | None:
     """The same for `read_quotes`: None where the file does not look like a page of Cboe.
 
     Example:
@@ -128,7 +128,7 @@ def cboe_quotes(path: Path) -> pd.DataFrame | None:
             beginning = stream.read(8192).decode("utf-8", errors="replace")
     except (EOFError, zlib.error, gzip.BadGzipFile):
         return None  # the reader of tables says what is wrong
-    return None if _header(beginning.splitlines()) is None else read_cboe(path)
+    return None if _header(beginning.splitlines()) is None else read_cboe(path, quote_time=quote_time)
 
 
 def _lines(path: Path) -> list[str]:
@@ -179,7 +179,10 @@ def _quote_time(file: Path, page: CboePage, given: pd.Timestamp | str | None, de
             raise QuoteError("quote_time is no time")
         return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
     if page.stamp is None:
-        raise QuoteError(f"{shown(file)} does not say in English when its page was made: use read_cboe with quote_time")
+        raise QuoteError(
+            f"{shown(file)} does not say in English when its page was made: use read_cboe with quote_time, or "
+            "--quote-time"
+        )
     return last_open(page.stamp - delay).as_unit("us")
 
 

@@ -1,7 +1,7 @@
 """Deribit: recorded answers of the exchange's public interface as a quote table, every entry accounted for."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -13,7 +13,8 @@ from jaxcal.market.carry import with_carry
 from jaxcal.market.clock import first_of_poll
 from jaxcal.market.quotes import NoQuoteError, QuoteError
 from jaxcal.venues.deribit_record import NUMBERS, DeribitRecord, records
-from jaxcal.venues.json_file import json_values, shown
+from jaxcal.venues.json_file import is_lines, json_values, shown
+from jaxcal.venues.resaved import as_sent
 
 LARGEST_TABLE = 1_000_000  # entries of one file: about a gigabyte of memory
 _TEXTS = ("instrument_name", "underlying", "option_type", "underlying_index", "currency_of_price")
@@ -119,9 +120,12 @@ def read_deribit(path: str | PathLike[str]) -> DeribitTable:
         >>> jc.read_deribit(path).entries["fault"][0]
         'the exchange answered with error 10028 too_many_requests'
     """
-    file = Path(path)
+    return _read(Path(path), json_values(Path(path)))
+
+
+def _read(file: Path, values: Iterable[object]) -> DeribitTable:
     try:
-        return DeribitTable.of(json_values(file))
+        return DeribitTable.of(as_sent(value, every=not is_lines(file)) for value in values)
     except QuoteError as error:
         sentence = str(error)
         raise QuoteError(sentence if sentence.startswith(shown(file)) else f"{shown(file)}: {sentence}") from None
@@ -143,10 +147,22 @@ def deribit_quotes(path: Path) -> pd.DataFrame:
         Traceback (most recent call last):
         jaxcal.market.quotes.NoQuoteError: empty.json: 0 of 1 entries are options' quotes; 1 is something else ...
     """
-    table = read_deribit(path)
+    return quotes_of(path, json_values(path))
+
+
+def quotes_of(path: Path, values: Iterable[object], otherwise: Callable[[], None] | None = None) -> pd.DataFrame:
+    """The tidy table of the values of a file; `otherwise` is called before it is refused for having no quote."""
+    table = _read(path, values)
     faults = table.entries["fault"]
     if not faults.eq("").any():
-        raise NoQuoteError(f"{shown(path)}: {table.summary()} (the first: {faults.iloc[0]})")
+        if not len(faults):
+            raise NoQuoteError(f"{shown(path)} is empty: it has no answer")
+        if otherwise is not None:
+            otherwise()
+        raise NoQuoteError(
+            f"{shown(path)}: {table.summary()} (the first: {faults.iloc[0]})"
+            "; only answers of Deribit and records with the columns of a quote table are read"
+        )
     return table.quotes
 
 

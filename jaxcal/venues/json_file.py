@@ -1,6 +1,8 @@
 r"""json_values: what a file of JSON holds, read in pieces, with bounds on what it may hold."""
 
+import codecs
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ LARGEST_FILE = 1024 * 1024 * 1024  # bytes of JSON lines, unpacked
 _PIECE = 1024 * 1024
 _GZIP = 31  # zlib's name for its largest window inside the frame of gzip
 _SHOWN = 80
+_OF_QUOTES = re.compile(rb'"(instrument_name|strike)"', re.IGNORECASE)
 
 
 def json_values(path: Path) -> Iterator[Any | ValueError]:
@@ -42,7 +45,7 @@ def json_values(path: Path) -> Iterator[Any | ValueError]:
         >>> list(json_values(path))
         [{'a': 1}, ValueError('line 2 is no JSON: Expecting value at its character 6')]
     """
-    if path.name.lower().endswith((".jsonl", ".jsonl.gz")):
+    if is_lines(path):
         yield from _lines(path)
         return
     whole = bytearray()
@@ -51,14 +54,23 @@ def json_values(path: Path) -> Iterator[Any | ValueError]:
         if len(whole) > LARGEST_DOCUMENT:
             raise QuoteError(f"{shown(path)}: more than {LARGEST_DOCUMENT >> 20} MiB of JSON: this is no answer of one")
     try:
-        value = parsed(bytes(whole))
+        value = parsed(bytes(whole), resaved=_OF_QUOTES.search(whole) is not None)
     except ValueError as error:
         raise QuoteError(f"{shown(path)} is no JSON: {error}") from None
     yield value
 
 
-def parsed(text: bytes | str) -> Any:
+def is_lines(path: Path) -> bool:
+    """Whether every line of a file is a JSON value, by its ending."""
+    return path.name.lower().endswith((".jsonl", ".jsonl.gz"))
+
+
+def parsed(text: bytes | str, *, resaved: bool = False) -> Any:
     """A JSON text as Python values.
+
+    Args:
+        text: of one value.
+        resaved: take NaN, which other programs write for a value that is not there, for null.
 
     Raises:
         ValueError: it is none: a sentence with the place; names given twice, numbers that are not finite and lists
@@ -70,9 +82,12 @@ def parsed(text: bytes | str) -> Any:
         {'a': [1, None]}
     """
     try:
-        return _DECODER.decode(text.decode("utf-8-sig") if isinstance(text, bytes) else text)
+        decoder = _LENIENT if resaved else _DECODER
+        return decoder.decode(text.decode(_encoding(text)) if isinstance(text, bytes) else text)
     except UnicodeDecodeError as error:
-        raise ValueError(f"byte {error.start + 1} is not UTF-8") from None
+        raise ValueError(
+            f"byte {error.start + 1} is not {'UTF-16' if 'utf-16' in error.encoding else 'UTF-8'}"
+        ) from None
     except json.JSONDecodeError as error:
         raise ValueError(f"{error.msg} at its character {error.pos + 1}") from None
     except RecursionError:
@@ -96,6 +111,15 @@ def _constant(name: str) -> None:
     raise ValueError(f"{name} is no number")
 
 
+def _constant_or_none(name: str) -> None:
+    return None if name == "NaN" else _constant(name)
+
+
+def _encoding(text: bytes) -> str:
+    marked = len(text) > 2 and text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if marked else "utf-8-sig"
+
+
 def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     table = dict(pairs)
     if len(table) < len(pairs):
@@ -104,6 +128,7 @@ def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(parse_constant=_constant, object_pairs_hook=_table)
+_LENIENT = json.JSONDecoder(parse_constant=_constant_or_none, object_pairs_hook=_table)
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

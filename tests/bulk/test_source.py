@@ -50,8 +50,8 @@ def test_the_fingerprint_changes_with_any_file(tmp_path: Path) -> None:
 
 
 def test_nothing_to_read_is_a_sentence(tmp_path: Path) -> None:
-    touch(tmp_path, "a.xlsx")
-    for path, said in ((tmp_path / "no", "no such"), (tmp_path, "no file"), (tmp_path / "a.xlsx", "only files")):
+    touch(tmp_path, "a.xls")
+    for path, said in ((tmp_path / "no", "no such"), (tmp_path, "no file"), (tmp_path / "a.xls", "only files")):
         with pytest.raises(BulkError, match=said):
             find_source(path)
 
