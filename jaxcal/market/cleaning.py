@@ -95,8 +95,8 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: RowRules
         c.years < rules.min_expiry,
         Verdict.TOO_SHORT,
         lambda i: (
-            f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry[i] * 8760.0:.3g} hours that a "
-            f"quote needs: {rules.named('min_expiry', i)} years"
+            f"{c.years[i] * 8760.0:.3g} hours to expiry, below the {rules.min_expiry[i] * 8760.0:.3g} hours required: "
+            f"{rules.named('min_expiry', i)} years"
         ),
     )
 
