@@ -108,7 +108,8 @@ class TextTable:
 
     def pieces(self, stream: Any, rows: int) -> Iterator[pd.DataFrame]:
         """So many rows at a time of the open file."""
-        with pd.read_csv(stream, **(self.options | {"compression": None}), chunksize=rows) as reader:
+        options: dict[str, Any] = {**self.options, "compression": None, "chunksize": rows}
+        with pd.read_csv(stream, **options) as reader:
             while True:
                 with _long_rows_are_errors():
                     piece = next(reader, None)
