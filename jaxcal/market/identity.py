@@ -21,6 +21,8 @@ _TIMES = (
     "snapshot", "asof", "asoftime", "ts", "time", "quotedate", "date", "tradedate", "tradingdate", "asofdate",
     "datadate", "snapshotdate", "sessiondate",
 )  # fmt: skip
+# Of these several values are several surfaces: where they cannot be read the table is refused.
+_CERTAIN = ("ticker", "symbol", "root", "date", "tradedate", "quotedate", "timestamp", "datetime", "quotedatetime")
 _ROOTS = ("root", "rootsymbol", "optionroot")
 _SYMBOLS = ("contractsymbol", "optionsymbol", "occsymbol", "instrumentname", "instrument", "contract", "optionticker")
 # BTC-27JUN25-100000-C, BTC_USDC-27JUN25-100000-C, BTC-USD-251231-100000-C: what stands before the date.
@@ -97,13 +99,13 @@ def _candidates(table: pd.DataFrame, known: tuple[str, ...]) -> list[str]:
     return [called[name] for name in known if name in called]
 
 
-def _refuse_numbers(column: pd.Series) -> None:
+def _refuse_numbers(column: pd.Series, name: str = "underlying") -> None:
     texts = column[~_blank(column)]
     if pd.isna(pd.to_numeric(texts.iloc[:1], errors="coerce")).all():  # the rule, seen at once
         return
     if pd.api.types.is_bool_dtype(column) or pd.to_numeric(texts, errors="coerce").notna().all():
         raise QuoteError(
-            f"column underlying holds numbers, the first being {str(texts.iloc[0])[:40]}, where the name of the "
+            f"column {name} holds numbers, the first being {str(texts.iloc[0])[:40]}, where the name of the "
             "underlying belongs: call prices of the underlying spot or forward, and give names a letter"
         )
 
@@ -113,6 +115,8 @@ def _underlyings(table: pd.DataFrame) -> tuple[str, NDArray[np.object_]] | None:
     for column in _candidates(table, _NAMES):
         blank = _blank(table[column])
         if blank.all() or pd.to_numeric(table[column][~blank], errors="coerce").notna().all():
+            if column.lower() in _CERTAIN and table[column].nunique() > 1:  # several surfaces would become one
+                _refuse_numbers(table[column], column)
             continue
         code, found = pd.factorize(_texts(table[column]).where(~blank, None))
         kind = re.sub(r"[\s_-]", "", column).lower()
@@ -154,7 +158,19 @@ def _time_column(table: pd.DataFrame) -> str | None:
         if not bare.all():
             return column
         dated = dated or column
+    for column in _candidates(table, _CERTAIN):
+        if dated is None and _is_time_name(column) and table[column].nunique() > 1:
+            first = _texts(table[column][~_blank(table[column])]).iloc[0][:40]
+            raise QuoteError(
+                f"column {column} has {table[column].nunique():,} times that cannot be read, the first being "
+                f"{first!r}: write them in ISO 8601 as quote_time (pd.to_datetime, with their unit or format), or drop "
+                "the column if it is not the time of the quotes"
+            )
     return dated
+
+
+def _is_time_name(column: str) -> bool:
+    return re.sub(r"[\s_-]", "", column).lower() in _TIMES
 
 
 def _is_no_date(column: pd.Series) -> bool:

@@ -165,3 +165,15 @@ def test_us_layout_takes_every_name_of_an_index(tmp_path, make_chain):
         assert set(quotes["exercise"]) == {"E"}
         (surface,) = surfaces_from_quotes(inspect_quotes(quotes)).values()
         assert float(surface.expiry[0]) == pytest.approx(28 / 365, rel=1e-12)
+
+
+@pytest.mark.parametrize("times", [[1777665600000, 1777752000000], ["01/05/2026", "04/05/2026"], [46143.5, 46146.5]])
+@pytest.mark.parametrize("column", ["timestamp", "date", "Quote_Date"])
+def test_several_times_that_cannot_be_read_are_refused(make_chain, column, times):
+    with pytest.raises(QuoteError, match=rf"column {column} has 2 times that cannot be read.*as quote_time .*or drop"):
+        inspect_quotes(two_chains(make_chain, column, times))
+
+
+def test_several_numeric_tickers_are_refused(make_chain):
+    with pytest.raises(QuoteError, match="column ticker holds numbers, the first being 700"):
+        inspect_quotes(two_chains(make_chain, "ticker", [700, 9988]))
