@@ -1,21 +1,25 @@
 """A live market through a recalibrator: cadence, parameters, what is written, what is shown."""
 
 import asyncio
+import io
 import json
 import threading
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 import jaxcal as jc
 from jaxcal.cli import app
 from jaxcal.live.log import LiveLog
-from jaxcal.live.recalibration import Recalibration
+from jaxcal.live.recalibration import Health, Recalibration
 from jaxcal.live.session import LiveSession
+from jaxcal.report.live_panel import live_panel
 from jaxcal.venues.deribit_feed import DeribitFeed, FeedError, FeedSettings
 from jaxcal.venues.deribit_market import DeribitMarket
 from tests.venues.replay_server import Faults, ReplayServer, SyntheticMarket
@@ -190,3 +194,73 @@ def test_what_cannot_be_used_is_a_sentence(tmp_path, monkeypatch, options, sente
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("width", [40, 80])
+def test_the_panel_shows_whole_numbers_and_the_doubts(width):
+    counts = {"ticker": 7, "clock answers not believed": 2, "answers that nobody waits for": 1, "garbage": 3}
+    values = {name + end: 1234.5678 for name in ("jump_intensity", "sigma") for end in ("", "_low", "_high")}
+    step = Recalibration(
+        0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "Updated.", parameters=values, health=Health(counts=counts)
+    )
+    file = io.StringIO()
+    Console(file=file, width=width).print(live_panel(step, title="BTC"))
+    shown = " ".join(file.getvalue().split())
+    assert shown.count("1234.5678") == 6
+    assert "2 clock answers not believed; 1 answers that nobody waits for" in shown
+    assert step.health.messages == 10
+    row = step.row()
+    assert row["clock_answers_not_believed"] == 2
+    assert row["ahead_of_the_clock"] == 0
+
+
+def test_a_look_that_fails_is_skipped_with_the_reason(monkeypatch):
+    steps: list[Recalibration] = []
+
+    def failing(*_, **__):
+        raise OverflowError("int too large to convert to float")
+
+    monkeypatch.setattr("jaxcal.live.session.inspect_quotes", failing)
+
+    async def main():
+        async with ReplayServer(SyntheticMarket(strikes=3)) as server:
+            feed = DeribitFeed("BTC", url=server.url, settings=FAST)
+            await LiveSession(feed, jc.Recalibrator(jc.BlackScholes), every=0.1, show=steps.append).run(seconds=0.25)
+
+    asyncio.run(main())
+    assert len(steps) >= 2
+    assert {step.update for step in steps} == {"SKIPPED"}
+    assert steps[0].sentence == "Not used: int too large to convert to float"
+
+
+def test_a_clock_that_is_put_back_stops_no_stream():
+    steps: list[Recalibration] = []
+
+    async def main():
+        async with ReplayServer(SyntheticMarket(strikes=5), rate=50) as server:
+            feed = DeribitFeed("BTC", url=server.url, settings=FAST)
+            session = LiveSession(feed, jc.Recalibrator(jc.BlackScholes), every=0.2)
+            task = asyncio.create_task(feed.run())
+            await feed.ready.wait()
+            await asyncio.sleep(0.3)
+            view = feed.view()
+            for by in (0, 1000, -60_000, -59_000):
+                moved = replace(view, time=view.time + by, max_age=1e6)
+                steps.append(await asyncio.to_thread(session._step, moved, session._health(), 0.0))
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert [step.used for step in steps] == [True] * 4
+    assert "OUT_OF_ORDER" not in {step.update for step in steps}
+
+
+def test_a_line_that_was_cut_spoils_no_other(tmp_path):
+    step = Recalibration(0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "", parameters={"sigma": 0.6})
+    (tmp_path / "recalibrations.jsonl").write_text('{"number": 0}\n{"number": 1, "upd')
+    for _ in range(2):
+        with LiveLog(tmp_path) as log:
+            log.write(step)
+    lines = (tmp_path / "recalibrations.jsonl").read_text().splitlines()
+    assert [json.loads(line)["number"] for line in (lines[0], *lines[2:])] == [0, 0, 0]
+    assert lines[1] == '{"number": 1, "upd'
