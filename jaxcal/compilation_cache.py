@@ -1,21 +1,29 @@
 """The folder where compiled programs are kept, so that only the first process that needs one compiles it."""
 
+import contextlib
+import glob
 import os
+import re
 import sys
 import tempfile
 import warnings
+import zlib
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
+
+_UNREADABLE = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
 
 
 def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | None:
     """Keep every compiled program on disk for later processes (JAX's persistent compilation cache).
 
-    This changes settings of JAX for the whole process, so it is for the program to call, as the command line does; the
-    library itself never does. Call it early: what was compiled before is not kept.
+    An entry that cannot be read, because the process that wrote it was killed or is writing still, is compiled again
+    and replaced. This changes settings of JAX for the whole process, so it is for the program to call, as the command
+    line does; the library itself never does. Call it early: what was compiled before is not kept.
 
     Args:
         path: the folder. If absent, a cache that JAX is set to already (`JAX_COMPILATION_CACHE_DIR`) is left as it is;
@@ -44,7 +52,35 @@ def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | 
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     reset_cache()  # JAX looks at the folder once, at its first compilation, which may be past
+    _replace_damaged(folder)
     return folder
+
+
+def _replace_damaged(folder: Path) -> None:
+    """Remove an entry where JAX warns that it cannot read it: it would compile it again and leave it as it is."""
+    show = warnings.showwarning
+
+    def remove_or_show(message: Warning | str, *where: Any, **more: Any) -> None:
+        if (found := _UNREADABLE.match(str(message))) is None:
+            show(message, *where, **more)
+            return
+        for path in folder.glob(f"{glob.escape(found[1])}-*"):
+            with contextlib.suppress(OSError):
+                if not _is_whole(path):
+                    path.unlink()
+
+    if getattr(show, "of_cache", None) != folder:
+        remove_or_show.of_cache = folder  # pyright: ignore[reportFunctionMemberAccess]
+        warnings.showwarning = remove_or_show
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether an entry can be unpacked; not where it is packed in another way than Python knows."""
+    try:
+        zlib.decompress(path.read_bytes())
+    except zlib.error:
+        return False
+    return True
 
 
 def _user_cache() -> Path:

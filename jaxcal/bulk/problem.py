@@ -75,5 +75,5 @@ def told(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    text = " ".join(text.split())
+    text = " ".join(text.encode(errors="backslashreplace").decode().split())  # half a letter cannot be written
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

@@ -366,8 +366,8 @@ def _groups(
     if "underlying" in quotes and not _blank(quotes["underlying"]).all():
         blank = _blank(quotes["underlying"])
         faults.add(blank, Verdict.MISSING, lambda row: "underlying is missing")
-        # as a list: pandas cuts the texts of a column with empty cells to the length of the shortest
-        texts = np.asarray(quotes["underlying"].astype(str).fillna("").tolist(), str)
+        # as objects: an array of texts takes the room of the longest for every one of them
+        texts = np.asarray(quotes["underlying"].astype(str).fillna("").tolist(), object)
         unique, names = np.unique(texts, return_inverse=True)
         labels, known = unique.tolist(), ~blank
     times, when = np.zeros(1, "datetime64[us]"), np.zeros(size, int)

@@ -54,9 +54,10 @@ class DeribitTable:
         """
         found: list[DeribitRecord] = []
         for value in values:
-            found.extend(records(value))
-            if len(found) > LARGEST_TABLE:
-                raise QuoteError(f"more than {LARGEST_TABLE:,} entries: split the recording by time")
+            for record in records(value):
+                if len(found) == LARGEST_TABLE:
+                    raise QuoteError(f"more than {LARGEST_TABLE:,} entries: split the recording by time")
+                found.append(record)
         return cls(_table(found))
 
     @classmethod

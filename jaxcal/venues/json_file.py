@@ -12,6 +12,7 @@ from jaxcal.market.quotes import QuoteError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of one document, unpacked: 60 times a list of all options of one coin
+MOST_VALUES = 4_000_000  # in one document: an empty table takes two letters there, and a hundred bytes of memory
 LARGEST_LINE = 4 * 1024 * 1024  # bytes of one line of JSON lines
 LARGEST_FILE = 1024 * 1024 * 1024  # bytes of JSON lines, unpacked
 _PIECE = 1024 * 1024
@@ -53,6 +54,8 @@ def json_values(path: Path) -> Iterator[Any | ValueError]:
         whole += piece
         if len(whole) > LARGEST_DOCUMENT:
             raise QuoteError(f"{shown(path)}: more than {LARGEST_DOCUMENT >> 20} MiB of JSON: this is no answer of one")
+    if sum(whole.count(sign) for sign in (b",", b"[", b"{")) > MOST_VALUES:
+        raise QuoteError(f"{shown(path)}: more than {MOST_VALUES:,} values of JSON: split the recording by time")
     try:
         value = parsed(bytes(whole), resaved=_OF_QUOTES.search(whole) is not None)
     except ValueError as error:

@@ -20,6 +20,8 @@ from jaxcal.bulk.problem import Problem
 from jaxcal.bulk.source import find_source
 from jaxcal.bulk.summary import Summary
 from jaxcal.bulk.table_file import PIECE, Piece, read_file
+from jaxcal.market.quote_columns import validate_quotes
+from jaxcal.venues import deribit, json_file
 
 Make = Callable[..., pd.DataFrame]
 Job = Callable[..., Summary]
@@ -95,6 +97,32 @@ def test_what_is_too_long_or_too_wide_is_a_problem(what: str, tmp_path: Path, mo
     assert problem.what == "file"
     said = "columns, more than 50" if "columns" in what else r"1,000,000"
     assert said in problem.sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("a.json.gz", b"[" + b"{}," * 60_000 + b"{}]", "more than 50,000 values of JSON"),
+        ("a.json.gz", b"[" + b"[]," * 20_000 + b"[]]", "more than 1,000 entries"),
+        ("a.jsonl.gz", b"{}\n" * 1_001, "more than 1,000 entries"),
+        ("a.jsonl.gz", (b"[" + b"{}," * 400 + b"{}]\n") * 3, "more than 1,000 entries"),
+    ],
+)
+def test_so_is_json_that_unpacks_to_too_much(
+    name: str, text: bytes, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(json_file, "MOST_VALUES", 50_000)
+    monkeypatch.setattr(deribit, "LARGEST_TABLE", 1_000)
+    (tmp_path / name).write_bytes(gzip.compress(text))
+    (problem,) = pieces(tmp_path / name)
+    assert isinstance(problem, Problem)
+    assert (problem.what, said in problem.sentence) == ("file", True), problem
+
+
+def test_one_long_name_takes_its_own_room_only(tmp_path: Path) -> None:
+    """A text of a million letters beside ten thousand short ones: an array of texts would take 40 GB."""
+    table = pd.DataFrame({**COLUMNS, "underlying": ["x" * 1_000_000, *["A"] * 9_999]})
+    assert len(validate_quotes(table).keys) == 2
 
 
 def test_a_surface_with_too_many_rows_is_a_problem_and_the_others_are_fitted(

@@ -265,3 +265,10 @@ def test_random_bytes_and_damage_never_end_a_job(
         assert isinstance(problem, Problem)
         assert len(problem.sentence) <= 450
         assert "\n" not in str(problem)
+
+
+def test_a_problem_can_be_written_whatever_it_quotes() -> None:
+    problem = Problem("a" * 1_000, "rows", "half a letter \ud800\nand " + "b" * 1_000)
+    assert (len(problem.source), len(problem.sentence)) == (450, 450)
+    assert problem.sentence.startswith("half a letter \\ud800 and b")
+    str(problem).encode()
