@@ -86,6 +86,7 @@ from jaxcal.models.hull_white import BlackScholesHullWhite as BlackScholesHullWh
 from jaxcal.models.hull_white import HestonHullWhite as HestonHullWhite
 from jaxcal.models.interval import Interval as Interval
 from jaxcal.models.kou import Kou as Kou
+from jaxcal.models.law import check_model as check_model
 from jaxcal.models.merton import Merton as Merton
 from jaxcal.models.nig import NIG as NIG
 from jaxcal.models.piecewise_bates import PiecewiseBates as PiecewiseBates

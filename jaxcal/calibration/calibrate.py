@@ -41,6 +41,7 @@ from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
+from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
@@ -114,6 +115,7 @@ def calibrate(
         ValueError: an unknown loss, a prior that names no parameter of the model, a tie that cannot be, an
             unknown parameter in `free` or `bounds`, an empty interval, weights that are negative or not
             finite, or of another shape.
+            Also a class of your own whose `log_cf` is no law: see `check_model`.
         CalibrationError: with `throw`, where the fit does not converge.
 
     Example:
@@ -177,6 +179,7 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
     else:
         starts = starts_from(template, surface)
     starts = starts if several else starts[:1]  # from elsewhere the fixed parameters would be others
+    refuse_unlawful(starts[0], surface.expiry, numbers=False)
 
     ladder = ladder_of(template, pricer)
     shared = last_shared(ladder)

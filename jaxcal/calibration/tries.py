@@ -19,6 +19,7 @@ from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
+from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import Scales, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
@@ -68,6 +69,7 @@ def best_tries(template: type[AbstractModel], batch: Batch, begin: Any, settings
     else:
         starts = starts_of_many(template, batch.target, None)
     starts = starts if several else starts[:1]
+    refuse_unlawful(starts[0], numbers=False)
 
     slices = getattr(template, "per_expiry", False)
     if slices:

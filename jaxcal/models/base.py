@@ -28,7 +28,8 @@ class AbstractModel(eqx.Module):
     anywhere its formula holds. Where that is, `violations` says.
 
     Raises:
-        ValueError: on construction outside `jit`, with numbers that break a rule of `violations`.
+        ValueError: on construction outside `jit`, with numbers that break a rule of `violations`, or with a parameter
+            that is not finite. In a batch of models members may be NaN, and what is computed of them is NaN.
 
     Example:
         >>> import jaxcal as jc
@@ -59,13 +60,29 @@ class AbstractModel(eqx.Module):
         values = {name: value for name, value in fields.items() if isinstance(value, (float, int, np.ndarray, Array))}
         if len(values) < len(fields) or any(isinstance(value, Tracer) for value in values.values()):
             return
-        with jax.ensure_compile_time_eval():  # numbers stay numbers where a model is made inside `jit`
-            rules = self.violations()
-        for rule, broken in rules.items():
-            if np.any(np.asarray(broken)):
-                numbers = {name: np.asarray(value).tolist() for name, value in values.items()}
-                text = ", ".join(f"{name}={number}" for name, number in numbers.items())
-                raise ValueError(f"{type(self).__name__}({text}): {rule}")
+        # members of a batch may be unknown: their prices are
+        single = all(np.ndim(value) <= (name in self.vectors) for name, value in values.items())
+        for rule in (*faulty_parameters(self), *broken_rules(self)) if single else broken_rules(self):
+            text = ", ".join(f"{name}={np.asarray(value).tolist()}" for name, value in values.items())
+            text = text if len(text) < 300 else text[:297] + "..."
+            raise ValueError(f"{type(self).__name__}({text}): {rule}")
+
+
+def broken_rules(model: AbstractModel) -> tuple[str, ...]:
+    """The rules of its own that a model of concrete numbers breaks."""
+    with jax.ensure_compile_time_eval():  # numbers stay numbers where a model is made inside `jit`
+        return tuple(rule for rule, broken in model.violations().items() if np.any(np.asarray(broken)))
+
+
+def faulty_parameters(model: AbstractModel) -> tuple[str, ...]:
+    """The parameters of one model of concrete numbers that are not finite, as sentences."""
+    found = []
+    for name in model.bounds:
+        value = np.asarray(getattr(model, name, 0.0))
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            place = "" if not value.ndim else f"[{int(np.argmin(np.isfinite(value)))}]"
+            found.append(f"{name}{place} is {value.ravel()[np.argmin(np.isfinite(value))]}")
+    return tuple(found)
 
 
 def in_domain(model: AbstractModel) -> Bool[Array, "*batch"]:

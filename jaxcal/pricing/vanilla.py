@@ -15,6 +15,7 @@ from jaxcal._types import float_dtype
 from jaxcal.market.black import black_otm
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
+from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size
 from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer
@@ -51,7 +52,8 @@ def price(
 
     Raises:
         TypeError: not a model, or an argument by its place that goes by name.
-        ValueError: strikes, expiries or sides that are none.
+        ValueError: strikes, expiries or sides that are none; and outside `jit` a parameter that is not finite (members
+            of a batch become NaN instead), or a class of your own whose `log_cf` is no law: see `check_model`.
 
     Example:
         >>> import jaxcal as jc
@@ -60,6 +62,7 @@ def price(
         [12.348419, 1.272328]
     """
     strike, expiry, forward, discount = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
+    refuse_unlawful(model, expiry)
     is_call = sides(is_call)
     dtype = _dtype(model, strike, expiry, forward, discount)
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
@@ -94,6 +97,7 @@ def model_vol(
         0.2
     """
     strike, expiry, forward = numbers(strike=strike, expiry=expiry, forward=forward)
+    refuse_unlawful(model, expiry)
     dtype = _dtype(model, strike, expiry, forward)
     strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
     strike, expiry, forward = jnp.broadcast_arrays(strike, expiry, forward)

@@ -15,6 +15,7 @@ from jaxcal._types import float_dtype
 from jaxcal.market.black import black_price
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
+from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size, natural_vector, with_natural
 from jaxcal.pricing.expansion import expansion
 from jaxcal.pricing.pricer import AbstractPricer
@@ -91,6 +92,7 @@ def greeks(
         if value not in known:
             raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(map(str, known))}")
     quoted = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
+    refuse_unlawful(model, quoted[1])
     dtype = float_dtype(*jax.tree.leaves(model), *quoted)
     given = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in quoted), sides(is_call))
     shape = given[0].shape

@@ -10,7 +10,7 @@ from jaxcal.market.arbitrage import ArbitrageReport, arbitrage_of_calls
 from jaxcal.market.black import black_otm
 from jaxcal.market.calls import Calls
 from jaxcal.market.implied_vol import implied_vol
-from jaxcal.models.base import AbstractVolModel
+from jaxcal.models.base import AbstractVolModel, faulty_parameters
 from jaxcal.pricing.vanilla import price
 
 
@@ -61,6 +61,8 @@ def model_arbitrage(
     if isinstance(fit.model, AbstractVolModel) and fit.model.per_expiry:
         slices = jax.tree.map(lambda leaf: jnp.asarray(leaf)[quoted, None], fit.model)
         value = black_otm(slices.vol(K, T, F), K / F, T, forward=jnp.asarray(1.0, dtype))
+    elif faulty_parameters(fit.model):
+        value = np.full(strike.shape, np.nan)
     else:
         value = price(fit.model, K, T, forward=F, is_call=K >= F) / F
     discount = np.broadcast_to(np.asarray(surface.discount, float)[quoted, None], strike.shape)

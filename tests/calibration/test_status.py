@@ -108,7 +108,8 @@ def test_bad_volatility_in_the_surface(dax, value):
 
 
 def test_start_that_is_not_a_number(dax):
-    fit = jc.calibrate(jc.Heston(0.1, 3.0, 0.1, float("nan"), -0.5), dax)
+    start = eqx.tree_at(lambda m: m.sigma, jc.Heston(0.1, 3.0, 0.1, 1.0, -0.5), float("nan"))
+    fit = jc.calibrate(start, dax)
     assert fit.status == jc.Outcome.NOT_FINITE
 
 

@@ -163,8 +163,9 @@ def test_bad_input_is_nan_and_alone(pricer, bad):
 
 @pytest.mark.parametrize("pricer", PRICERS, ids=repr)
 def test_model_that_is_not_a_number(pricer):
-    found = jc.price(jc.Heston(0.04, float("nan"), 0.06, 0.7, -0.65), 100.0, 0.5, forward=100.0, pricer=pricer)
-    assert np.isnan(float(found))
+    model = jc.Heston(0.04, 1.5, 0.06, 0.7, rho=jnp.asarray([-0.65, jnp.nan]))
+    found = jc.price(model, 100.0, 0.5, forward=100.0, pricer=pricer)
+    assert np.isnan(found).tolist() == [False, True]
 
 
 @pytest.mark.parametrize("pricer", SIZED, ids=repr)

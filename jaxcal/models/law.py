@@ -1,0 +1,416 @@
+"""check_model: whether a model is a law of ln(S_T / F), or a smile, as sentences; and the cheap part that every price
+and fit outside `jit` looks at.
+"""
+
+import cmath
+import dataclasses
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
+from jaxtyping import Array, Float
+from numpy.typing import NDArray
+
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, broken_rules, faulty_parameters
+from jaxcal.models.parameters import batch_size, labels, natural_vector, with_natural
+
+_YEARS = (0.02, 0.27, 1.1, 5.3)  # none of which is likely to be a knot of a model
+_POINTS, _FINE = 65, 1025  # of the real axis: a quarter, and a hundredth, of a standard deviation apart
+# along which phi is followed, near contours: angle and beginning
+_RAYS = {"axis": (0.0, 0.0), "level": (0.0, -0.5j), "above": (0.25, -0.5j), "below": (-0.25, -0.5j)}
+_CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at which a formula divides nothing by nothing
+_REMEDY = "jc.check_model(model) says what else may be wrong"
+
+
+def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, ...]:
+    """What keeps `model` from being a law of ln(S_T / F), or a smile, one sentence each; an empty tuple where nothing
+    is found.
+
+    Of a model by its characteristic function phi at several times and points: phi(0) = 1 (probabilities add up),
+    phi(-i) = 1 (the forward is a martingale), phi(-conj z) = conj phi(z) (the law is real), |phi| <= 1 and matrices
+    phi(u_i - u_j) without negative eigenvalues (probabilities are positive), phi continuous (no branch of a logarithm
+    or root changes), a mean that is finite and not positive, results of the shape and dtype of z, and derivatives in
+    parameters, z and time that agree with differences. Of a smile: volatilities that are positive and finite, no
+    butterfly that is worth less than nothing (Durrleman's condition), total variance that does not fall with time, and
+    derivatives likewise. Of both: parameters that are finite and break no rule of the model's own, and bounds that are
+    intervals.
+
+    It costs some seconds of compiling, at 64 bits if they are on: at 32 the tolerances are wide. No numerical check
+    proves a law; these find a compensator that is missing, a sign, a branch, a wrong derivative.
+
+    Args:
+        model: one model, with concrete parameters. Of a batch each member is checked, and a sentence names the first
+            that it is about.
+        forward: at which a smile is looked at, for models whose volatilities depend on its unit.
+
+    Raises:
+        TypeError: not a model, or a model inside `jit`.
+
+    References:
+        S. Bochner's theorem for the eigenvalues; V. Durrleman, "From implied to spot volatilities" (2004), and J.
+        Gatheral, A. Jacquier, Quantitative Finance 14 (2014) 59-71, definition 2.1, for smiles.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import jaxcal as jc
+        >>> class Drifting(jc.AbstractFourierModel):
+        ...     sigma: float
+        ...     bounds = {"sigma": jc.Interval(0.01, 3.0, "log")}
+        ...     def log_cf(self, z, t):
+        ...         return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * z * z
+        >>> for sentence in jc.check_model(Drifting(0.2)):
+        ...     print(sentence)
+        log_cf(-1j, t) is 0.0004 at t = 0.02, not 0: ...
+        >>> jc.check_model(jc.BlackScholes(0.2))
+        ()
+    """
+    if not isinstance(model, AbstractFourierModel | AbstractVolModel):
+        raise TypeError(f"check_model takes an instance of a model with log_cf or vol, not {model!r:.100}")
+    if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(model)):
+        raise TypeError("check_model looks at numbers and cannot be inside jit, vmap or grad: call it outside")
+    found = [*_of_bounds(model)]
+    members = _members(model)
+    for place, member in members:
+        where = "" if len(members) == 1 else f"member {place}: "
+        found += [where + sentence for sentence in (*faulty_parameters(member), *broken_rules(member))]
+    if found:
+        return tuple(found[:20])
+    for place, member in members:
+        where = "" if len(members) == 1 else f"member {place}: "
+        sentences = _of_law(member) if isinstance(member, AbstractFourierModel) else _of_smile(member, forward)
+        with np.errstate(all="ignore"):  # what is no law may overflow
+            found += [where + sentence for sentence in sentences]
+        if found:
+            break
+    return tuple(found)
+
+
+def refuse_unlawful(model: AbstractModel, expiry: Any = (), *, numbers: bool = True) -> None:
+    """What `price`, `model_vol`, `greeks` and fits look at outside `jit`: parameters that are not finite, and for a
+    class that is not the library's own, log_cf(0) = log_cf(-i) = 0 at the first and last expiry.
+
+    Of a batch, members whose parameters are not finite are left to become NaN, and the first of the others is checked.
+    With `numbers` false a model that is not finite is left to them too, as a fit without numbers is.
+
+    Raises:
+        ValueError: what is wrong, and what to do.
+    """
+    leaves = jax.tree.leaves(model)
+    if any(isinstance(leaf, Tracer) for leaf in leaves):
+        return
+    size = batch_size(model)
+    if size is None and (faults := faulty_parameters(model)):
+        if not numbers:
+            return
+        raise ValueError(
+            f"{type(model).__name__}: {faults[0]}: give every parameter a finite number (a fit whose status is "
+            '"Not fitted" has none)'
+        )
+    own = type(model).__module__.startswith("jaxcal.")
+    if own or not isinstance(model, AbstractFourierModel):
+        return
+    if size is not None:
+        known = np.ones(size, bool)
+        for name in model.bounds:
+            finite = np.isfinite(np.asarray(getattr(model, name)))
+            known &= finite.reshape(size, -1).all(axis=1) if name in _batched(model) else finite.all()
+        if not known.any():
+            return
+        model = _member(model, int(np.argmax(known)))
+    if broken_rules(model):
+        return
+    times = np.asarray([], float) if isinstance(expiry, Tracer) else np.asarray(expiry, float).ravel()
+    times = times[np.isfinite(times) & (times > 0)]
+    ends = (float(times.min()), float(times.max())) if times.size else (0.25, 1.0)
+    wide = np.dtype(np.result_type(*(np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)), np.float32))
+    dtype = wide if jax.config.read("jax_enable_x64") and wide.itemsize > 4 else np.dtype(np.float32)
+    flat, structure = jax.tree.flatten(model)
+    key = tuple((np.shape(leaf), np.asarray(leaf, dtype).tobytes()) for leaf in flat)
+    try:
+        sentence = _first_fault(structure, key, ends, dtype)
+    except TypeError:  # a static field that has no hash
+        sentence = _first_fault.__wrapped__(structure, key, ends, dtype)
+    if sentence:
+        raise ValueError(f"{type(model).__name__} is no law: {sentence}; {_REMEDY}")
+
+
+@lru_cache(maxsize=256)
+def _first_fault(structure: Any, leaves: tuple, years: tuple[float, float], dtype: np.dtype) -> str | None:
+    """The fault of a model that is known by its numbers, so that what is priced again costs a look-up."""
+    arrays = [jnp.asarray(np.frombuffer(data, dtype).reshape(shape)) for shape, data in leaves]
+    model = jax.tree.unflatten(structure, arrays)
+    with jax.ensure_compile_time_eval():
+        found = np.asarray(_at_ends(model, jnp.asarray(years, dtype)))
+    return next(_at_0_and_minus_i(found, years), None)
+
+
+@eqx.filter_jit
+def _at_ends(model: AbstractFourierModel, t: Float[Array, " t"]) -> Array:
+    """log_cf at 0 and -i, and its means over small circles around them: `[2, 2, t]`."""
+    real = t.dtype
+    kind = np.result_type(real, np.complex64)
+    ends = jnp.asarray([0.0, -1j], kind)
+    points = jnp.concatenate([ends[:, None], ends[:, None] + jnp.asarray(_CIRCLE, kind)[None, :]], axis=1)
+    z = jnp.broadcast_to(points.reshape(-1, 1), (points.size, t.size))
+    value = model.log_cf(z, jnp.broadcast_to(t[None, :], z.shape)).reshape(2, -1, t.size)
+    return jnp.stack([value[:, 0], jnp.mean(value[:, 1:], axis=1)])
+
+
+def _at_0_and_minus_i(found: NDArray, years: Any) -> Iterator[str]:
+    """Sentences about `_at_ends`; where a formula divides nothing by nothing the mean over the circle counts."""
+    exact, around = found
+    exact = np.where(np.isnan(exact), around, exact)
+    tolerance = np.sqrt(np.finfo(exact.real.dtype).eps)
+    for point, values, meaning in zip(("0j", "-1j"), exact, ("probabilities add up to 1", _MARTINGALE), strict=True):
+        for value, t in zip(values, years, strict=True):
+            if np.isnan(value):
+                yield f"log_cf({point}, t) is NaN at t = {t:g}: the formula must hold there, {meaning}"
+                break
+            if abs(value) > tolerance:
+                number = value.real if abs(value.imag) < 1e-3 * abs(value.real) else value
+                yield f"log_cf({point}, t) is {number:.4g} at t = {t:g}, not 0: {meaning}"
+                break
+
+
+_MARTINGALE = (
+    "E[exp X] must be 1 for X = ln(S_T / F), so subtract 1j * z * log_cf(-1j, t), the compensator, from your formula"
+)
+
+
+def _members(model: Any) -> list[tuple[int, Any]]:
+    size = batch_size(model)
+    if size is None:
+        return [(0, model)]
+    return [(i, _member(model, i)) for i in range(size)]
+
+
+def _batched(model: Any) -> list[str]:
+    """Names of the fields that have the leading axis of a batch."""
+    shapes = {field.name: np.shape(getattr(model, field.name)) for field in dataclasses.fields(model)}
+    return [name for name, shape in shapes.items() if len(shape) > (name in model.vectors)]
+
+
+def _member(model: Any, i: int) -> Any:
+    names = _batched(model)
+    return eqx.tree_at(lambda m: [getattr(m, n) for n in names], model, [getattr(model, n)[i] for n in names])
+
+
+def _of_bounds(model: AbstractModel) -> Iterator[str]:
+    fields = {field.name for field in dataclasses.fields(model)}
+    for name, interval in model.bounds.items():
+        if name not in fields:
+            yield f"bounds name {name!r}, which is no field of {type(model).__name__}: name its fields"
+        elif not (np.isfinite(interval.upper - interval.lower) and interval.lower < interval.upper):
+            yield f"bounds of {name} are ({interval.lower}, {interval.upper}): they must be finite with lower < upper"
+        elif interval.scale == "log" and interval.lower <= 0:
+            yield f"bounds of {name} begin at {interval.lower}: on a log scale they must be positive"
+
+
+def _wide(model: Any) -> tuple[Any, np.dtype]:
+    """The model with all its numbers in the widest dtype there is, and that."""
+    dtype = np.dtype(np.float64 if jax.config.read("jax_enable_x64") else np.float32)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model), dtype
+
+
+def _of_law(model: Any) -> Iterator[str]:
+    model, dtype = _wide(model)
+    if shapes := [*_of_shapes(model)]:
+        yield from shapes
+        return
+    years = jnp.asarray(_YEARS, dtype)
+    if ends := [*_at_0_and_minus_i(np.asarray(_at_ends(model, years)), _YEARS)]:
+        yield from ends
+        return
+    found = {name: np.asarray(x) for name, x in _looked_at(model, years).items()}
+    yield from _of_probabilities(found)
+    yield from _of_derivatives(model, found)
+
+
+def _of_shapes(model: Any) -> Iterator[str]:
+    for real in (np.dtype(np.float32), np.dtype(jnp.result_type(float))):
+        kind = np.result_type(real, np.complex64)
+        same = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, real), model)  # noqa: B023
+        for shape, years in (((3,), (3,)), ((2, 3), (2, 1))):
+            z, t = jax.ShapeDtypeStruct(shape, kind), jax.ShapeDtypeStruct(years, real)
+            found = jax.eval_shape(lambda m, z, t: m.log_cf(z, t), same, z, t)
+            if found.shape != shape:
+                yield f"log_cf of z {shape} and t {years} has shape {found.shape}: it must be that of z"
+                return
+            if found.dtype != kind:
+                yield f"log_cf of {kind} is {found.dtype}: it must be that of z, so convert parameters and t to z.dtype"
+                return
+
+
+@eqx.filter_jit
+def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
+    """All numbers that the sentences below are about, of the shape of times first. The formula stands in the program
+    as few times as can be.
+    """
+    kind = np.result_type(t.dtype, np.complex64)
+    size = jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(jnp.full(t.shape, -0.5j, kind), t)), 0.0))
+    size = jnp.where(jnp.isfinite(size) & (size > 0), size, 0.1)[:, None]
+    years, h = t[:, None], float(jnp.finfo(t.dtype).eps) ** (1 / 3)
+    u = jnp.arange(_POINTS, dtype=t.dtype)[None, :] / (4.0 * size)
+    mirrored = u[:, 1:9].astype(kind) - 0.25j
+    radius = jnp.linspace(0.0, 16.0, _FINE, dtype=t.dtype)[None, 1:] / size
+    lower, upper = model.moment_bounds(t)
+    share = jnp.broadcast_to(jnp.asarray([0.05, 0.5, 0.95], t.dtype), (t.size, 3))
+    down, up = jnp.maximum(lower, -10.0)[:, None] * share, 1.0 + jnp.minimum(upper - 1.0, 10.0)[:, None] * share
+    moments = jnp.concatenate([down, share, up], axis=-1)
+    middle = (jnp.asarray([0.3, 1.0, 2.0], t.dtype)[None, :] / size).astype(kind) - 0.5j
+    small, apart = 1e-2 / size, (h / size).astype(kind)
+    places = {"real": u.astype(kind), "right": mirrored, "left": -jnp.conj(mirrored)}
+    places |= {"at moments": -1j * moments.astype(kind), "small": small.astype(kind)}
+    places |= {"middle": middle, "after": middle + apart, "before": middle - apart}
+    places |= {name: radius.astype(kind) * cmath.exp(1j * turn) + begin for name, (turn, begin) in _RAYS.items()}
+    ends = np.cumsum([z.shape[1] for z in places.values()]).tolist()
+    z = jnp.concatenate(list(places.values()), axis=1)
+    value, slope = jax.jvp(lambda z: model.log_cf(z, years), (z,), (jnp.ones_like(z),))
+    values, slopes = (dict(zip(places, jnp.split(x, ends[:-1], axis=1), strict=True)) for x in (value, slope))
+
+    found = {name: values[name] for name in ("real", "right", "left", *_RAYS)}
+    found |= {"u": u, "radius": radius, "moments": moments, "lower": lower, "upper": upper}
+    found |= {"at moments": jnp.real(values["at moments"]), "mean": (jnp.imag(values["small"]) / small)[:, 0]}
+    for name, (turn, _) in _RAYS.items():
+        step = radius[:, :1].astype(kind) * cmath.exp(1j * turn)
+        along = 0.5 * step * (slopes[name][:, 1:] + slopes[name][:, :-1])
+        found[f"{name} jump"] = jnp.diff(values[name], axis=-1) - along
+    # derivatives against differences, where phi is neither 1 nor nothing: in z, and in parameters and ln t together
+    found["value"] = values["middle"]
+    found["in z"] = slopes["middle"] / size.astype(kind)
+    found["z apart"] = (values["after"] - values["before"]) / (2.0 * h)
+    vector = natural_vector(model, tuple(model.bounds))
+    sizes = jnp.concatenate([jnp.maximum(jnp.abs(vector), 1e-2), jnp.ones(1, t.dtype)])
+
+    def moved(x: Array) -> Array:
+        return with_natural(model, tuple(model.bounds), vector + x[:-1]).log_cf(middle, years * jnp.exp(x[-1]))
+
+    directions = jnp.diag(sizes)
+    still = jnp.zeros_like(sizes)
+    found["derivatives"] = jax.lax.map(lambda d: jax.jvp(moved, (still,), (d,))[1], directions)
+    there = jax.lax.map(moved, jnp.concatenate([h * directions, -h * directions]))
+    found["differences"] = (there[: sizes.size] - there[sizes.size :]) / (2.0 * h)
+    return found
+
+
+def _of_probabilities(found: dict[str, NDArray]) -> Iterator[str]:
+    eps = float(np.finfo(found["u"].dtype).eps)
+    little, coarse = np.sqrt(eps), 10.0 * eps ** (1 / 3)
+
+    def first(wrong: NDArray) -> tuple[int, int] | None:
+        places = np.argwhere(wrong)
+        return (int(places[0][0]), int(places[0][1])) if len(places) else None
+
+    if at := first(np.isnan(found["real"])):
+        yield f"log_cf({found['u'][at]:.4g}, t) is NaN at t = {_YEARS[at[0]]:g}"
+        return
+    if at := first(np.real(found["real"]) > little):
+        size = np.exp(min(found["real"][at].real, 700.0))
+        yield f"|phi({found['u'][at]:.4g})| is {size:.4g} at t = {_YEARS[at[0]]:g}: no law has more than 1 there"
+    gap = np.abs(np.exp(found["right"]) - np.conj(np.exp(found["left"])))
+    if at := first(~(gap <= little)):
+        yield f"phi(-conj z) is not conj phi(z) at t = {_YEARS[at[0]]:g}: the law is not that of a real number"
+    for i, t in enumerate(_YEARS):
+        phi = np.exp(found["real"][i, ::2][:16])
+        lag = np.arange(len(phi))[:, None] - np.arange(len(phi))[None, :]
+        if not np.isfinite(phi).all():
+            break
+        least = np.linalg.eigvalsh(np.where(lag >= 0, phi[np.abs(lag)], np.conj(phi[np.abs(lag)]))).min()
+        if not least > -10 * little:
+            yield f"phi at t = {t:g} belongs to negative probabilities (an eigenvalue of phi(u_i - u_j) is {least:.2g})"
+            break
+    for name in _RAYS:
+        here = np.isfinite(found[name]) & (np.abs(np.real(found[name])) < 14.0)
+        apart = np.where(here[:, 1:] & here[:, :-1], found[f"{name} jump"], 0.0)
+        jumps = np.abs(np.expm1(np.clip(np.real(apart), -30.0, 30.0) + 1j * np.imag(apart)))
+        if at := first(jumps > 0.3):
+            yield (
+                f"phi jumps near |z| = {found['radius'][at]:.4g} at t = {_YEARS[at[0]]:g}: a logarithm or a root "
+                "changes its branch; write it so that its argument stays near 1, or positive"
+            )
+            break
+    wrong = ~np.isfinite(found["mean"]) | (found["mean"] > coarse)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        yield f"E[X] is {found['mean'][i]:.4g} at t = {_YEARS[i]:g}: as E[exp X] = 1 it must be finite and not above 0"
+    if ((found["lower"] > 0) | (found["upper"] < 1)).any():
+        yield "moment_bounds must contain (0, 1): every martingale has these moments"
+    inside = (found["moments"] >= 0) & (found["moments"] <= 1)
+    bad = np.isnan(found["at moments"]) | np.where(inside, found["at moments"] > little, found["at moments"] < -little)
+    if at := first(bad):
+        q, value = found["moments"][at], found["at moments"][at]
+        rule = "not above 0 for q in (0, 1)" if inside[at] else "finite and not below 0 within moment_bounds"
+        yield f"ln E[exp(q X)] is {value:.4g} at q = {q:.4g}, t = {_YEARS[at[0]]:g}: it must be {rule}"
+
+
+def _of_derivatives(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
+    tolerance = 100.0 * float(np.finfo(found["u"].dtype).eps) ** (1 / 3)
+    names = (*labels(model, tuple(model.bounds)), "t")
+    pairs = [("z", found["in z"], found["z apart"])]
+    pairs += list(zip(names, found["derivatives"], found["differences"], strict=True))
+    for name, derivative, apart in pairs:
+        known = np.isfinite(apart)
+        size = np.maximum(np.abs(apart), np.abs(found["value"])) + tolerance
+        wrong = known & ~(np.abs(derivative - apart) <= tolerance * size)
+        if wrong.any():
+            yield (
+                f"the derivative of log_cf in {name} is {derivative[wrong][0]:.5g} (per unit of its size), differences "
+                f"say {apart[wrong][0]:.5g}: a rule of custom_jvp is wrong, or a branch of jnp.where is singular"
+            )
+
+
+def _of_smile(model: Any, forward: float) -> Iterator[str]:
+    model, dtype = _wide(model)
+    years = jnp.asarray(_YEARS, dtype)
+    found = {name: np.asarray(x) for name, x in _smile(model, years, jnp.asarray(forward, dtype)).items()}
+    k, vol = found["k"], found["vol"]
+    bad = ~(np.isfinite(vol) & (vol > 0))
+    if bad.any():
+        i, j = np.argwhere(bad)[0]
+        at = f"K / F = {np.exp(k[i, j]):.4g}, t = {_YEARS[i]:g}"
+        yield f"vol is {vol[i, j]:.4g} at {at}: it must be positive and finite"
+        return
+    low = found["durrleman"] < -1e-6 if dtype.itemsize > 4 else found["durrleman"] < -1e-2
+    if low.any():
+        i, j = np.argwhere(low)[0]
+        yield (
+            f"a butterfly is worth less than nothing at K / F = {np.exp(k[i, j]):.4g}, t = {_YEARS[i]:g} (Durrleman's "
+            f"function is {found['durrleman'][i, j]:.4g}): narrow the wings or the curvature"
+        )
+    if not model.per_expiry and (falls := np.diff(found["variance"], axis=0) < -1e-8).any():
+        i, j = np.argwhere(falls)[0]
+        yield (
+            f"total variance at K / F = {np.exp(k[-1, j]):.4g} falls from t = {_YEARS[i]:g} to {_YEARS[i + 1]:g}: a "
+            "calendar spread is worth less than nothing"
+        )
+
+
+@eqx.filter_jit
+def _smile(model: Any, t: Float[Array, " t"], forward: Array) -> dict[str, Array]:
+    level = jax.vmap(lambda t: model.vol(forward, t, forward))(t) * jnp.sqrt(t)
+    level = jnp.where(jnp.isfinite(level) & (level > 0), level, 0.2)
+    spots = jnp.linspace(-3.0, 3.0, 25, dtype=t.dtype)
+
+    def variance(k: Array, t: Array) -> Array:
+        return model.vol(forward * jnp.exp(k), t, forward) ** 2 * t
+
+    def durrleman(k: Array, t: Array) -> Array:
+        def slope(k: Array) -> Array:
+            return jax.jvp(lambda k: variance(k, t), (k,), (jnp.ones_like(k),))[1]
+
+        w, first = variance(k, t), slope(k)
+        second = jax.jvp(slope, (k,), (jnp.ones_like(k),))[1]
+        return (1.0 - k * first / (2.0 * w)) ** 2 - 0.25 * first**2 * (1.0 / w + 0.25) + 0.5 * second
+
+    def over(fn: Any, k: Array) -> Array:
+        return jax.vmap(lambda k, t: jax.vmap(lambda k: fn(k, t))(k))(k, t)
+
+    k = level[:, None] * spots[None, :]
+    same = jnp.broadcast_to(k[-1:], k.shape)
+    vol = over(lambda k, t: model.vol(forward * jnp.exp(k), t, forward), k)
+    return {"k": k, "vol": vol, "durrleman": over(durrleman, k), "variance": over(variance, same)}
