@@ -7,17 +7,20 @@ from the price without loss: in-the-money quotes give up their intrinsic value f
 closed form here is not the paper's: it needs one logarithm and no value of Black's formula.
 """
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float
+from jax.typing import ArrayLike
+from jaxtyping import Array, Float, Int
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
-from jaxcal._types import float_arrays
+from jaxcal._types import float_arrays, float_dtype
 from jaxcal.market.black import black_price, black_vega, otm_ratio
-from jaxcal.market.normal import ROOT_TWO_PI
+from jaxcal.market.normal import ROOT_TWO_PI, mills_ratio
 
 # From a start within 4 per cent one step reaches 1e-6, two reach 1e-15, for any strike and any price above 1e-300.
 STEPS = 2
@@ -57,8 +60,57 @@ def implied_vol(
     return _implied_vol(*float_arrays(*given), sides(is_call))
 
 
-def _start(value: Array, room: Array, distance: Array, root_ratio: Array) -> Array:
-    """Total volatility to within 4 per cent, from the value and its room to the upper bound, both over min(F, K).
+def implied_vol_of_logs(
+    log_value: Float[ArrayLike, "*#quotes"],
+    log_room: Float[ArrayLike, "*#quotes"],
+    log_strike: Float[ArrayLike, "*#quotes"],
+    expiry: Float[ArrayLike, "*#quotes"],
+) -> tuple[Float[Array, "*quotes"], Float[Array, "*quotes"], Float[Array, "*quotes"]]:
+    """Volatility of an out-of-the-money value known by its logarithm: where the value itself would underflow, and where
+    its room to the upper bound would be lost to rounding.
+
+    Args:
+        log_value: ln(v / min(F, K)), v the undiscounted out-of-the-money value.
+        log_room: ln(1 - v / min(F, K)). Of the two, the one below about ln 0.6 decides.
+        log_strike: ln(K / F).
+        expiry: years.
+
+    Returns:
+        The volatility, decimal per square root of year; and by how much, in relative terms, it moves with a relative
+        error of one in the value, and in the room (0 for the one that does not count). NaN where the logarithms are not
+        negative, where `expiry` is not positive, and where an argument is NaN. Derivatives as in `implied_vol`.
+
+    Example:
+        A value of exp(-242,000) of the forward: 11 % out of the money a minute before expiry.
+
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> import jax.numpy as jnp
+        >>> vol, by_value, by_room = implied_vol_of_logs(-242_000.0, -0.0, 0.1, 1e-5)
+        >>> f"{vol:.6f}", f"{by_value:.1e}"
+        ('0.045457', '2.1e-06')
+    """
+    dtype = float_dtype(log_value, log_room, log_strike, expiry)
+    arrays = (jnp.asarray(x, dtype) for x in (log_value, log_room, jnp.abs(log_strike), expiry))
+    log_value, log_room, distance, expiry = jnp.broadcast_arrays(*arrays)
+    valid = (jnp.maximum(log_value, log_room) <= 0) & (jnp.minimum(log_value, log_room) < 0)
+    valid &= jnp.isfinite(log_value + log_room + distance + expiry) & (expiry > 0)
+    # about half the bound, at the money, where there is nothing to know
+    half = (jnp.full_like(expiry, -0.7), jnp.full_like(expiry, -0.69), jnp.zeros_like(expiry), jnp.ones_like(expiry))
+    log_value, log_room, distance, expiry = (
+        jnp.where(valid, x, safe) for x, safe in zip((log_value, log_room, distance, expiry), half, strict=True)
+    )
+    total_vol = _inverse_of_logs(log_value, log_room, distance)
+    _, ratio, above = otm_ratio(distance, jax.lax.stop_gradient(total_vol))
+    by_either = jnp.where(valid, ratio / jax.lax.stop_gradient(total_vol), jnp.nan)
+    vol = jnp.where(valid, total_vol / jnp.sqrt(expiry), jnp.nan)
+    return vol, jnp.where(above, 0.0, by_either), jnp.where(above, by_either, 0.0)
+
+
+def _start(
+    value: Array, room: Array, distance: Array, root_ratio: Array, logs: tuple[Array, Array] | None = None
+) -> Array:
+    """Total volatility to within 4 per cent, from the value and its room to the upper bound, both over min(F, K); where
+    they may underflow, from their `logs` too.
 
     Up to half the bound: the Bachelier formula at the same value, N(a) / a = value / distance, is inverted for a, the
     distance in standard deviations, by a rational function with the right limits at both ends (0.8 per cent); Black's
@@ -73,10 +125,15 @@ def _start(value: Array, room: Array, distance: Array, root_ratio: Array) -> Arr
     scaled = value * root_ratio
     distance_low = jnp.maximum(distance, 0.01 * scaled)  # at the money a is 0 and value / distance infinite
     mills = 1.0 / jnp.sqrt(1.0 + jnp.where(high, 1.4, 3.8) * distance)  # R
-    tail = jnp.where(high, room, value) / (1.0 + jnp.where(high, mills, -mills))
-    fraction = scaled / (scaled + distance_low * (1.0 / ROOT_TWO_PI))
-    smallest = float(jnp.finfo(value.dtype).tiny)
-    log = -jnp.log(jnp.maximum(jnp.where(by_quantile, tail, fraction), smallest))
+    whole = jnp.where(by_quantile, 1.0 + jnp.where(high, mills, -mills), scaled + distance_low * (1.0 / ROOT_TWO_PI))
+    if logs is None:
+        part = jnp.where(by_quantile, jnp.where(high, room, value), scaled)
+        log = -jnp.log(jnp.maximum(part / whole, float(jnp.finfo(value.dtype).tiny)))
+    else:
+        log_value, log_room = logs
+        log = jnp.log(whole) - jnp.where(
+            by_quantile, jnp.where(high, log_room, log_value), log_value + jnp.log(root_ratio)
+        )
 
     square = log * log * (1.0 + 0.357 * log) / (1.0 + log * (1.936 + 0.178 * log))
     theta = square / (square + 3.0 + jnp.sqrt(square))
@@ -89,15 +146,16 @@ def _start(value: Array, room: Array, distance: Array, root_ratio: Array) -> Arr
     return jnp.where(by_quantile, jnp.where(high, reach + d, 2.0 * distance / (reach + d)), by_distance)
 
 
-def _step(total_vol: Array, value: Array, room: Array, distance: Array) -> Array:
-    """One Householder step, of fourth order, on log(model / target); the target is `room` where `otm_ratio` says so.
+def _step(total_vol: Array, log_over: Callable[[Array, Array], Array], distance: Array) -> Array:
+    """One Householder step, of fourth order, on log(model / target); the target is the room where `otm_ratio` says so.
+    `log_over(ratio, above)` is ln(ratio / (sqrt(2 pi) target)).
 
     With v' = dv/ds, a = k/s and t = s/2, the Newton step on log v is -ratio * error, with the other sign for M - v, and
     v'' / v' = (a^2 - t^2) / s, whose derivative is -(3 a^2 + t^2) / s^2. `second` and `third` are the second and third
     derivatives of log v over the first, times powers of the Newton step: in these products no division by v is left.
     """
     z, ratio, above = otm_ratio(distance, total_vol)
-    error = jnp.log(ratio / (ROOT_TWO_PI * jnp.where(above, room, value))) - 0.5 * z * z
+    error = log_over(ratio, above) - 0.5 * z * z
     inverse = 1.0 / total_vol
     newton = jnp.where(above, ratio, -ratio) * error * inverse
     a, t = distance * inverse, 0.5 * total_vol
@@ -106,6 +164,11 @@ def _step(total_vol: Array, value: Array, room: Array, distance: Array) -> Array
     second = drift + error
     third = drift * drift - (3.0 * a_squared + t_squared) * newton * newton + error * (3.0 * drift + 2.0 * error)
     return total_vol * (1.0 + newton * (1.0 + 0.5 * second) / (1.0 + second + third * (1.0 / 6.0)))
+
+
+def _over(value: Array, room: Array) -> Callable[[Array, Array], Array]:
+    """`log_over` of `_step`, for a value and a room that are numbers."""
+    return lambda ratio, above: jnp.log(ratio / (ROOT_TWO_PI * jnp.where(above, room, value)))
 
 
 @jax.custom_jvp
@@ -121,7 +184,7 @@ def _inverse(price: Array, strike: Array, expiry: Array, forward: Array, discoun
 
     total_vol = _start(value, room, distance, jnp.sqrt(low / high))
     for _ in range(STEPS):
-        total_vol = _step(total_vol, value, room, distance)
+        total_vol = _step(total_vol, _over(value, room), distance)
 
     vol = jnp.where(value == 0, 0.0, total_vol / jnp.sqrt(expiry))
     finite = jnp.isfinite(high) & jnp.isfinite(expiry) & jnp.isfinite(discount)
@@ -151,6 +214,41 @@ def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple
 
 
 _inverse.defjvp(_inverse_jvp, symbolic_zeros=True)
+
+
+@jax.custom_jvp
+def _inverse_of_logs(log_value: Array, log_room: Array, distance: Array) -> Array:
+    """Total volatility."""
+
+    def log_over(ratio: Array, above: Array) -> Array:
+        return jnp.log(ratio) - jnp.where(above, log_room, log_value) - math.log(ROOT_TWO_PI)
+
+    logs = (log_value, log_room)
+    total_vol = _start(jnp.exp(log_value), jnp.exp(log_room), distance, jnp.exp(-0.5 * distance), logs)
+    far = float(jnp.finfo(distance.dtype).eps) ** -0.25
+
+    def improve(_: Int[ArrayLike, ""], total_vol: Array) -> Array:
+        step = _step(total_vol, log_over, distance)
+        # so many deviations away the terms of that step cancel to rounding, and ln v is linear in 1 / s^2
+        deviations = distance / total_vol
+        z, ratio, above = otm_ratio(distance, total_vol)
+        grown = 1.0 + 2.0 * (log_over(ratio, above) - 0.5 * z * z) / jnp.square(jnp.maximum(deviations, far))
+        return jnp.where(deviations > far, total_vol / jnp.sqrt(jnp.maximum(grown, 0.25)), step)
+
+    # where the value underflows the start is no better than 6 per cent; in a loop, which is compiled once
+    return jax.lax.fori_loop(0, STEPS + 1, improve, total_vol)
+
+
+@_inverse_of_logs.defjvp
+def _inverse_of_logs_jvp(
+    primals: tuple[Array, Array, Array], tangents: tuple[Array, Array, Array]
+) -> tuple[Array, Array]:
+    """d(value) = M phi(z) (ds - m(z + s) dk), and value or room = M phi(z) ratio."""
+    (_, _, distance), (log_value_dot, log_room_dot, distance_dot) = primals, tangents
+    total_vol = _inverse_of_logs(*primals)
+    _, ratio, above = otm_ratio(distance, total_vol)
+    by_strike = mills_ratio(distance / total_vol + 0.5 * total_vol)
+    return total_vol, ratio * jnp.where(above, -log_room_dot, log_value_dot) + by_strike * distance_dot
 
 
 @jax.jit

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-_FARTHEST = 1e6  # stands for "no end": no saddle point of a price lies as far out
+_FARTHEST = 1e9  # stands for "no end": a saddle point lies at k / (vol^2 t), where a minute before expiry that is far
 _LOG_MOMENT = 60.0  # of a single jump: where exp would overflow in a narrow dtype, no saddle point lies either
 
 
@@ -45,7 +45,7 @@ class CriticalMoments(NamedTuple):
                 bad = infinite(origin + sign * jnp.exp(middle))
                 return jnp.where(bad, low, middle), jnp.where(bad, middle, high)
 
-            start = (jnp.full_like(t, -14.0), jnp.full_like(t, 14.0))
+            start = (jnp.full_like(t, -14.0), jnp.full_like(t, 21.0))
             return jnp.exp(jax.lax.fori_loop(0, 40, halve, start)[0])
 
         return CriticalMoments(-distance(-1.0, 0.0), 1.0 + distance(1.0, 1.0))

@@ -9,8 +9,11 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.pricing.pricer import total_vol_of
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
+_LOST = 3.0  # nats by which an integrand may be larger than at its saddle point
+_NEAR_BOUND = -1.0  # k / s - s / 2 below which an option is worth more than what it lacks of its upper bound
 _TILT = 0.4  # radians: of five tilts up to it, up and down, one is taken; a Gaussian allows less than pi/4
 OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but known to be near
 # where the integrand is looked at, in t
@@ -21,7 +24,8 @@ _AROUND = np.arange(-1.0, 2.5, _CLOSER)
 
 class Contour(NamedTuple):
     """Where each quote's contour runs: crossing `q`, width `b`, `tilt`, last node `end`; `outer` if beyond the
-    poles.
+    poles, where the integral is the option's value. Between them it is that of the covered option, min(S, K): what the
+    value lacks of its upper bound.
     """
 
     q: Float[Array, " q"]
@@ -66,7 +70,8 @@ def _place(
     lower, upper = model.moment_bounds(t)
     call = k >= 0
     room = jnp.where(call, upper - 1.0, -lower).astype(t.dtype)
-    outer = (room > _ROOM) & (not inside)
+    total_vol = total_vol_of(model, t)
+    outer = (room > _ROOM) & (jnp.abs(k) / total_vol - 0.5 * total_vol > _NEAR_BOUND) & (not inside)
     origin, sign = jnp.where(call, 1.0, 0.0), jnp.where(call, 1.0, -1.0)
 
     def crossing(m: Array) -> Array:
@@ -79,6 +84,10 @@ def _place(
         tangent = jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))[1]
         return jnp.real(-1j * tangent) - k - 1.0 / q - 1.0 / (q - 1.0)
 
+    def height(q: Array) -> Array:
+        """That logarithm."""
+        return jnp.real(model.log_cf(_axis(q), t)) - k * q - jnp.log(jnp.abs(q * (q - 1.0)))
+
     direction = jnp.where(outer, sign, 1.0)
 
     def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -89,10 +98,13 @@ def _place(
 
     largest = jnp.where(outer, jnp.log(jnp.where(outer, room, 1.0)), 7.0)
     # a law as wide as that of a large volatility over many years has its saddle next to the pole
-    low, high = jax.lax.fori_loop(0, 16, halve, (jnp.where(outer, jnp.minimum(largest, 0.0) - 16.0, -7.0), largest))
+    least = jnp.where(outer, jnp.minimum(largest, 0.0) - 16.0, -7.0)
+    low, high = jax.lax.fori_loop(0, 20, halve, (least, largest))
     q = crossing(0.5 * (low + high))
-    # stay away from the last finite moment: a saddle that hugs that singularity is too narrow to integrate through
-    q = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.85 * room), q)
+    # stay away from the last finite moment, where a contour would be narrow, unless too much cancels at that distance
+    away = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.85 * room), q)
+    here, there = jax.vmap(height)(jnp.stack([q, away]))
+    q = jnp.where(there - here > _LOST, q, away)
     from_pole = jnp.minimum(jnp.abs(q), jnp.abs(q - 1.0))
     nearest = jnp.where(outer, jnp.minimum(from_pole, room - jnp.abs(q - origin)), from_pole)
     small = 0.02 * nearest

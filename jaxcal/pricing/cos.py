@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, total_vol_of
+from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, total_vol_of
 from jaxcal.pricing.revival import beyond_last
 
 _TAIL = 1e-11  # probability that may be lost beyond the range
@@ -85,6 +85,11 @@ class Cos(AbstractPricer):
         last = grid.nodes[:, 0, -1] - 0.5j
         unseen = beyond_last(model, last, log_strike, expiry)
         return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1)) + unseen
+
+    def log_value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> LogValue:
+        return by_logs(*self.value(model, expiry, log_strike), log_strike)
 
 
 def cos_range(

@@ -11,7 +11,8 @@ from jaxtyping import Array, Float
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.parameters import natural_vector, with_natural
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.saddle import saddle_grid, values_on
+from jaxcal.pricing.pricer import LogValue
+from jaxcal.pricing.saddle import logs_on, saddle_grid, values_on
 
 _RULES = 2  # the rule of all nodes, and that of every other node, which tells how far to trust it
 
@@ -23,7 +24,7 @@ class Expansion(eqx.Module):
     converges geometrically the error of the first is about the square of what they differ by.
 
     Attributes:
-        value: `[q]` by the first rule, with `error`, a bound on its error.
+        value: `[q]` by the first rule, with `error`, a bound on its error; and their logarithms, `logs`.
         by_strike: `[r, n, q]` derivatives of order 0 to n - 1 in ln(K / F).
         first: `[r, n, d, q]` of those the first derivative in each direction: the parameters and, last, time in years.
         twice: `[r, d, q]` second derivative along each parameter; the last is 0.
@@ -39,6 +40,7 @@ class Expansion(eqx.Module):
 
     value: Float[Array, " q"]
     error: Float[Array, " q"]
+    logs: LogValue
     by_strike: Float[Array, "r n q"]
     first: Float[Array, "r n d q"]
     twice: Float[Array, "r d q"]
@@ -79,6 +81,7 @@ def expansion(
     """
     grid = jax.lax.stop_gradient(saddle_grid(model, log_strike, expiry, num_nodes))
     value, error = values_on(grid, model)
+    logs = logs_on(grid, model, log_strike)
     point = natural_vector(model, names)
     still = jnp.zeros(point.size + 1, point.dtype)
     basis = jnp.eye(still.size, dtype=still.dtype)
@@ -111,7 +114,7 @@ def expansion(
         none = jnp.zeros_like(second[:, 0, :1])
         twice = jnp.concatenate([second[:, 0, :count], none], axis=1)
         timed = jnp.concatenate([second[:, 0, count:], none], axis=1)
-    return Expansion(value, error, here + constant[None], first, twice, timed)
+    return Expansion(value, error, logs, here + constant[None], first, twice, timed)
 
 
 def _sums(

@@ -15,7 +15,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, tilts_inside, total_vol_of
+from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, tilts_inside, total_vol_of
 from jaxcal.pricing.revival import beyond_last, stepped_over
 
 _TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
@@ -113,6 +113,11 @@ class Laguerre(AbstractPricer):
         others = [by_node(max(1, part * nodes // 4))[0] for part in (2, 3)]
         missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))
         return value, missed + 30.0 * tail + unseen
+
+    def log_value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> LogValue:
+        return by_logs(*self.value(model, expiry, log_strike), log_strike)
 
 
 @lru_cache

@@ -1,14 +1,40 @@
 """What every way of pricing offers: a grid for a calibration, and values with a bound on their error."""
 
 from abc import abstractmethod
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcal.market.implied_vol import implied_vol_of_logs
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.fourier import FourierGrid
+
+
+class LogValue(NamedTuple):
+    """Out-of-the-money values by logarithms, which underflow nowhere, over min(F, K), their upper bound.
+
+    Attributes:
+        value: `[q]` ln of the value.
+        room: `[q]` ln of what it lacks of 1.
+        value_error, room_error: `[q]` bounds on the relative errors of value and room; infinite where nothing is known.
+    """
+
+    value: Float[Array, " q"]
+    room: Float[Array, " q"]
+    value_error: Float[Array, " q"]
+    room_error: Float[Array, " q"]
+
+    def vol(self, log_strike: Float[Array, " q"], expiry: Float[Array, " q"]) -> Float[Array, " q"]:
+        """Implied volatilities at ln(K / F) and `expiry` years; NaN where the bounds allow a relative error of more
+        than 1e-9, or 1e4 roundings.
+        """
+        found, by_value, by_room = implied_vol_of_logs(self.value, self.room, log_strike, expiry)
+        either = jnp.stack([self.value_error, self.room_error]), jnp.stack([by_value, by_room])
+        error = jnp.max(jnp.where(either[1] > 0, either[0] * either[1], 0.0), axis=0)
+        return jnp.where(error <= max(1e-9, 1e4 * float(jnp.finfo(found.dtype).eps)), found, jnp.nan)
 
 
 class AbstractPricer(eqx.Module):
@@ -48,6 +74,24 @@ class AbstractPricer(eqx.Module):
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
         """Out-of-the-money values of single quotes, in units of the forward, and a bound on their errors."""
+
+    @abstractmethod
+    def log_value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> LogValue:
+        """The same by their logarithms."""
+
+
+def by_logs(value: Float[Array, " q"], error: Float[Array, " q"], log_strike: Float[Array, " q"]) -> LogValue:
+    """`LogValue` of values in units of the forward with a bound on their errors."""
+    bound = jnp.exp(jnp.minimum(log_strike, 0.0))
+    inside = (value > 0) & (value < bound)
+    over = jnp.where(inside, value / bound, 0.5)
+    known, error = LogValue(jnp.log(over), jnp.log1p(-over), error, error), error / bound
+    return known._replace(
+        value_error=jnp.where(inside, error / over, jnp.inf),
+        room_error=jnp.where(inside, error / (1.0 - over), jnp.inf),
+    )
 
 
 def total_vol_of(model: AbstractFourierModel, expiry: Float[Array, " e"]) -> Float[Array, " e"]:

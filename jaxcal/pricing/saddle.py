@@ -7,6 +7,8 @@ is a hyperbola z = -iq - i b sin w + b sinh(t + i w), on which the trapezoidal r
 whatever the scales of the integrand (S. Boyarchenko and S. Levendorskii, IJTAF 22(3), 2019, "Sinh-acceleration").
 """
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,10 +16,10 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import Cartesian, log
+from jaxcal.models.complex_math import Cartesian, exp, log
 from jaxcal.pricing.contour import OUTERMOST, Contour, contour_of
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.pricer import AbstractPricer, LogValue
 from jaxcal.pricing.revival import from_beside, revives, stepped_over
 
 # where the integrand is looked at beside the contour: in steps of the rule, at the ends of so many stretches of it
@@ -67,11 +69,29 @@ class Saddle(AbstractPricer):
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+        return values_on(*self._single(model, expiry, log_strike))
+
+    def log_value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> LogValue:
+        grid, model, bound = self._single(model, expiry, log_strike)
+        return logs_on(grid, model, log_strike, bound)
+
+    def _single(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> tuple[FourierGrid, AbstractFourierModel, Float[Array, "q n"] | None]:
         nodes = self.sized().num_nodes or 128
         contour = contour_of(model, log_strike, expiry, nodes)
-        grid = _grid(contour, log_strike, expiry, nodes)
         bound = _log_bound(model, contour, log_strike, expiry, nodes) if revives(model) else None
-        return values_on(grid, model, bound)
+        return _grid(contour, log_strike, expiry, nodes), model, bound
+
+
+class _Integral(NamedTuple):
+    """Of each quote: exp(`shift`) `sum`, which is positive but for rounding; `error` bounds that of `sum`."""
+
+    shift: Float[Array, " q"]
+    sum: Float[Array, " q"]
+    error: Float[Array, " q"]
 
 
 def values_on(
@@ -80,19 +100,55 @@ def values_on(
     """Out-of-the-money values on a grid of `saddle_grid`, in units of the forward, and a bound on their errors; with
     `log_bound` see `stepped_over`.
     """
-    points, imaginary = jnp.split(grid.factored_cf(model)[:, 0], 2, axis=-1)
-    offset = grid.offset[:, 0]
-    value = offset - jnp.sum(points, axis=-1)
-    # every other node: the trapezoidal rule with twice the step
-    halved = offset - 2.0 * jnp.sum(points[:, ::2], axis=-1)
-    # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
-    scale = jnp.where(offset > 0, 1.0, jnp.abs(value))
-    missed = jnp.abs(value - halved) / jnp.where(scale > 0, scale, 1.0)
-    eps = float(jnp.finfo(value.dtype).eps)
-    rounding = 16.0 * scale + 4.0 * jnp.sum(jnp.abs(points) + jnp.abs(imaginary), axis=-1)
+    found, bound = _integrate(grid, model, log_bound), grid.offset[:, 0]
+    size = jnp.exp(found.shift)
     # what is left of a value far below its terms is rounding, of either sign
-    unseen = stepped_over(model, grid.nodes[:, 0], grid.expiry, grid.log_terms(model)[:, 0], log_bound)
-    return jnp.maximum(value, 0.0), scale * missed**1.25 + eps * rounding + unseen
+    value = jnp.where(bound > 0, jnp.clip(bound - size * found.sum, 0.0, bound), size * jnp.maximum(found.sum, 0.0))
+    return value, size * found.error + 16.0 * float(jnp.finfo(value.dtype).eps) * bound
+
+
+def logs_on(
+    grid: FourierGrid,
+    model: AbstractFourierModel,
+    log_strike: Float[Array, " q"],
+    log_bound: Float[Array, "q n"] | None = None,
+) -> LogValue:
+    """The same by logarithms. Between the poles the integral is the room below the upper bound, beyond them the value:
+    either keeps its relative accuracy however small it is.
+    """
+    found = _integrate(grid, model, log_bound)
+    inner, positive = grid.offset[:, 0] > 0, found.sum > 0
+    integral = found.shift + jnp.log(jnp.where(positive, found.sum, 1.0)) - jnp.minimum(log_strike, 0.0)
+    known = positive & (integral < 0)
+    error = jnp.where(known, found.error / jnp.where(positive, found.sum, 1.0), jnp.inf)
+    integral = jnp.where(known, integral, -1.0)
+    other = jnp.log(-jnp.expm1(integral))
+    # the relative error of what is left of 1
+    left = error * jnp.exp(integral - other) + float(jnp.finfo(error.dtype).eps)
+    value, room = jnp.where(inner, other, integral), jnp.where(inner, integral, other)
+    return LogValue(value, room, jnp.where(inner, left, error), jnp.where(inner, error, left))
+
+
+def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[Array, "q n"] | None) -> _Integral:
+    """The trapezoidal rule on a grid of `saddle_grid`, its largest term scaled to 1."""
+    log_terms = grid.log_terms(model)[:, 0]
+    shift = jax.lax.stop_gradient(jnp.max(jnp.real(log_terms), axis=-1))
+    scaled = log_terms - _complex(shift)[:, None]
+    terms = exp(Cartesian.of(scaled))
+    sign = jnp.where(grid.offset[:, 0] > 0, 1.0, -1.0)
+    total = sign * jnp.sum(terms.re, axis=-1)
+    # every other node: the trapezoidal rule with twice the step
+    halved = sign * 2.0 * jnp.sum(terms.re[:, ::2], axis=-1)
+    # halving the step squares the relative error of a geometrically convergent rule; 5/4 instead of 2 is for safety
+    scale = jnp.abs(total)
+    missed = jnp.abs(total - halved) / jnp.where(scale > 0, scale, 1.0)
+    # an exponent is rounded by as much as it is large
+    exponents = 4.0 + jnp.abs(log_terms) + jnp.abs(grid.log_factor.to_complex()[:, 0])
+    rounding = 16.0 * scale + jnp.sum((jnp.abs(terms.re) + jnp.abs(terms.im)) * exponents, axis=-1)
+    bound = None if log_bound is None else log_bound - shift[:, None]
+    unseen = stepped_over(model, grid.nodes[:, 0], grid.expiry, scaled, bound)
+    eps = float(jnp.finfo(total.dtype).eps)
+    return _Integral(shift, total, jax.lax.stop_gradient(scale * missed**1.25 + eps * rounding + unseen))
 
 
 def saddle_grid(

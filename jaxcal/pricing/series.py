@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from jaxcal.market.black import black_price
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.merton import Merton
-from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs
 
 
 class SeriesGrid(eqx.Module):
@@ -81,6 +81,11 @@ class Series(AbstractPricer):
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
         return _series(_merton(model), expiry, log_strike, self.points)
+
+    def log_value(
+        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
+    ) -> LogValue:
+        return by_logs(*self.value(model, expiry, log_strike), log_strike)
 
 
 def _merton(model: AbstractFourierModel) -> Merton:

@@ -1,6 +1,6 @@
 """Prices and implied volatilities of European options under a model: the one entry."""
 
-from functools import reduce
+from functools import partial, reduce
 from typing import Any
 
 import equinox as eqx
@@ -13,12 +13,11 @@ from jaxtyping import Array, Float
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
 from jaxcal.market.black import black_otm
-from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
 from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size
 from jaxcal.pricing.jump_sum import value_by_counts
-from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.pricer import AbstractPricer, by_logs
 from jaxcal.pricing.saddle import Saddle
 
 _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
@@ -47,8 +46,9 @@ def price(
     Returns:
         Discounted prices in the units of the forward. NaN where an input is not positive and finite (NaN included), and
         where the grid cannot price to the pricer's tolerance (1e-10 of the forward by default): never a wrong number.
-        Outside `jit` a grid that does not reach it is refined first, and jumps of nearly one size are summed by their
-        numbers; inside, the size is the pricer's.
+        Outside `jit` a grid that does not reach it is refined first, for derivatives too, and jumps of nearly one size
+        are summed by their numbers (their derivatives are NaN); inside, the size is the pricer's. Derivatives are 0
+        where the result is NaN, so that a masked quote does not spoil a gradient.
 
     Raises:
         TypeError: not a model, or an argument by its place that goes by name.
@@ -68,13 +68,18 @@ def price(
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))
     strike, expiry, forward, discount = (jnp.broadcast_to(x, shape) for x in (strike, expiry, forward, discount))
-    value = _otm_value(model, strike, expiry, forward, pricer, relative=False)
-    # parity from the out-of-the-money side
     is_call = jnp.broadcast_to(is_call, shape)
+    valid, strike, expiry, forward, discount = _masked(strike, expiry, forward, discount)
+    value = _evaluate(model, strike, expiry, forward, pricer, as_vol=False)
+    # nothing that is not a number enters the arithmetic: it would spoil the derivatives of the others
+    known = ~jnp.isnan(value)
+    value = jnp.where(known, value, 0.0)
+    # parity from the out-of-the-money side
     gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.where(is_call, forward - strike, strike - forward))
     lead = (None,) * (value.ndim - len(shape))
-    discounted = discount[lead] * (value * forward[lead] + gain[lead])
-    return jnp.where((discount > 0)[lead] & jnp.isfinite(discount)[lead], discounted, jnp.nan)
+    bound = jnp.where(is_call, forward, strike)[lead]
+    discounted = discount[lead] * jnp.minimum(value * forward[lead] + gain[lead], bound)
+    return jnp.where(known & valid[lead], discounted, jnp.nan)
 
 
 @named_only
@@ -88,8 +93,10 @@ def model_vol(
 ) -> Float[Array, "..."]:
     """Black implied volatilities of a model, decimal per square root of year.
 
-    Arguments as in `price`. NaN where the out-of-the-money value is not known to a millionth of itself, so that a far
-    wing never shows noise.
+    Arguments as in `price`. The value is inverted by its logarithm, so a volatility is right where the price
+    underflows, and its room to the upper bound keeps its own accuracy, so it is right where the price is nearly the
+    forward. NaN where a relative error of 1e-9 (in float32: 1e-3) cannot be ruled out, and where an input is not
+    positive and finite. Derivatives are 0 where the result is NaN, so that a masked quote does not spoil a gradient.
 
     Example:
         >>> import jaxcal as jc
@@ -100,37 +107,36 @@ def model_vol(
     refuse_unlawful(model, expiry)
     dtype = _dtype(model, strike, expiry, forward)
     strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
-    strike, expiry, forward = jnp.broadcast_arrays(strike, expiry, forward)
-    if isinstance(model, AbstractVolModel):
-        valid = _valid(strike, expiry, forward)
-        strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
-        return jnp.where(valid, _smile_vol(model, strike, expiry, forward, pricer), jnp.nan)
-    value = _otm_value(model, strike, expiry, forward, pricer, relative=True)
-    lead = (None,) * (value.ndim - strike.ndim)
-    is_call = jnp.broadcast_to((strike >= forward)[lead], value.shape)
-    return implied_vol(value, (strike / forward)[lead], expiry[lead], forward=1.0, is_call=is_call)
+    valid, strike, expiry, forward = _masked(*jnp.broadcast_arrays(strike, expiry, forward))
+    vol = _evaluate(model, strike, expiry, forward, pricer, as_vol=True)
+    return jnp.where(valid[(None,) * (vol.ndim - strike.ndim)], vol, jnp.nan)
 
 
 def _dtype(model: AbstractModel, *inputs: Any) -> Any:
     return float_dtype(*jax.tree.leaves(model), *inputs)
 
 
-def _otm_value(
+def _masked(*inputs: Array) -> tuple[Array, ...]:
+    """Where all inputs are positive and finite, and the inputs with 1 elsewhere."""
+    valid = reduce(jnp.logical_and, [(x > 0) & jnp.isfinite(x) for x in inputs])
+    return valid, *(jnp.where(valid, x, 1.0) for x in inputs)
+
+
+def _evaluate(
     model: AbstractModel,
     strike: Array,
     expiry: Array,
     forward: Array,
     pricer: AbstractPricer | None,
-    relative: bool,
+    as_vol: bool,
 ) -> Array:
-    """Undiscounted out-of-the-money value over forward; NaN where the error is not known to be small."""
-    valid = _valid(strike, expiry, forward)
-    strike, expiry, forward = (jnp.where(valid, x, 1.0) for x in (strike, expiry, forward))
+    """Undiscounted out-of-the-money values over forward, or volatilities; NaN where the error is not known to be
+    small.
+    """
     if isinstance(model, AbstractVolModel):
         vol = _smile_vol(model, strike, expiry, forward, pricer)
-        lead = (None,) * (vol.ndim - strike.ndim)
-        value = black_otm(vol, (strike / forward)[lead], expiry[lead], forward=1.0)
-        return jnp.where(valid, value, jnp.nan)
+        ratio = (strike / forward)[(None,) * (vol.ndim - strike.ndim)]
+        return vol if as_vol else black_otm(vol, ratio, expiry, forward=1.0)
     if not isinstance(model, AbstractFourierModel):
         raise TypeError(
             f"{type(model).__name__} has neither log_cf nor vol: subclass AbstractFourierModel or AbstractVolModel"
@@ -138,20 +144,10 @@ def _otm_value(
     pricer = pricer or Saddle()
     law = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
     log_strike = jnp.log1p((strike - forward) / forward)
-
-    if (size := batch_size(law)) is not None:
-        value = _batched(pricer, as_batch(law, size), expiry.ravel(), log_strike.ravel(), relative)
-        return jnp.where(valid, value.reshape(size, *strike.shape), jnp.nan)
-    if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(law), expiry, log_strike)):
-        value = _within(pricer.sized(), law, expiry.ravel(), log_strike.ravel(), relative)
-    else:
-        value = _refined(pricer, law, expiry.ravel(), log_strike.ravel(), relative)
-    return jnp.where(valid, value.reshape(strike.shape), jnp.nan)
-
-
-def _valid(strike: Array, expiry: Array, forward: Array) -> Array:
-    inputs = (strike, expiry, forward)
-    return reduce(jnp.logical_and, [(x > 0) & jnp.isfinite(x) for x in inputs])
+    if (size := batch_size(law)) is None:
+        return _refined(pricer, as_vol, False, law, expiry.ravel(), log_strike.ravel()).reshape(strike.shape)
+    found = _refined(pricer, as_vol, True, as_batch(law, size), expiry.ravel(), log_strike.ravel())
+    return found.reshape(size, *strike.shape)
 
 
 def _smile_vol(
@@ -168,72 +164,109 @@ def _smile_vol(
     return one(model) if (size := batch_size(model)) is None else jax.vmap(one)(as_batch(model, size))
 
 
-def _within(
-    pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+def _one(pricer: AbstractPricer, as_vol: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array) -> Array:
+    if not as_vol:
+        value, error = pricer.value(model, expiry, log_strike)
+        return jnp.where((error <= pricer.tolerance(value.dtype)) & in_domain(model), value, jnp.nan)
+    vol = pricer.log_value(model, expiry, log_strike).vol(log_strike, expiry)
+    return jnp.where(in_domain(model), vol, jnp.nan)
+
+
+def _program(
+    pricer: AbstractPricer, as_vol: bool, many: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array
 ) -> Array:
-    value, error = pricer.value(model, expiry, log_strike)
-    small = (error <= (1e-6 * value if relative else pricer.tolerance(value.dtype))) & in_domain(model)
-    return jnp.where(small, value, jnp.nan)
+    """Of one model or, one after the other, of many."""
+    if not many:
+        return _one(pricer, as_vol, model, expiry, log_strike)
+    return jax.lax.map(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model)
 
 
-_compiled = eqx.filter_jit(_within)
+_compiled = eqx.filter_jit(_program)
 
 
-@eqx.filter_jit
-def _compiled_batch(
-    pricer: AbstractPricer, models: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
-) -> Array:
-    return jax.lax.map(lambda model: _within(pricer, model, expiry, log_strike, relative), models)
-
-
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _refined(
-    pricer: AbstractPricer, model: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
+    pricer: AbstractPricer, as_vol: bool, many: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array
 ) -> Array:
-    """Outside jit: in chunks padded to powers of two, on finer grids where a coarser one misses the tolerance."""
+    """Outside jit on finer grids where a coarser one misses the tolerance; inside, on the pricer's own."""
+    if _traced(model, expiry, log_strike):
+        return _program(pricer.sized(), as_vol, many, model, expiry, log_strike)
+    return jnp.asarray(_on_ladder(pricer, as_vol, many, model, expiry, log_strike)[0])
+
+
+@_refined.defjvp
+def _refined_jvp(
+    pricer: AbstractPricer, as_vol: bool, many: bool, primals: tuple[Any, Array, Array], tangents: tuple[Any, ...]
+) -> tuple[Array, Array]:
+    """On the grids that the values need: outside jit, derivatives too are refined."""
+    if _traced(*primals):
+        return jax.jvp(partial(_program, pricer.sized(), as_vol, many), primals, tangents)
+    model, expiry, log_strike = primals
+    value, used, summed = _on_ladder(pricer, as_vol, many, model, expiry, log_strike)
+    slopes = [jnp.zeros_like(jnp.asarray(value))[..., :0]]
+    for method, places in used:
+        quotes = model, expiry[places], log_strike[places]
+        moves = tangents[0], tangents[1][places], tangents[2][places]
+        slopes.append(jax.jvp(partial(_compiled, method, as_vol, many), quotes, moves)[1])
+    order = np.argsort(np.concatenate([places for _, places in used] or [np.arange(0)]))
+    slope = jnp.concatenate(slopes, axis=-1)[..., order]
+    # a sum over jumps is of the host, and known without its derivatives: a product, so that reverse mode says so too
+    unknown = jnp.where(summed, jnp.nan, 1.0).astype(slope.dtype)
+    return jnp.asarray(value), jnp.where(jnp.isnan(value), 0.0, slope * unknown)
+
+
+def _traced(*inputs: Any) -> bool:
+    return any(isinstance(x, Tracer) for x in jax.tree.leaves(inputs))
+
+
+def _on_ladder(
+    pricer: AbstractPricer, as_vol: bool, many: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array
+) -> tuple[np.ndarray, list[tuple[AbstractPricer, np.ndarray]], np.ndarray]:
+    """Values; which quotes were evaluated last by which method, in chunks padded to powers of two; and where none of
+    them served, but a sum over numbers of jumps.
+    """
     k, t = np.asarray(log_strike), np.asarray(expiry)
-    result = np.full(k.shape, np.nan, k.dtype)
+    members = (len(jax.tree.leaves(model)[0]),) if many else ()
+    result = np.full((*members, k.size), np.nan, k.dtype)
     method: AbstractPricer | None = pricer.sized()
     automatic = method != pricer
-    missing = np.arange(k.size)
+    missing, used = np.arange(k.size), []
     while method is not None and missing.size:
+        used = [(m, np.setdiff1d(places, missing, assume_unique=True)) for m, places in used] + [(method, missing)]
         size = max(8, _CHUNK // method.points)
         for part in np.split(missing, range(size, missing.size, size)):
             padded = np.resize(part, max(8, 1 << (part.size - 1).bit_length()))
-            found = _compiled(method, model, jnp.asarray(t[padded]), jnp.asarray(k[padded]), relative)
-            result[part] = np.asarray(found)[: part.size]
-        missing = np.flatnonzero(np.isnan(result))
+            found = _compiled(method, as_vol, many, model, jnp.asarray(t[padded]), jnp.asarray(k[padded]))
+            result[..., part] = np.asarray(found)[..., : part.size]
         method = method.finer() if automatic else None
+        missing = np.flatnonzero(np.any(np.isnan(result).reshape(-1, k.size), axis=0))
+        if missing.size and method is not None:  # what is outside its domain is NaN on every grid
+            missing = np.flatnonzero(np.any(np.isnan(result[_alive(model, many)].reshape(-1, k.size)), axis=0))
+    before = np.isnan(result)
     if missing.size and automatic and isinstance(pricer, Saddle):
-        result = _summed(model, expiry, log_strike, result, relative)
-    return jnp.asarray(result)
+        for i, row in enumerate(result.reshape(-1, k.size)):
+            member = jax.tree.map(lambda leaf: leaf[i], model) if many else model  # noqa: B023
+            places = missing[np.isnan(row[missing]) & np.isfinite(k[missing])]
+            if places.size and _alive(member, False):
+                row[places] = _summed(member, t[places], k[places], as_vol)
+    return result, [(m, places) for m, places in used if places.size], before & ~np.isnan(result)
 
 
-def _batched(
-    pricer: AbstractPricer, models: AbstractFourierModel, expiry: Array, log_strike: Array, relative: bool
-) -> Array:
-    """A leading axis of models; outside jit, priced on finer grids where one of them misses the tolerance."""
-    method = pricer.sized()
-    value = _compiled_batch(method, models, expiry, log_strike, relative)
-    while method != pricer and not isinstance(value, Tracer) and bool(jnp.any(jnp.isnan(value))):
-        method = method.finer()
-        if method is None:
-            break
-        value = jnp.where(jnp.isnan(value), _compiled_batch(method, models, expiry, log_strike, relative), value)
-    if method is None and isinstance(pricer, Saddle):
-        found = np.array(value)
-        for i, row in enumerate(found):
-            found[i] = _summed(jax.tree.map(lambda leaf: leaf[i], models), expiry, log_strike, row, relative)  # noqa: B023
-        value = jnp.asarray(found)
-    return value
+def _summed(model: AbstractFourierModel, expiry: np.ndarray, log_strike: np.ndarray, as_vol: bool) -> np.ndarray:
+    """Values or volatilities by sums over the numbers of jumps."""
+    if not as_vol:
+        return value_by_counts(model, expiry, log_strike, Saddle().tolerance(log_strike.dtype), relative=False)
+    tolerance = max(5e-10, 1e3 * float(np.finfo(log_strike.dtype).eps))
+    value = jnp.asarray(value_by_counts(model, expiry, log_strike, tolerance, relative=True))
+    found = by_logs(value, tolerance * value, jnp.asarray(log_strike))
+    return np.asarray(found.vol(jnp.asarray(log_strike), jnp.asarray(expiry)))
 
 
-def _summed(
-    model: AbstractFourierModel, expiry: Array, log_strike: Array, value: np.ndarray, relative: bool
-) -> np.ndarray:
-    """Values, those that are NaN by sums over the numbers of jumps."""
-    k, t = np.asarray(log_strike), np.asarray(expiry)
-    missing = np.flatnonzero(np.isnan(value) & np.isfinite(k))
-    if missing.size and bool(in_domain(model)):
-        tolerance = 1e-6 if relative else Saddle().tolerance(k.dtype)
-        value[missing] = value_by_counts(model, t[missing], k[missing], tolerance, relative=relative)
-    return value
+def _alive(model: AbstractFourierModel, many: bool) -> np.ndarray:
+    """Whether a model, or each of many, is finite and in its domain."""
+
+    def one(model: AbstractFourierModel) -> Array:
+        finite = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(model)]
+        return reduce(jnp.logical_and, finite, in_domain(model))
+
+    return np.asarray(jax.vmap(one)(model) if many else one(model))

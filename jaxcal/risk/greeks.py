@@ -18,7 +18,9 @@ from jaxcal.pricing.pricer import total_vol_of
 
 Model = TypeVar("Model", bound=AbstractModel)
 
-_AGREED = 1e-7  # of a Greek times the natural moves of what it is taken in, over that of the forward
+_AGREED = (
+    1e-7  # of a Greek times the natural moves of what it is taken in, over that of the forward; 500 roundings if more
+)
 
 
 class Greeks(eqx.Module, Generic[Model]):
@@ -31,7 +33,7 @@ class Greeks(eqx.Module, Generic[Model]):
 
     Attributes:
         price: V.
-        vol: the model's Black implied volatility, decimal; NaN where the option is worth too little to have one.
+        vol: the model's Black implied volatility, decimal; NaN where it is not known, as in `model_vol`.
         black_vega: dV / d`vol` by Black's formula, per unit of volatility.
         delta: dV/dF.
         vega: dV/dx by parameter.
@@ -180,7 +182,8 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
     """
     deviation = jnp.clip(total_vol_of(law, quotes.expiry), 1e-3, 1.0)
     move = quotes.forward * deviation
-    unit = _AGREED * move * quotes.discount / jnp.where(convention.coin, quotes.forward, 1.0)
+    agreement = max(_AGREED, 500.0 * float(jnp.finfo(move.dtype).eps))
+    unit = agreement * move * quotes.discount / jnp.where(convention.coin, quotes.forward, 1.0)
     names = tuple(law.bounds)
 
     def known(a: Array, b: Array, moves: Array) -> Array:

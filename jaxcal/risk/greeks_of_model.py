@@ -190,10 +190,7 @@ def _expanded(law: AbstractFourierModel, quotes: Options, pricer: Saddle, conven
     local = expansion(law, tuple(law.bounds), log_strike, expiry, nodes, convention.order)
     above = strike >= forward
     known = (local.error <= pricer.tolerance(strike.dtype)) & in_domain(law)
-    vol = implied_vol(
-        jnp.where(local.error <= 1e-6 * local.value, local.value, jnp.nan), strike / forward, expiry, forward=1.0,
-        is_call=above,
-    )  # fmt: skip
+    vol = jnp.where(in_domain(law), local.logs.vol(log_strike, expiry), jnp.nan)
 
     def found_by(rule: int) -> Greeks:
         def value(shift: Array, moves: Array) -> Array:

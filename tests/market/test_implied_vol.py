@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from jaxcal.market import implied_vol as module
 from jaxcal.market.black import black_otm, black_price, black_vega
-from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.implied_vol import implied_vol, implied_vol_of_logs
 
 GOLDENS = pd.read_csv(Path(__file__).parents[1] / "goldens" / "implied_vol.csv")
 EPS = np.finfo(np.float64).eps
@@ -88,7 +88,7 @@ def test_start_is_within_four_per_cent_and_one_step_within_a_millionth(wide, con
     distance = jnp.asarray(k[exact])
     start = jax.jit(module._start)(value, room, distance, jnp.exp(-0.5 * distance))
     assert np.abs(start / s[exact] - 1.0).max() < 0.04
-    stepped = jax.jit(module._step)(start, value, room, distance)
+    stepped = jax.jit(lambda s: module._step(s, module._over(value, room), distance))(start)
     assert np.abs(stepped / s[exact] - 1.0).max() < 1e-6
 
 
@@ -293,3 +293,58 @@ def test_float32_stays_float32():
     )
     np.testing.assert_allclose(narrow, wide, rtol=1e-5)
     assert float(implied_vol(np.float32(1e-37), np.float32(1000.0), np.float32(1.0), forward=np.float32(1.0))) > 0.5
+
+
+def test_by_logs_where_values_underflow_and_rooms_are_lost():
+    """Volatilities of values from exp(-1e9) to 1 - exp(-250), from Black's formula in 150 digits."""
+    random = np.random.default_rng(1)
+    k = np.exp(random.uniform(np.log(1e-7), np.log(14.0), 200))
+    s = np.exp(random.uniform(np.log(3e-4), np.log(40.0), 200))
+    logs = []
+    with mp.workdps(150):
+        for distance, total in zip(k, s, strict=True):
+            x, w = mp.mpf(distance), mp.mpf(total)
+            z = x / w - w / 2
+            tail = mp.exp(x) * mp.erfc((z + w) / mp.sqrt(2)) / 2
+            value, room = mp.erfc(z / mp.sqrt(2)) / 2 - tail, mp.erfc(-z / mp.sqrt(2)) / 2 + tail
+            logs.append((float(mp.log(value)), float(mp.log(room))))
+    log_value, log_room = np.asarray(logs).T
+    assert log_value.min() < -1e7
+    assert log_room.min() < -150.0
+    found, by_value, by_room = implied_vol_of_logs(log_value, log_room, -k, 0.25)
+    np.testing.assert_allclose(found, 2.0 * s, rtol=2e-14)
+    assert ((by_value > 0) != (by_room > 0)).all()
+    # a relative error in what counts moves the volatility by as much as is said
+    steps = (1e-6 * (np.asarray(by) > 0) for by in (by_value, by_room))
+    moved, _, _ = implied_vol_of_logs(
+        *(x + step for x, step in zip((log_value, log_room), steps, strict=True)), -k, 0.25
+    )
+    change = np.abs(np.asarray(moved) / np.asarray(found) - 1.0) / (1e-6 * np.asarray(by_value + by_room))
+    resolved = np.asarray(by_value + by_room) > 1e-7
+    np.testing.assert_allclose(change[resolved], 1.0, rtol=1e-2)
+    narrow, *_ = implied_vol_of_logs(*(np.asarray(x, np.float32) for x in (log_value, log_room, k, np.full(200, 0.25))))
+    assert narrow.dtype == np.float32
+    np.testing.assert_allclose(narrow, 2.0 * s, rtol=3e-6)
+
+
+def test_derivatives_by_logs_are_those_of_the_inverse():
+    def by_price(log_value, strike):
+        return implied_vol(jnp.exp(log_value), strike, 0.5, forward=1.0)
+
+    def by_logs(log_value, strike):
+        return implied_vol_of_logs(log_value, jnp.log1p(-jnp.exp(log_value)), jnp.log(strike), 0.5)[0]
+
+    for point in ((-4.0, 1.3), (-1.2, 1.05), (-0.2, 1.6), (-0.02, 2.5)):
+        for nth in (jax.grad, jax.hessian):
+            for expected, found in zip(
+                *(jax.tree.leaves(nth(f, (0, 1))(*point)) for f in (by_price, by_logs)), strict=True
+            ):
+                np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("bad", [(0.5, -1.0, 0.1, 1.0), (np.nan, -1.0, 0.1, 1.0), (-1.0, -0.5, np.inf, 1.0),
+                                 (-1.0, -0.5, 0.1, 0.0), (-np.inf, -0.0, 0.1, 1.0), (0.0, 0.0, 0.1, 1.0)])  # fmt: skip
+def test_by_logs_nothing_is_made_of_nothing(bad):
+    assert np.isnan(implied_vol_of_logs(*bad)[0])
+    masked = jax.grad(lambda *x: jnp.where(False, implied_vol_of_logs(*x)[0], 0.0), (0, 1, 2, 3))(*map(float, bad))
+    assert all(float(slope) == 0.0 for slope in masked)
