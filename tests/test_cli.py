@@ -81,7 +81,8 @@ def test_a_robust_loss_holds_against_a_bad_quote(tmp_path: Path) -> None:
     pd.DataFrame(quotes).to_csv(path, index=False)
     fitted = {}
     for options in ([], ["--loss", "cauchy", "--loss-scale", "0.5"], ["--loss", "huber"]):
-        result = run("calibrate", path, "--model", "black-scholes", *options)
+        # every quote is used: by itself none is bad
+        result = run("calibrate", path, "--model", "black-scholes", "--profile", "plain", *options)
         assert result.exit_code == 0
         fitted[" ".join(options)] = json.loads(Path("chain-fit/parameters.json").read_text())["parameters"]
     plain, cauchy, huber = (float(found["sigma"]) for found in fitted.values())
@@ -143,8 +144,10 @@ def test_a_damaged_parquet_file_exits_with_2(tmp_path: Path) -> None:
 
 
 def test_other_endings_and_venues_are_refused(tmp_path: Path, quotes: Path) -> None:
+    (tmp_path / "chain.doc").write_text("")
+    assert "only .csv" in run("calibrate", tmp_path / "chain.doc").stderr
     (tmp_path / "chain.xlsx").write_text("")
-    assert "only .csv" in run("calibrate", tmp_path / "chain.xlsx").stderr
+    assert "no Excel workbook" in run("calibrate", tmp_path / "chain.xlsx").stderr
     result = run("calibrate", quotes, "--venue", "moon")
     assert result.exit_code == 2
     assert "known layouts" in result.stderr
