@@ -12,7 +12,7 @@ from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
-from jaxcal.market.black import black_otm
+from jaxcal.market.black import black_otm, log_moneyness
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
 from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size
@@ -143,7 +143,7 @@ def _evaluate(
         )
     pricer = pricer or Saddle()
     law = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
-    log_strike = jnp.log1p((strike - forward) / forward)
+    log_strike = -log_moneyness(forward, strike)
     if (size := batch_size(law)) is None:
         return _refined(pricer, as_vol, False, law, expiry.ravel(), log_strike.ravel()).reshape(strike.shape)
     found = _refined(pricer, as_vol, True, as_batch(law, size), expiry.ravel(), log_strike.ravel())

@@ -12,7 +12,7 @@ from jaxtyping import Array
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
-from jaxcal.market.black import black_price
+from jaxcal.market.black import black_price, log_moneyness
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
 from jaxcal.models.law import refuse_unlawful
@@ -185,7 +185,7 @@ def _of_model(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None
 def _expanded(law: AbstractFourierModel, quotes: Options, pricer: Saddle, convention: Convention) -> Greeks:
     """From an expansion of the model's values around the quotes: the rest is calculus of a polynomial."""
     strike, expiry, forward, discount, is_call = quotes
-    log_strike = jnp.log1p((strike - forward) / forward)
+    log_strike = -log_moneyness(forward, strike)
     nodes = pricer.sized().num_nodes or 128
     local = expansion(law, tuple(law.bounds), log_strike, expiry, nodes, convention.order)
     above = strike >= forward

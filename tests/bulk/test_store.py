@@ -315,5 +315,5 @@ def test_quotes_that_are_damaged_are_not_read_as_others(tmp_path: Path) -> None:
     place = content.index(vols.tobytes()[:64])
     for bit in range(8 * place + 48, 8 * (place + 4000), 997):
         path.write_bytes(flipped(content, bit))
-        with pytest.raises(OSError, match="CRC"):
+        with pytest.raises(jc.QuoteError, match="CRC"):
             jc.read_quotes(path)

@@ -6,19 +6,20 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.market.black import black_vega
 
 MODELS = [
     jc.BlackScholes(0.2),
-    jc.Merton(0.15, 0.5, -0.1, 0.15),
     jc.Kou(0.16, 1.0, 0.37, 10.0, 6.0),
-    jc.VarianceGamma(0.2, 0.1, -0.15),
     jc.NIG(15.0, -5.0, 0.5),
-    jc.CGMY(0.5, 6.0, 9.0, 0.8),
-    jc.Heston(0.04, 1.5, 0.06, 0.7, -0.65),
     jc.SABR(alpha=0.2, beta=1.0, rho=-0.3, nu=0.5),
     jc.SVI(a=0.01, b=0.1, rho=-0.3, m=0.0, sigma=0.2),
 ]
 SLOW = [
+    jc.Merton(0.15, 0.5, -0.1, 0.15),
+    jc.VarianceGamma(0.2, 0.1, -0.15),
+    jc.CGMY(0.5, 6.0, 9.0, 0.8),
+    jc.Heston(0.04, 1.5, 0.06, 0.7, -0.65),
     jc.Bates(0.04, 1.5, 0.06, 0.7, -0.65, 0.4, -0.1, 0.12),
     jc.SVCJ(0.04, 1.5, 0.06, 0.5, -0.65, 0.4, -0.1, 0.12, 0.05, -0.4),
     jc.DoubleHeston(0.02, 4.0, 0.02, 0.5, -0.8, 0.02, 0.4, 0.05, 0.3, -0.5),
@@ -62,7 +63,8 @@ def assert_alike(model, jitted):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
         np.testing.assert_allclose(by_rows[: len(GOOD)], by_good[: len(GOOD)], rtol=1e-12, atol=1e-14)
         assert (np.asarray(by_rows)[len(GOOD) :] == 0.0).all()
-        assert np.abs(np.asarray(by_good)[: len(GOOD), :3]).min() > 0.0
+        if discounted:  # a derivative in time is 0 for a smile
+            assert np.abs(np.asarray(by_good)[: len(GOOD), [0, 2, 3]]).min() > 0.0
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
@@ -106,5 +108,5 @@ def test_a_bad_member_of_a_batch_is_alone():
     found = jc.price(jc.BlackScholes(sigma), 100.0, 1.0, forward=100.0)
     assert np.isnan(found).tolist() == [False, True, False]
     slope = jax.grad(lambda s: jnp.nansum(jc.price(jc.BlackScholes(s), 100.0, 1.0, forward=100.0)))(sigma)
-    vega = jc.black_vega(np.asarray([0.2, 0.3]), 100.0, 1.0, forward=100.0)
+    vega = black_vega(np.asarray([0.2, 0.3]), 100.0, 1.0, forward=100.0)
     np.testing.assert_allclose(np.asarray(slope)[[0, 2]], vega, rtol=1e-10)
