@@ -315,14 +315,13 @@ def test_by_logs_where_values_underflow_and_rooms_are_lost():
     np.testing.assert_allclose(found, 2.0 * s, rtol=2e-14)
     assert ((by_value > 0) != (by_room > 0)).all()
     # a relative error in what counts moves the volatility by as much as is said
-    steps = (1e-6 * (np.asarray(by) > 0) for by in (by_value, by_room))
-    moved, _, _ = implied_vol_of_logs(
-        *(x + step for x, step in zip((log_value, log_room), steps, strict=True)), -k, 0.25
-    )
+    up, less = (1e-6 * (np.asarray(by) > 0) for by in (by_value, by_room))
+    moved, _, _ = implied_vol_of_logs(log_value + up, log_room + less, -k, 0.25)
     change = np.abs(np.asarray(moved) / np.asarray(found) - 1.0) / (1e-6 * np.asarray(by_value + by_room))
     resolved = np.asarray(by_value + by_room) > 1e-7
     np.testing.assert_allclose(change[resolved], 1.0, rtol=1e-2)
-    narrow, *_ = implied_vol_of_logs(*(np.asarray(x, np.float32) for x in (log_value, log_room, k, np.full(200, 0.25))))
+    four = (np.asarray(x, np.float32) for x in (log_value, log_room, k, np.full(200, 0.25)))
+    narrow = jax.jit(implied_vol_of_logs)(*four)[0]
     assert narrow.dtype == np.float32
     np.testing.assert_allclose(narrow, 2.0 * s, rtol=3e-6)
 
