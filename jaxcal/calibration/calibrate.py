@@ -41,8 +41,8 @@ from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import search_bounds
+from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt

@@ -19,8 +19,8 @@ from jaxcal.calibration.round import Method, Own, Round
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import Scales, search_bounds
+from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 

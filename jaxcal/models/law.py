@@ -1,11 +1,8 @@
-"""check_model: whether a model is a law of ln(S_T / F), or a smile, as sentences; and the cheap part that every price
-and fit outside `jit` looks at.
-"""
+"""check_model: whether a model is a law of ln(S_T / F), or a smile, as sentences."""
 
 import cmath
 import dataclasses
 from collections.abc import Iterator
-from functools import lru_cache
 from typing import Any
 
 import equinox as eqx
@@ -18,13 +15,12 @@ from numpy.typing import NDArray
 
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, broken_rules, faulty_parameters
 from jaxcal.models.parameters import batch_size, labels, natural_vector, with_natural
+from jaxcal.models.refusal import at_ends, faults_at_ends, member_of
 
 _YEARS = (0.02, 0.27, 1.1, 5.3)  # none of which is likely to be a knot of a model
 _POINTS, _FINE = 65, 1025  # of the real axis: a quarter, and a hundredth, of a standard deviation apart
 # along which phi is followed, near contours: angle and beginning
 _RAYS = {"axis": (0.0, 0.0), "level": (0.0, -0.5j), "above": (0.25, -0.5j), "below": (-0.25, -0.5j)}
-_CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at which a formula divides nothing by nothing
-_REMEDY = "jc.check_model(model) says what else may be wrong"
 
 
 def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, ...]:
@@ -90,114 +86,11 @@ def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, .
     return tuple(found)
 
 
-def refuse_unlawful(model: AbstractModel, expiry: Any = (), *, numbers: bool = True) -> None:
-    """What `price`, `model_vol`, `greeks` and fits look at outside `jit`: parameters that are not finite, and for a
-    class that is not the library's own, log_cf(0) = log_cf(-i) = 0 at the first and last expiry.
-
-    Of a batch, members whose parameters are not finite are left to become NaN, and the first of the others is checked.
-    With `numbers` false a model that is not finite is left to them too, as a fit without numbers is.
-
-    Raises:
-        ValueError: what is wrong, and what to do.
-    """
-    leaves = jax.tree.leaves(model)
-    if any(isinstance(leaf, Tracer) for leaf in leaves):
-        return
-    size = batch_size(model)
-    if size is None and (faults := faulty_parameters(model)):
-        if not numbers:
-            return
-        raise ValueError(
-            f"{type(model).__name__}: {faults[0]}: give every parameter a finite number (a fit whose status is "
-            '"Not fitted" has none)'
-        )
-    own = type(model).__module__.startswith("jaxcal.")
-    if own or not isinstance(model, AbstractFourierModel):
-        return
-    if size is not None:
-        known = np.ones(size, bool)
-        for name in model.bounds:
-            finite = np.isfinite(np.asarray(getattr(model, name)))
-            known &= finite.reshape(size, -1).all(axis=1) if name in _batched(model) else finite.all()
-        if not known.any():
-            return
-        model = _member(model, int(np.argmax(known)))
-    if broken_rules(model):
-        return
-    times = np.asarray([], float) if isinstance(expiry, Tracer) else np.asarray(expiry, float).ravel()
-    times = times[np.isfinite(times) & (times > 0)]
-    ends = (float(times.min()), float(times.max())) if times.size else (0.25, 1.0)
-    wide = np.dtype(np.result_type(*(np.asarray(leaf).dtype for leaf in jax.tree.leaves(model)), np.float32))
-    dtype = wide if jax.config.read("jax_enable_x64") and wide.itemsize > 4 else np.dtype(np.float32)
-    flat, structure = jax.tree.flatten(model)
-    key = tuple((np.shape(leaf), np.asarray(leaf, dtype).tobytes()) for leaf in flat)
-    try:
-        sentence = _first_fault(structure, key, ends, dtype)
-    except TypeError:  # a static field that has no hash
-        sentence = _first_fault.__wrapped__(structure, key, ends, dtype)
-    if sentence:
-        raise ValueError(f"{type(model).__name__} is no law: {sentence}; {_REMEDY}")
-
-
-@lru_cache(maxsize=256)
-def _first_fault(structure: Any, leaves: tuple, years: tuple[float, float], dtype: np.dtype) -> str | None:
-    """The fault of a model that is known by its numbers, so that what is priced again costs a look-up."""
-    arrays = [jnp.asarray(np.frombuffer(data, dtype).reshape(shape)) for shape, data in leaves]
-    model = jax.tree.unflatten(structure, arrays)
-    with jax.ensure_compile_time_eval():
-        found = np.asarray(_at_ends(model, jnp.asarray(years, dtype)))
-    return next(_at_0_and_minus_i(found, years), None)
-
-
-@eqx.filter_jit
-def _at_ends(model: AbstractFourierModel, t: Float[Array, " t"]) -> Array:
-    """log_cf at 0 and -i, and its means over small circles around them: `[2, 2, t]`."""
-    real = t.dtype
-    kind = np.result_type(real, np.complex64)
-    ends = jnp.asarray([0.0, -1j], kind)
-    points = jnp.concatenate([ends[:, None], ends[:, None] + jnp.asarray(_CIRCLE, kind)[None, :]], axis=1)
-    z = jnp.broadcast_to(points.reshape(-1, 1), (points.size, t.size))
-    value = model.log_cf(z, jnp.broadcast_to(t[None, :], z.shape)).reshape(2, -1, t.size)
-    return jnp.stack([value[:, 0], jnp.mean(value[:, 1:], axis=1)])
-
-
-def _at_0_and_minus_i(found: NDArray, years: Any) -> Iterator[str]:
-    """Sentences about `_at_ends`; where a formula divides nothing by nothing the mean over the circle counts."""
-    exact, around = found
-    exact = np.where(np.isnan(exact), around, exact)
-    tolerance = np.sqrt(np.finfo(exact.real.dtype).eps)
-    for point, values, meaning in zip(("0j", "-1j"), exact, ("probabilities add up to 1", _MARTINGALE), strict=True):
-        for value, t in zip(values, years, strict=True):
-            if np.isnan(value):
-                yield f"log_cf({point}, t) is NaN at t = {t:g}: the formula must hold there, {meaning}"
-                break
-            if abs(value) > tolerance:
-                number = value.real if abs(value.imag) < 1e-3 * abs(value.real) else value
-                yield f"log_cf({point}, t) is {number:.4g} at t = {t:g}, not 0: {meaning}"
-                break
-
-
-_MARTINGALE = (
-    "E[exp X] must be 1 for X = ln(S_T / F), so subtract 1j * z * log_cf(-1j, t), the compensator, from your formula"
-)
-
-
 def _members(model: Any) -> list[tuple[int, Any]]:
     size = batch_size(model)
     if size is None:
         return [(0, model)]
-    return [(i, _member(model, i)) for i in range(size)]
-
-
-def _batched(model: Any) -> list[str]:
-    """Names of the fields that have the leading axis of a batch."""
-    shapes = {field.name: np.shape(getattr(model, field.name)) for field in dataclasses.fields(model)}
-    return [name for name, shape in shapes.items() if len(shape) > (name in model.vectors)]
-
-
-def _member(model: Any, i: int) -> Any:
-    names = _batched(model)
-    return eqx.tree_at(lambda m: [getattr(m, n) for n in names], model, [getattr(model, n)[i] for n in names])
+    return [(i, member_of(model, i)) for i in range(size)]
 
 
 def _of_bounds(model: AbstractModel) -> Iterator[str]:
@@ -223,7 +116,7 @@ def _of_law(model: Any) -> Iterator[str]:
         yield from shapes
         return
     years = jnp.asarray(_YEARS, dtype)
-    if ends := [*_at_0_and_minus_i(np.asarray(_at_ends(model, years)), _YEARS)]:
+    if ends := [*faults_at_ends(np.asarray(at_ends(model, years)), _YEARS)]:
         yield from ends
         return
     found = {name: np.asarray(x) for name, x in _looked_at(model, years).items()}

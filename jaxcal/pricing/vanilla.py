@@ -14,8 +14,8 @@ from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
 from jaxcal.market.black import black_otm, log_moneyness
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
-from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size
+from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer, by_logs
 from jaxcal.pricing.saddle import Saddle

@@ -15,8 +15,8 @@ from jaxcal._types import float_dtype
 from jaxcal.market.black import black_price, log_moneyness
 from jaxcal.market.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
-from jaxcal.models.law import refuse_unlawful
 from jaxcal.models.parameters import as_batch, batch_size, natural_vector, with_natural
+from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.expansion import expansion
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
