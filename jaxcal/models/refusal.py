@@ -1,5 +1,6 @@
 """refuse_unlawful: what every price and fit outside `jit` looks at; the cheap part of `check_model`."""
 
+import dataclasses
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
