@@ -60,6 +60,7 @@ from jaxcal.market.black import black_price as black_price
 from jaxcal.market.carry import Carry as Carry
 from jaxcal.market.carry import with_carry as with_carry
 from jaxcal.market.cash_dividends import cash_dividend_price as cash_dividend_price
+from jaxcal.market.cash_dividends import cash_dividend_vol as cash_dividend_vol
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.cleaning_rules import SuitedRules as SuitedRules
 from jaxcal.market.implied_vol import implied_vol as implied_vol

@@ -2,7 +2,11 @@
 
 A put is the European one and the premium of `exercise_boundary.py`. A call is the put with spot and strike, and rate
 and yield, exchanged (R. McDonald and M. Schroder, "A parity result for American options", Journal of Computational
-Finance 1 (1998)).
+Finance 1 (1998)). So what is said of a put with its rate and yield holds of a call with its yield and rate:
+
+- rate > 0, or rate = 0 > yield: one boundary, beneath which it is exercised (`exercise_boundary.py`);
+- 0 >= rate and yield >= rate: waiting costs nothing, so the European price is exact;
+- 0 > rate > yield: two boundaries, between which it is exercised (`double_boundary.py`).
 """
 
 from collections.abc import Callable
@@ -16,11 +20,12 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_arrays
+from jaxcal.market.double_boundary import double_boundary_exercise
 from jaxcal.market.exercise_boundary import early_exercise
 from jaxcal.market.normal import normal_cdf
 
 _BLOCK = 2048  # options worked on together: what they need stays in a core's cache
-_NEVER = 1e-8  # a rate below it is none: a put is then not exercised early
+_NEVER = 1e-8  # a rate of that size is none
 _LEAST_VOL = 2e-3  # below it prices are interpolated to the one without volatility
 
 
@@ -48,7 +53,8 @@ def american_price(
     payoff.
 
     The result is NaN where `vol` or `expiry` is negative, where `strike` or `spot` is not positive and finite, where an
-    argument is NaN, and where two boundaries may exist: a put with yield < rate <= 0, a call with rate < yield <= 0.
+    argument is NaN. Any rate and yield has a price. Where there are two boundaries (a put with yield < rate < 0, a call
+    with rate < yield < 0) it comes from a tree, which takes some 50 us an option.
 
     Source: Andersen, Lake and Offengenden (2016), eq. 30 and section 5; see `exercise_boundary.py`.
 
@@ -80,15 +86,17 @@ def price_block(
     put = _as_put(strike, expiry, spot, rate, dividend_yield, is_call)
     known = put.known & (vol >= 0) & jnp.isfinite(vol)
     log_inner, gain, loss, least = put.log_inner, put.gain, put.loss, put.least
-    early = gain > _NEVER
+    double = (gain < -_NEVER) & (loss < gain)
+    early = (gain > _NEVER) | ((gain >= -_NEVER) & (loss < -_NEVER))
     alive = known & (vol > 0) & (expiry > 0)
     years, volatile = jnp.where(alive, expiry, 1.0), jnp.where(alive, jnp.maximum(vol, _LEAST_VOL), 0.2)
     deviation = volatile * jnp.sqrt(years)
     up = (log_inner + (gain - loss) * years) / deviation + 0.5 * deviation
     value = jnp.exp(-gain * years) * normal_cdf(deviation - up) - jnp.exp(log_inner - loss * years) * normal_cdf(-up)
-    exercise = early_exercise(volatile, log_inner, years, jnp.where(early, gain, 0.01), loss)
-    value = jnp.where(early, value + exercise.premium, value)
-    at_once = early & (log_inner <= exercise.log_last - exercise.depth)
+    exercise = early_exercise(volatile, log_inner, years, jnp.where(early, jnp.maximum(gain, _NEVER), 0.01), loss)
+    between = double_boundary_exercise(double & alive, volatile, log_inner, years, gain, loss)
+    value = value + jnp.where(early, exercise.premium, between.premium)
+    at_once = jnp.where(early, log_inner <= exercise.log_last - exercise.depth, between.at_once)
     value = jnp.maximum(jnp.where(at_once, -jnp.expm1(log_inner), value), least)
     share = jnp.where(alive, jnp.minimum(vol * (1.0 / _LEAST_VOL), 1.0), 0.0)
     return jnp.where(known, put.outer * (least + share * (value - least)), jnp.nan)
@@ -114,6 +122,26 @@ def least_block(
     return jnp.where(put.known, put.outer * put.least, jnp.nan)
 
 
+def most_worth(
+    strike: Float[Array, " b"],
+    expiry: Float[Array, " b"],
+    spot: Float[Array, " b"],
+    rate: Float[Array, " b"],
+    dividend_yield: Float[Array, " b"],
+    is_call: Bool[Array, " b"],
+) -> Float[Array, " b"]:
+    """`[b]` prices that none reaches: the spot for a call, the strike for a put, as much as they grow while one waits.
+
+    >>> import jax.numpy as jnp
+    >>> from jaxcal.market.american import most_worth
+    >>> numbers = (jnp.array([x]) for x in (110.0, 1.0, 100.0, -0.05, 0.0))
+    >>> print(f"{most_worth(*numbers, jnp.array([False]))[0]:.3f}")
+    115.640
+    """
+    grows = jnp.exp(jnp.maximum(-jnp.where(is_call, dividend_yield, rate), 0.0) * expiry)
+    return grows * jnp.where(is_call, spot, strike)
+
+
 class _Put(NamedTuple):
     """`[b]` options as puts, on which one gains the rate on the outer price and loses the yield on the inner one."""
 
@@ -131,7 +159,6 @@ def _as_put(strike: Array, expiry: Array, spot: Array, rate: Array, dividend_yie
         known &= jnp.isfinite(x)
     inner, outer = jnp.where(is_call, strike, spot), jnp.where(is_call, spot, strike)
     gain, loss = jnp.where(is_call, dividend_yield, rate), jnp.where(is_call, rate, dividend_yield)
-    known &= (gain > _NEVER) | (loss >= jnp.minimum(gain, 0.0))
     inner, outer = jnp.where(known, inner, 1.0), jnp.where(known, outer, 1.0)
     gain, loss = jnp.where(known, gain, 0.0), jnp.where(known, loss, 0.0)
     log_inner = jnp.log(inner / outer)
@@ -142,10 +169,11 @@ def _as_put(strike: Array, expiry: Array, spot: Array, rate: Array, dividend_yie
 def _surely(log_inner: Array, expiry: Array, gain: Array, loss: Array) -> Array:
     """The best payoff, over the outer price, if there were no volatility: now, at expiry or where it is stationary."""
     drift = loss - gain
-    rising = drift > 1e-12  # else the ends are best
-    ratio = jnp.where(rising & (gain > 0), loss / jnp.where(gain > 0, gain, 1.0), 1.0)
-    stationary = (jnp.log(jnp.where(ratio > 0, ratio, 1.0)) + log_inner) / jnp.where(rising, drift, 1.0)
-    between = jnp.where(rising & (gain > 0), jnp.clip(stationary, 0.0, expiry), 0.0)
+    # a maximum between now and the end: the inner price falls and the outer one does too, or both rise and it more
+    turns = ((drift > 1e-12) & (gain > 0)) | ((drift < -1e-12) & (gain < 0))
+    ratio = jnp.where(turns, loss, 1.0) / jnp.where(turns, gain, 1.0)
+    stationary = (jnp.log(ratio) + log_inner) / jnp.where(turns, drift, 1.0)
+    between = jnp.where(turns, jnp.clip(stationary, 0.0, expiry), 0.0)
 
     def payoff(at: Array) -> Array:
         return jnp.exp(-gain * at) - jnp.exp(log_inner - loss * at)

@@ -1,5 +1,6 @@
 """Implied volatility of American options: what takes the value of early exercise out of a quote."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,17 +10,17 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_arrays
-from jaxcal.market.american import american_price, in_blocks, least_block, price_block
+from jaxcal.market.american import american_price, in_blocks, least_block, most_worth, price_block
 from jaxcal.market.black import black_vega
 from jaxcal.market.implied_vol import implied_vol
 
 _LEAST, _MOST = 1e-3, 10.0  # volatilities that are looked for
-_FIRST, _STEPS = 5, 40  # taken by all of a block, and at most
+_FIRST, STEPS = 5, 40  # taken by all of a block, and at most
 _FEW = 128  # volatilities that are looked for together when most are found
 # of the last step, relative; of the price, over its time value: below that prices are noise
-_TOLERANCE = {np.dtype(np.float64): (1e-8, 1e-6), np.dtype(np.float32): (1e-5, 1e-4)}
-_MUCH = 0.01  # of the spot: no more of the time value counts
-_NO_VALUE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of time, over the spot
+TOLERANCE = {np.dtype(np.float64): (1e-8, 1e-6), np.dtype(np.float32): (1e-5, 1e-4)}
+MUCH = 0.01  # of the spot: no more of the time value counts
+NO_VALUE = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-6}  # of time, over the spot
 
 
 @named_only
@@ -56,7 +57,7 @@ def american_vol(
     return _inverse(*whole, jnp.broadcast_to(calls, shape))
 
 
-class _Search(NamedTuple):
+class Search(NamedTuple):
     """Where the search for `[b]` volatilities stands."""
 
     step: Array
@@ -104,51 +105,87 @@ def _search(
     is_call: Bool[Array, " b"],
 ) -> Float[Array, " b"]:
     """`[b]` volatilities."""
-    tolerance, of_value = _TOLERANCE[np.dtype(price.dtype)]
+    tolerance, of_value = TOLERANCE[np.dtype(price.dtype)]
     least = least_block(strike, expiry, spot, rate, dividend_yield, is_call)
-    known = (price > least + _NO_VALUE[np.dtype(price.dtype)] * spot) & (price < jnp.where(is_call, spot, strike))
-    known &= expiry > 0
-    enough = of_value * jnp.minimum(price - least, _MUCH * spot)
+    known = (price > least + NO_VALUE[np.dtype(price.dtype)] * spot) & (expiry > 0)
+    known &= price < most_worth(strike, expiry, spot, rate, dividend_yield, is_call)
+    enough = of_value * jnp.minimum(price - least, MUCH * spot)
     discount = jnp.exp(-rate * expiry)
     forward = spot * jnp.exp((rate - dividend_yield) * expiry)
     european = implied_vol(price, strike, expiry, forward=forward, discount=discount, is_call=is_call)
     # without a European volatility, one at which the price is of about the size of its time value
     rough = 2.5 * (price - least) / (spot * jnp.sqrt(jnp.where(known, expiry, 1.0)))
-    first = jnp.clip(jnp.where(european > 0, european, rough + 0.1), _LEAST, _MOST)
+    first = jnp.where(european > 0, european, rough + 0.1)
 
     quotes = (price, strike, expiry, spot, rate, dividend_yield, is_call, enough)
-    still = jnp.zeros_like(price)
-    start = _Search(
-        still, jnp.full_like(price, _LEAST), jnp.full_like(price, _MOST), first, first, still, first, ~known
-    )
+    start = begin_search(first, known)
     # most end soon; the others come together, a few at a time, so that few wait for the slowest
-    state = _searched(start, quotes, tolerance, _FIRST)
+    state = _of_quotes(start, quotes, tolerance, _FIRST)
     order = jnp.argsort(state.done, stable=True)
     width = min(_FEW, order.size)
     rows = jnp.pad(order, (0, -order.size % width), mode="edge").reshape(-1, width)
     state, quotes = jax.tree.map(lambda x: x[rows], (state, quotes))
-    found = jax.lax.map(lambda row: _searched(row[0], row[1], tolerance, _STEPS).found, (state, quotes))
+    found = jax.lax.map(lambda row: _of_quotes(row[0], row[1], tolerance, STEPS).found, (state, quotes))
     found = jnp.zeros_like(price).at[rows.ravel()].set(found.ravel())
-    inside = known & (found > _LEAST * (1.0 + 1e-6)) & (found < _MOST * (1.0 - 1e-6))
-    return jnp.where(inside, found, jnp.nan)
+    return end_search(found, known)
 
 
-def _searched(start: _Search, quotes: tuple[Array, ...], tolerance: float, steps: int) -> _Search:
-    """The search after so many steps, or when all are done."""
+def _of_quotes(start: Search, quotes: tuple[Array, ...], tolerance: float, steps: int) -> Search:
     price, strike, expiry, spot, rate, dividend_yield, is_call, enough = quotes
     discount = jnp.exp(-rate * expiry)
     forward = spot * jnp.exp((rate - dividend_yield) * expiry)
 
-    def active(state: _Search) -> Array:
+    def excess(vol: Array) -> Array:
+        return price_block(vol, strike, expiry, spot, rate, dividend_yield, is_call) - price
+
+    def vega(vol: Array) -> Array:
+        return black_vega(vol, strike, expiry, forward=forward, discount=discount)
+
+    return search(start, excess, vega, enough, tolerance, steps)
+
+
+def begin_search(first: Float[Array, " b"], known: Bool[Array, " b"]) -> Search:
+    """A search for `[b]` volatilities from `first`, of those that are `known` to have one."""
+    still = jnp.zeros_like(first)
+    low, high = jnp.full_like(first, _LEAST), jnp.full_like(first, _MOST)
+    first = jnp.clip(first, _LEAST, _MOST)
+    return Search(still, low, high, first, first, still, first, ~known)
+
+
+def end_search(found: Float[Array, " b"], known: Bool[Array, " b"]) -> Float[Array, " b"]:
+    """`[b]` volatilities that were found, NaN where that is an end of what is searched."""
+    inside = known & (found > _LEAST * (1.0 + 1e-6)) & (found < _MOST * (1.0 - 1e-6))
+    return jnp.where(inside, found, jnp.nan)
+
+
+def search(
+    start: Search,
+    excess_at: Callable[[Array], Array],
+    vega_at: Callable[[Array], Array],
+    enough: Float[Array, " b"],
+    tolerance: float,
+    steps: int = STEPS,
+) -> Search:
+    """The search after so many steps, or when all are done: a secant in a bracket.
+
+    Args:
+        start: of `begin_search`, or as far as it got.
+        excess_at: from `[b]` volatilities to how much their prices are too high.
+        vega_at: from `[b]` volatilities to about the slope there, for the first step.
+        enough: `[b]` an excess that is none.
+        tolerance: of the last step, relative.
+        steps: the most to be taken, counted from the beginning.
+    """
+
+    def active(state: Search) -> Array:
         return jnp.any(~state.done & (state.step < steps))
 
-    def stepped(state: _Search) -> _Search:
-        excess = price_block(state.at, strike, expiry, spot, rate, dividend_yield, is_call) - price
+    def stepped(state: Search) -> Search:
+        excess = excess_at(state.at)
         low = jnp.where(excess < 0, jnp.maximum(state.low, state.at), state.low)
         high = jnp.where(excess >= 0, jnp.minimum(state.high, state.at), state.high)
-        vega = black_vega(state.at, strike, expiry, forward=forward, discount=discount)
         by_secant = (excess - state.excess_before) / jnp.where(state.at == state.before, 1.0, state.at - state.before)
-        slope = jnp.where(state.at == state.before, vega, by_secant)
+        slope = jnp.where(state.at == state.before, vega_at(state.at), by_secant)
         aim = state.at - excess / jnp.where(slope > 0, slope, 1.0)
         slow = (state.step > 1) & (jnp.abs(excess) > 0.5 * jnp.abs(state.excess_before))
         halve = ~(slope > 0) | (aim <= low) | (aim >= high) | slow
@@ -157,6 +194,6 @@ def _searched(start: _Search, quotes: tuple[Array, ...], tolerance: float, steps
         near = jnp.abs(aim - state.at) <= tolerance * state.at
         done = state.done | near | close | (jnp.abs(excess) <= enough)
         found = jnp.where(state.done, state.found, jnp.where(near, aim, state.at))
-        return _Search(state.step + 1, low, high, aim, state.at, excess, found, done)
+        return Search(state.step + 1, low, high, aim, state.at, excess, found, done)
 
     return jax.lax.while_loop(active, stepped, start)

@@ -193,7 +193,7 @@ def _start(put: _Put, rule: _Rule) -> Array:
     of_theta = -product / (put.rate * root)
 
     # where next to nothing is gained by waiting, Li's equation is all rounding, and the first guess is right to 2 %
-    told = put.rate * root_tau > _TOLD * put.vol
+    told = jnp.maximum(put.rate, -put.dividend_yield) * root_tau > _TOLD * put.vol
 
     def stepped(_: Array, depth: Array) -> Array:
         log_boundary = put.log_last - depth

@@ -1,5 +1,6 @@
 """Options on an asset that pays dividends in cash: against QuantLib, and limits."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -65,3 +66,40 @@ def test_limits(change, expected):
     else:  # dividends worth more than the spot
         assert np.isnan(found[DAYS > 576]).all()
         assert np.isfinite(found[DAYS < 100]).all()
+
+
+def market(**change):
+    whole = {"spot": 100.0, "rate": RATE, "ex_times": EX_TIMES, "amounts": np.ones(8), "is_call": IS_CALL > 0}
+    return {**whole, **change}
+
+
+@pytest.mark.parametrize("american", [True, False])
+def test_volatility_comes_back(american):
+    value = price(american=american)
+    found = jc.cash_dividend_vol(value, STRIKE, DAYS / 365.0, american=american, **market())
+    np.testing.assert_allclose(found, VOL, rtol=2e-6)
+
+
+def test_volatilities_of_quantlibs_prices():
+    found = np.asarray(jc.cash_dividend_vol(PRICE, STRIKE, DAYS / 365.0, **market()))
+    np.testing.assert_allclose(found, VOL, atol=2e-3)
+
+
+def test_no_volatility():
+    found = jc.cash_dividend_vol(np.array([19.99, 101.0, -1.0, np.nan]), 80.0, 0.5, **market(is_call=True))
+    assert np.isnan(np.asarray(found)).all()
+
+
+def test_derivative_of_the_volatility_is_that_of_the_inverse():
+    rest = {"ex_times": EX_TIMES[:2], "amounts": np.ones(2), "rate": RATE, "is_call": False, "american": False}
+
+    def vol(value, spot):
+        return jc.cash_dividend_vol(value, 95.0, 0.9, spot=spot, **rest)
+
+    def value(vol, spot):
+        return jc.cash_dividend_price(vol, 95.0, 0.9, spot=spot, **rest)
+
+    by_price, by_spot = jax.grad(vol, argnums=(0, 1))(value(0.3, 100.0), 100.0)
+    vega, delta = jax.grad(value, argnums=(0, 1))(0.3, 100.0)
+    assert float(by_price) == pytest.approx(float(1.0 / vega), rel=1e-5)
+    assert float(by_spot) == pytest.approx(float(-delta / vega), rel=1e-5)
