@@ -72,7 +72,7 @@ def double_boundary_exercise(
     >>> from jaxcal.market.double_boundary import double_boundary_exercise
     >>> put = (jnp.array([x]) for x in (0.1, 0.0, 1.0, -0.01, -0.04))
     >>> print(f"{double_boundary_exercise(jnp.array([True]), *put).premium[0]:.4f}")
-    0.0102
+    0.0026
     """
     harmless = (0.2, 0.0, 1.0, -0.01, -0.03)
     numbers = (vol, moneyness, expiry, rate, dividend_yield)
