@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jax.core import Tracer
+from jax.typing import ArrayLike
 from jaxtyping import Array, Bool
 
 from jaxcal._types import BoolLike, RealLike
@@ -19,6 +20,8 @@ from jaxcal._types import BoolLike, RealLike
 # One number or side a quote, as callers have them.
 NumbersLike = RealLike | Sequence[Any] | np.ndarray | pd.Series | pd.Index | pd.DataFrame
 SidesLike = BoolLike | NumbersLike | str
+# Numbers that all quotes share, in an axis of their own.
+VectorLike = ArrayLike | Sequence[Any] | pd.Series | pd.Index
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

@@ -17,7 +17,7 @@ import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._arguments import NumbersLike, SidesLike, VectorLike, named_only, numbers, sides
 from jaxcal._types import float_arrays
 from jaxcal.market.american import in_blocks, most_worth
 from jaxcal.market.american_vol import MUCH, NO_VALUE, TOLERANCE, begin_search, end_search, search
@@ -38,8 +38,8 @@ def cash_dividend_price(
     *,
     spot: NumbersLike,
     rate: NumbersLike,
-    ex_times: NumbersLike,
-    amounts: NumbersLike,
+    ex_times: VectorLike,
+    amounts: VectorLike,
     dividend_yield: NumbersLike = 0.0,
     is_call: SidesLike = True,
     american: bool = True,
@@ -81,8 +81,8 @@ def cash_dividend_vol(
     *,
     spot: NumbersLike,
     rate: NumbersLike,
-    ex_times: NumbersLike,
-    amounts: NumbersLike,
+    ex_times: VectorLike,
+    amounts: VectorLike,
     dividend_yield: NumbersLike = 0.0,
     is_call: SidesLike = True,
     american: bool = True,
