@@ -95,10 +95,10 @@ def double_boundary_exercise(
 def _extrapolated(*put: Float[Array, " b"]) -> tuple[Array, Array]:
     """`[b]` premiums, extrapolated to no error of the steps, and whether exercise is at once."""
     size = put[0].shape[0]
-    twice = [jnp.concatenate([x, x])[None] for x in put]
+    vol, moneyness, expiry, rate, dividend_yield = (jnp.concatenate([x, x])[None] for x in put)
     fall = jnp.asarray(np.repeat([_FALL, -_FALL], size)[None], put[0].dtype)
-    fine, at_once = _tree(*twice, fall, steps=_STEPS)
-    coarse, _ = _tree(*twice, fall, steps=_STEPS // 2)
+    fine, at_once = _tree(vol, moneyness, expiry, rate, dividend_yield, fall, steps=_STEPS)
+    coarse, _ = _tree(vol, moneyness, expiry, rate, dividend_yield, fall, steps=_STEPS // 2)
     premium = 2.0 * fine - coarse
     return jnp.maximum(0.5 * (premium[:size] + premium[size:]), 0.0), at_once[:size] & at_once[size:]
 

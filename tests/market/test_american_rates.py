@@ -11,7 +11,7 @@ import jaxcal as jc
 SPOT = 100.0
 
 
-def premium_by_tree(vol, strike, expiry, rate, dividend_yield, is_call, steps=1200):
+def premium_by_tree(vol, strike, expiry, rate, dividend_yield, is_call, *, steps=1200):
     """Early exercise by a plain binomial tree (Cox, Ross and Rubinstein): its American less its European price."""
     period = expiry / steps
     up = np.exp(vol * np.sqrt(period))
