@@ -24,7 +24,7 @@ class LocalSmile:
     """A prediction for every place asked for, from its neighbours alone.
 
     Attributes:
-        value: `[m]` predicted ordinate, NaN where there are fewer than four neighbours.
+        value: `[m]` predicted ordinate, NaN where there are too few neighbours.
         error: `[m]` its standard deviation, which includes what the curvature may be wrong by.
         noise: `[m]` robust standard deviation of the neighbours about the fit, in multiples of their scales.
     """
@@ -34,7 +34,9 @@ class LocalSmile:
     noise: FloatColumn
 
 
-def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places) -> LocalSmile:
+def local_smile(
+    line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places, *, fewest: int = 1
+) -> LocalSmile:
     """Predict ordinates from the nearest neighbours on the same line by a robust local parabola.
 
     For each place a parabola in `x` is fitted to the eight neighbours on either side (sixteen on one side at an end),
@@ -47,6 +49,7 @@ def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn
         y: `[n]` ordinate; finite.
         scale: `[n]` positive, how well each ordinate is known, such as half a spread.
         at: `[m]` positions in the arrays to predict.
+        fewest: abscissae other than a place's own that its neighbours must have; with fewer nothing is predicted.
 
     Returns:
         The predictions, in the order of `at`.
@@ -64,7 +67,7 @@ def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn
         >>> print(smile.value.round(3))
         [0.2   0.201]
     """
-    parts = [_block(line, x, y, scale, at[i : i + _BLOCK]) for i in range(0, max(len(at), 1), _BLOCK)]
+    parts = [_block(line, x, y, scale, at[i : i + _BLOCK], fewest) for i in range(0, max(len(at), 1), _BLOCK)]
     return LocalSmile(
         np.concatenate([part.value for part in parts]),
         np.concatenate([part.error for part in parts]),
@@ -72,7 +75,7 @@ def local_smile(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn
     )
 
 
-def _block(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places) -> LocalSmile:
+def _block(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places, fewest: int) -> LocalSmile:
     places, use = _windows(line, at)
     step = x[places] - x[at][:, None]
     reach = np.maximum(np.where(use, np.abs(step), 0.0).max(1, initial=0.0), 1e-12)[:, None]
@@ -100,7 +103,8 @@ def _block(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at:
     error = noise[:, 0] * np.sqrt((factor**2 * scales**2).sum(1))
     value = coefficients[:, 0]
     error = np.hypot(error, _DOUBT * (value - _line_value(weight, u, ordinate)))
-    few = use.sum(1) < _FEWEST
+    others = use & (step != 0.0) & (np.diff(step, axis=1, prepend=np.nan) != 0.0)
+    few = (use.sum(1) < _FEWEST) | (others.sum(1) < fewest)
     return LocalSmile(np.where(few, np.nan, value), np.where(few, np.nan, error), noise[:, 0])
 
 

@@ -14,6 +14,7 @@ Places = NDArray[np.int64]
 _UNSAID = (
     0.01  # volatility: half-spread that a quote without bid and ask may claim, as one in the wings of an index has
 )
+_FEWEST_STRIKES = 7  # beside a quote's own: a parabola through fewer says nothing of a wing beyond them
 _FINEST = 0.0003  # volatility: two quotes cannot be told apart by less, whatever their spreads say
 _LARGEST_FAIR = 1.2  # usual spreads that a quote's own may have before it counts as a fault rather than as doubt
 _EXCESS = 0.02  # volatility: a spread that exceeds the usual one by less is not worth a verdict
@@ -100,7 +101,7 @@ class Comparison:
         """Compare again the rows that are `touched`; `live` are those in use, sorted by expiry, then strike."""
         q = self.quotes
         at = np.flatnonzero(touched[live])
-        smile = local_smile(q.expiry[live], q.x[live], q.vol[live], self.scale[live], at)
+        smile = local_smile(q.expiry[live], q.x[live], q.vol[live], self.scale[live], at, fewest=_FEWEST_STRIKES)
         # Spreads are compared among calls, or puts, on one side of the money: those in the money are wider.
         line = 2 * q.expiry + q.out_of_money
         by_kind = live[np.lexsort((q.x[live], line[live]))]
