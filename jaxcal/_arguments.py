@@ -3,7 +3,7 @@ transformation of JAX. At the border, so that the code behind it sees arrays onl
 """
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -115,8 +115,9 @@ def host_only(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
 
     @wraps(function)
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
+        leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Iterator))
         # inside jit what is known is traced too
-        if any(isinstance(leaf, Tracer) for leaf in (*jax.tree.leaves((args, kwargs)), jnp.zeros(()) + 0.0)):
+        if any(isinstance(leaf, Tracer) for leaf in (*leaves, jnp.zeros(()) + 0.0)):
             refuse_tracers(function.__name__)
         return function(*args, **kwargs)
 
