@@ -76,7 +76,7 @@ def test_what_cannot_start_exits_with_2_and_a_sentence(source: Path, tmp_path: P
         ((source, source / "out"), "must lie apart"),
         ((source, out, *OPTIONS, "--part-size", 5), "part_size was 4, is 5"),
         ((source, tmp_path / "a", "--free", "nothing", *OPTIONS), "free must name parameters"),
-        ((source, tmp_path / "b", "--min-expiry", -1, *OPTIONS), "min_expiry -1.0 must not be negative"),
+        ((source, tmp_path / "b", "--min-expiry", -1, *OPTIONS), "min-expiry -1.0 must not be negative"),
         ((source, "/proc/out", *OPTIONS), "cannot be written to"),
     ):
         result = run(*arguments)
@@ -145,8 +145,8 @@ def test_an_interrupt_ends_with_the_part_at_work_and_130(tmp_path: Path, make_qu
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
     assert "the same command goes on with the rest" in stderr
-    found = re.match(r"([\d,]+) surfaces", stdout)
-    assert found is not None
+    found = re.search(r"^([\d,]+) surfaces", stdout, re.MULTILINE)
+    assert found is not None, stdout
     done = int(found[1])
     assert 4 <= done < 400
     assert len(pd.read_parquet(out)) == done
