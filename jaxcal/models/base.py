@@ -4,6 +4,7 @@ import dataclasses
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
+from types import MappingProxyType
 from typing import ClassVar, NamedTuple
 
 import equinox as eqx
@@ -22,7 +23,8 @@ class AbstractModel(eqx.Module):
     """A pricing model: a frozen pytree whose fields are its parameters.
 
     `bounds` names, for every parameter, the interval a calibration searches and whether it searches it on a
-    logarithmic or a linear scale. A field without bounds is not a parameter: it stays as it is. `vectors` names the
+    logarithmic or a linear scale. A field without bounds is not a parameter: it stays as it is, and a
+    model without any can be priced but not fitted. `vectors` names the
     fields that may be vectors `[n]` within one model, `held` the parameters that quotes hardly determine and that a
     calibration leaves as they are unless told otherwise. Bounds are not enforced on construction: a model may be priced
     anywhere its formula holds. Where that is, `violations` says.
@@ -40,7 +42,7 @@ class AbstractModel(eqx.Module):
         ValueError: Heston(v0=-0.04, kappa=1.0, theta=0.04, sigma=0.5, rho=-0.5): v0 must not be negative
     """
 
-    bounds: ClassVar[Mapping[str, Interval]]
+    bounds: ClassVar[Mapping[str, Interval]] = MappingProxyType({})  # none: a law to price, not to fit
     vectors: ClassVar[frozenset[str]] = frozenset()  # fields that may be `[n]` within one model
     held: ClassVar[frozenset[str]] = frozenset()  # parameters that a fit moves only where `free` names them
 

@@ -55,9 +55,11 @@ class CriticalMoments(NamedTuple):
         """Where E[exp(q J)] <= exp(60), J a normal jump: all its moments exist, but not all can be written down."""
 
         def reach(signed_mean: Array) -> Array:
-            # the positive root of std^2 q^2 / 2 + mean q = 60
+            # the positive root of std^2 q^2 / 2 + mean q = 60, without the difference of two alike numbers
             root = jnp.sqrt(signed_mean**2 + 2.0 * _LOG_MOMENT * std**2)
-            return 2.0 * _LOG_MOMENT / jnp.maximum(root + signed_mean, 2.0 * _LOG_MOMENT / _FARTHEST)
+            ahead = 2.0 * _LOG_MOMENT / jnp.maximum(root + signed_mean, 2.0 * _LOG_MOMENT / _FARTHEST)
+            against = (root - signed_mean) / jnp.maximum(std**2, jnp.finfo(root.dtype).tiny)
+            return jnp.minimum(jnp.where(signed_mean < 0, against, ahead), _FARTHEST)
 
         return CriticalMoments(
             jnp.broadcast_to(-reach(-mean), jnp.shape(t)).astype(t.dtype),

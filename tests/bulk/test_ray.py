@@ -162,7 +162,7 @@ def test_a_killed_worker_is_survived(source: Path, tmp_path: Path, contents: Con
     os.kill(killed, signal.SIGKILL)
     stdout, stderr = finish(process, 3)
     assert "160 surfaces: 160 converged" in stdout
-    assert "the layout of the table is not known" in stderr
+    assert "the layout of the file is not known" in stderr
     assert contents(out) == contents(tmp_path / "local")
 
 

@@ -70,6 +70,18 @@ def test_wrong_arguments(dax, arguments, sentence):
         jc.calibrate(jc.Heston, dax, **arguments)
 
 
+def test_a_model_without_bounds_has_nothing_to_fit(dax):
+    class Flat(jc.AbstractFourierModel):
+        sigma: float
+
+        def log_cf(self, z, t):
+            return jnp.asarray(-0.5 * self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    assert np.isfinite(np.asarray(jc.price(Flat(0.2), 100.0, 1.0, forward=100.0)))
+    with pytest.raises(ValueError, match="Flat has no bounds, so nothing to fit"):
+        jc.calibrate(Flat, dax)
+
+
 def test_a_batch_of_models_is_refused(dax):
     """One surface has one start; the sentence names the parameter."""
     with pytest.raises(ValueError, match="kappa"):
