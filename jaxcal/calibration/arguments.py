@@ -29,7 +29,7 @@ def free_names(template: type[AbstractModel], free: Sequence[str] | None) -> tup
         raise TypeError(f"{template.__name__} is neither an AbstractFourierModel nor an AbstractVolModel")
     known = tuple(template.bounds)
     if not known:
-        raise ValueError(f"{template.__name__} has no bounds, so nothing to fit: give it bounds = {{name: Interval(...)}}")
+        raise ValueError(f"{template.__name__} has no bounds, so nothing to fit: give it bounds = {{name: Interval}}")
     if free is None:
         return tuple(name for name in known if name not in template.held)
     unknown = [name for name in free if name not in known]
