@@ -97,14 +97,14 @@ def batch_size(model: AbstractModel) -> int | None:
 
 
 def as_batch(model: Model, size: int) -> Model:
-    """`model` with that leading axis on every field."""
+    """`model` with that leading axis on every field that is an array: a convention, such as a shift, has none."""
 
     def lead(name: str) -> Array:
         value = jnp.asarray(getattr(model, name))
         own = value.shape[value.ndim - (name in model.vectors and value.ndim > 0) :]
         return jnp.broadcast_to(value, (size, *own))
 
-    names = [field.name for field in dataclasses.fields(model)]
+    names = [field.name for field in dataclasses.fields(model) if not field.metadata.get("static", False)]
     return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [lead(name) for name in names])
 
 

@@ -4,7 +4,8 @@ forward, in as many digits as the value needs.
 Run `python -m tests.goldens.vol_domain [rows a model] [file] [names]` (needs mpmath, and gmpy2 to be quick; a value of
 1e-300 takes some seconds; each model has its own seed, so that they may be run apart). Prices are those of the covered
 call, as in family_domain.py, in enough digits that what the value is short of 1 or of 0 keeps 20. The volatility is
-found by bisection on the logarithm of Black's formula. Rows are drawn until the value is above 1e-300 of the forward.
+found by bisection on the logarithm of Black's formula. Of smiles it is their formula. Rows are drawn until the value is
+above 1e-300 of the forward.
 """
 
 import csv
@@ -74,14 +75,19 @@ def worth(log_cf, k, t, p):
     return None
 
 
+def black_worth(s, k):
+    """Black's out-of-the-money value at total volatility s and its room below min(F, K), both over that."""
+    z, grown = abs(k) / s - s / 2, mp.exp(abs(k))
+    out = (mp.erfc(z / mp.sqrt(2)) - grown * mp.erfc((z + s) / mp.sqrt(2))) / 2
+    lack = (mp.erfc(-z / mp.sqrt(2)) + grown * mp.erfc((z + s) / mp.sqrt(2))) / 2
+    return out, lack
+
+
 def total_vol(value, room, k):
     """By bisection on ln of the value or of the room, whichever is less."""
-    k = abs(k)
 
     def logs(s):
-        z = k / s - s / 2
-        out = (mp.erfc(z / mp.sqrt(2)) - mp.exp(k) * mp.erfc((z + s) / mp.sqrt(2))) / 2
-        lack = (mp.erfc(-z / mp.sqrt(2)) + mp.exp(k) * mp.erfc((z + s) / mp.sqrt(2))) / 2
+        out, lack = black_worth(s, k)
         return mp.log(out) - mp.log(value) if value < room else mp.log(room) - mp.log(lack)
 
     low, high = mp.mpf("1e-6"), mp.mpf(200)
@@ -92,7 +98,55 @@ def total_vol(value, room, k):
     return low
 
 
+def svi(k, t, a, b, rho, m, sigma):
+    return mp.sqrt((a + b * (rho * (k - m) + mp.sqrt((k - m) ** 2 + sigma**2))) / t)
+
+
+def svi_draw(t):
+    width, rho = uniform(0.1, 1.5) * t**0.5, uniform(-0.95, 0.95)
+    slope = uniform(0.01, 1.0) * min(width, 1.9 / (1 + abs(rho)))
+    return [uniform(0.01, 1.0) * width**2, slope, rho, uniform(-1, 1) * width, uniform(0.05, 1.0) * width]
+
+
+def sabr(k, t, alpha, beta, rho, nu):
+    """Hagan et al. 2002, eq. 2.17a, at a forward of 1; NaN where it is negative."""
+    level, log_ratio = alpha / mp.exp(k * (1 - beta) / 2), -k
+    z = nu / level * log_ratio
+    x = mp.log((mp.sqrt(1 - 2 * rho * z + z * z) + z - rho) / (1 - rho))
+    q = ((1 - beta) * log_ratio) ** 2
+    growth = (1 - beta) ** 2 / 24 * level**2 + rho * beta * nu * level / 4 + (2 - 3 * rho**2) / 24 * nu**2
+    vol = level / (1 + q / 24 + q * q / 1920) * z / x * (1 + growth * t)
+    return vol if vol > 0 else mp.nan
+
+
+def sabr_draw(t):
+    beta = 1.0 if uniform(0, 1) < 0.3 else uniform(0, 1)
+    return [log_uniform(0.03, 2.0), beta, uniform(-0.95, 0.95), log_uniform(0.05, 3.0) / max(t, 0.2) ** 0.5]
+
+
+SMILES = {"SABR": (sabr, sabr_draw), "SVI": (svi, svi_draw)}
+
+
+def smile_row(name):
+    vol, draw = SMILES[name]
+    while True:
+        t = log_uniform(1 / 525_600, 50)
+        p = draw(t)
+        exact, years = [mp.mpf(x) for x in p], mp.mpf(t)
+        middle, far = float(vol(mp.mpf("1e-9"), years, *exact)), np.log(1e6)
+        k = uniform(-far, far) if uniform(0, 1) < 0.4 else float(f"{uniform(-12, 12) * middle * t**0.5:.6g}")
+        if not 0 < abs(k) <= far:
+            continue
+        found = vol(mp.mpf(k), years, *exact)
+        with mp.workdps(400):
+            values = black_worth(found * mp.sqrt(years), mp.mpf(k))
+        if mp.isfinite(found) and min(values) > LEAST:
+            return p, t, k, found, mp.log10(values[0])
+
+
 def row(name):
+    if name in SMILES:
+        return smile_row(name)
     log_cf, draw = ALL[name]
     while True:
         p, t = draw(), log_uniform(1 / 525_600, 50)
@@ -111,12 +165,12 @@ def main() -> None:
     mp.mp.dps = 40
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_suffix(".csv")
-    names = sys.argv[3].split(",") if len(sys.argv) > 3 else list(ALL)
+    names = sys.argv[3].split(",") if len(sys.argv) > 3 else [*ALL, *SMILES]
     with path.open("w", newline="") as file:
         out = csv.writer(file)
         out.writerow(["model", "parameters", "T", "k", "vol", "log10_value"])
         for name in names:
-            family_domain.RANDOM = np.random.default_rng([20261129, list(ALL).index(name)])
+            family_domain.RANDOM = np.random.default_rng([20261129, [*ALL, *SMILES].index(name)])
             for _ in range(rows):
                 p, t, k, vol, size = row(name)
                 out.writerow([name, ";".join(map(repr, p)), t, k, mp.nstr(vol, 18), mp.nstr(size, 6)])

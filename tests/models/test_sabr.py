@@ -227,3 +227,12 @@ def test_float32():
     found = jax.jit(_vol)(*row)
     assert found.dtype == jnp.float32
     assert float(found) == pytest.approx(float(_vol(*MODELS["rates"], 0.05, 0.75, 0.035)), rel=1e-6)
+
+
+def test_a_batch_with_a_shift_is_its_members():
+    alphas, strikes = jnp.asarray([0.03, 0.05]), jnp.asarray([0.01, 0.02, 0.03])
+    many = jc.SABR(alphas, 0.5, jnp.asarray([-0.2, 0.1]), 0.4, shift=0.01)
+    found = jc.price(many, strikes, 1.0, forward=0.02)
+    single = [jc.SABR(a, 0.5, r, 0.4, shift=0.01) for a, r in ((0.03, -0.2), (0.05, 0.1))]
+    expected = [np.asarray(jc.price(model, strikes, 1.0, forward=0.02)) for model in single]
+    np.testing.assert_allclose(found, expected, rtol=1e-14)

@@ -10,7 +10,7 @@ import pytest
 import jaxcal as jc
 
 ROWS = pd.read_csv(Path(__file__).parents[1] / "goldens" / "vol_domain.csv")
-QUICK = ["BlackScholes", "NIG"]
+QUICK = ["BlackScholes", "NIG", "SABR", "SVI"]
 
 
 def vols_of(name):
