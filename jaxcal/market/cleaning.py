@@ -214,10 +214,10 @@ def judge_rates(judgement: Judgement, sentence: NDArray[np.object_]) -> None:
     judgement.exclude(sentence != "", Verdict.BAD_CARRY, lambda i: sentence[i])
 
 
-def judge_groups(judgement: Judgement, columns: QuoteColumns, refused: dict[int, str]) -> None:
+def judge_groups(judgement: Judgement, columns: QuoteColumns, refused: dict[int, str], verdict: Verdict) -> None:
     """Exclude the rows of whole surfaces: `refused` says why, by group."""
     rows = np.isin(columns.group, list(refused))
-    judgement.exclude(rows, Verdict.UNITS, lambda i: refused[int(columns.group[i])])
+    judgement.exclude(rows, verdict, lambda i: refused[int(columns.group[i])])
 
 
 def judge_values(

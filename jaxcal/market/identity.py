@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal.market.cells import read_numbers
 from jaxcal.market.clock import read_instants
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.us_roots import exercise_known, root_in, underlying_of
@@ -14,15 +15,21 @@ from jaxcal.market.us_roots import exercise_known, root_in, underlying_of
 _NAMES = (
     "underlyingsymbol", "underlyingticker", "underlyingname", "underlier", "ticker", "actsymbol", "rootsymbol", "root",
     "optionroot", "symbol", "stock", "stocksymbol", "asset", "coin", "contractsymbol", "optionsymbol", "occsymbol",
-    "instrumentname", "instrument", "contract", "contractname", "optionticker", "instid",
+    "instrumentname", "instrument", "contract", "contractname", "optionticker", "instid", "und", "undsymbol", "ric",
+    "basecurrency", "basecoin", "indexname", "company", "companyname", "security", "securityname", "name", "isin",
+    "secid", "permno",
 )  # fmt: skip
 _TIMES = (
     "quotedatetime", "quotetimestamp", "quotereadtime", "datetime", "timestamp", "snapshottime", "snapshotts",
     "snapshot", "asof", "asoftime", "ts", "time", "quotedate", "date", "tradedate", "tradingdate", "asofdate",
-    "datadate", "snapshotdate", "sessiondate",
+    "datadate", "snapshotdate", "sessiondate", "valuationdate", "valuedate", "pricingdate", "pricedate", "marketdate",
+    "businessdate", "effectivedate", "day", "timestampms", "unixtime", "epoch",
 )  # fmt: skip
 # Of these several values are several surfaces: where they cannot be read the table is refused.
-_CERTAIN = ("ticker", "symbol", "root", "date", "tradedate", "quotedate", "timestamp", "datetime", "quotedatetime")
+_CERTAIN = (
+    "ticker", "symbol", "root", "secid", "permno",
+    "date", "tradedate", "quotedate", "timestamp", "datetime", "quotedatetime", "timestampms", "unixtime", "epoch",
+)  # fmt: skip
 _ROOTS = ("root", "rootsymbol", "optionroot")
 _SYMBOLS = ("contractsymbol", "optionsymbol", "occsymbol", "instrumentname", "instrument", "contract", "optionticker")
 # BTC-27JUN25-100000-C, BTC_USDC-27JUN25-100000-C, BTC-USD-251231-100000-C: what stands before the date.
@@ -94,32 +101,41 @@ def _taken(name: str, column: str, count: int, things: str) -> str:
 
 
 def _candidates(table: pd.DataFrame, known: tuple[str, ...]) -> list[str]:
-    """The columns that are called so, in any case and with or without underscores and blanks; the first known first."""
-    called = {re.sub(r"[\s_-]", "", str(name)).lower(): name for name in table.columns if isinstance(name, str)}
+    """The columns that are called so, however it is written (see `_plain`); the first known first."""
+    called = {_plain(name): name for name in table.columns if isinstance(name, str)}
     return [called[name] for name in known if name in called]
+
+
+def _plain(header: str) -> str:
+    """A header without what people write differently: case, blanks, underscores, hyphens, brackets around."""
+    return re.sub(r"[\W_]", "", header).lower()
 
 
 def _refuse_numbers(column: pd.Series, name: str = "underlying") -> None:
     texts = column[~_blank(column)]
-    if pd.isna(pd.to_numeric(texts.iloc[:1], errors="coerce")).all():  # the rule, seen at once
-        return
-    if pd.api.types.is_bool_dtype(column) or pd.to_numeric(texts, errors="coerce").notna().all():
+    # The first mostly tells.
+    if pd.api.types.is_bool_dtype(column) or (_are_numbers(texts.iloc[:1]) and _are_numbers(texts)):
         raise QuoteError(
             f"column {name} holds numbers, the first being {str(texts.iloc[0])[:40]}, where the name of the "
             "underlying belongs: call prices of the underlying spot or forward, and give names a letter"
         )
 
 
+def _are_numbers(texts: pd.Series) -> bool:
+    """Whether all are numbers, however they are written; a share may be called INF."""
+    return bool(np.isfinite(read_numbers(texts)[0]).all())
+
+
 def _underlyings(table: pd.DataFrame) -> tuple[str, NDArray[np.object_]] | None:
     """The column that names the underlying, and `[n]` the names; empty where a row has none."""
     for column in _candidates(table, _NAMES):
         blank = _blank(table[column])
-        if blank.all() or pd.to_numeric(table[column][~blank], errors="coerce").notna().all():
-            if column.lower() in _CERTAIN and table[column].nunique() > 1:  # several surfaces would become one
+        if blank.all() or _are_numbers(table[column][~blank]):
+            if _plain(column) in _CERTAIN and table[column].nunique() > 1:  # several surfaces would become one
                 _refuse_numbers(table[column], column)
             continue
         code, found = pd.factorize(_texts(table[column]).where(~blank, None))
-        kind = re.sub(r"[\s_-]", "", column).lower()
+        kind = _plain(column)
         names = [_underlying_in(str(name), by_root=kind in _ROOTS) for name in found]
         if names == found.tolist() and _are_contracts(table, code, found):
             continue
@@ -170,7 +186,7 @@ def _time_column(table: pd.DataFrame) -> str | None:
 
 
 def _is_time_name(column: str) -> bool:
-    return re.sub(r"[\s_-]", "", column).lower() in _TIMES
+    return _plain(column) in _TIMES
 
 
 def _is_no_date(column: pd.Series) -> bool:

@@ -31,6 +31,7 @@ from jaxcal.market.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.headers import with_known_names
 from jaxcal.market.identity import identify
 from jaxcal.market.implied_vol import implied_vol
+from jaxcal.market.mixed_surfaces import find_mixed
 from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.plausibility import Implied, find_implausible
 from jaxcal.market.profiles import suited_profiles
@@ -65,8 +66,8 @@ class QuoteReport:
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
         notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
         rules: of the cleaning, one for each of the keys.
-        refused: surfaces whose numbers are in other units than the table says, each with a sentence; none of their rows
-            is used.
+        refused: surfaces whose numbers are in other units than the table says, or that are several in one, each with a
+            sentence; none of their rows is used.
 
     Example:
         >>> import pandas as pd
@@ -212,7 +213,8 @@ def inspect_quotes(
 
     Raises:
         QuoteError: the table as a whole cannot be read (no rows, a missing column, volatilities in percent), or every
-            surface is in other units than its columns say (see `find_implausible`).
+            surface is in other units than its columns say (see `find_implausible`), or is several surfaces (see
+            `find_mixed`).
 
     Example:
         >>> import pandas as pd
@@ -248,13 +250,14 @@ def inspect_quotes(
     value = targets.price * unit
     vol, bid_vol, ask_vol = _vols(columns, targets, value, unit, forward, is_call)
     spread = (targets.ask - targets.bid) * unit
-    refused = find_implausible(
-        Implied(columns, quoted, expiries, judgement.used, value, vol, is_call, implied_vols=_implied_vols)
-    )
+    mixed = find_mixed(quotes, columns, quoted, judgement.used)
+    implied = Implied(columns, quoted, expiries, judgement.used, value, vol, is_call, implied_vols=_implied_vols)
+    refused = {**find_implausible(implied), **mixed}
     if refused and set(refused) == set(columns.group[judgement.used].tolist()):
         more = f" (and {len(refused) - 1:,} more surfaces like it)" if len(refused) > 1 else ""
         raise QuoteError(next(iter(refused.values())) + more)
-    judge_groups(judgement, columns, refused)
+    judge_groups(judgement, columns, mixed, Verdict.MIXED)
+    judge_groups(judgement, columns, refused, Verdict.UNITS)
     judge_rates(judgement, _rate_sentences(expiries, targets))
     judge_values(judgement, columns, forward=forward, value=value, vol=vol, is_call=is_call)
     smiles = SmileQuotes.from_vols(

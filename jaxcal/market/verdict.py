@@ -24,6 +24,7 @@ class Verdict(enum.StrEnum):
     STRIKE = "strike not positive"
     BAD_CARRY = "bad carry"
     UNITS = "implausible units"  # of the whole surface
+    MIXED = "several surfaces"  # in one, of the whole surface
     EXPIRED = "expired"
     TOO_SHORT = "too short"
     AMERICAN = "American exercise"
