@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 NOTHING = frozenset({
     "", "-", "--", "---", ".", "..",
     "\u2010", "\u2011", "\u2012", "\u2013", "\u2014", "\u2015", "\u2212", "\u2013\u2013", "\u2014\u2014",
-    "nan", "-nan", "na", "n/a", "#n/a", "<na>", "nat", "none", "null", "nil",
+    "nan", "-nan", "na", "n/a", "#n/a", "#n/a n/a", "--.--", "<na>", "nat", "none", "null", "nil",
 })  # fmt: skip
 _BLANKS = " \u00a0\u2007\u2009\u202f"
 _GROUPS = {".": f",'\u2019{_BLANKS}", ",": f".'\u2019{_BLANKS}"}  # between thousands, by the sign of the decimals
 _MINUS = str.maketrans({"\u2212": "-", "\u2013": "-"})
-_MONEY = re.compile(r"(?<=^)[$\u20ac\u00a3\u00a5](?=[^$])|(?<=[+-])[$\u20ac\u00a3\u00a5]|[\u20ac\u00a3\u00a5]$")
+# Euro, pound, yen, rupee, won, rouble, lira, shekel, baht.
+_SIGNS = "\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u20ba\u20aa\u0e3f"
+_MONEY = re.compile(rf"(?<=^)[${_SIGNS}](?=[^$])|(?<=[+-])[${_SIGNS}]|[{_SIGNS}]$")
 _INFINITE = re.compile(r"[+-]?inf(inity)?", re.IGNORECASE)
 _LONGEST = 400  # letters of a number: no double has more
 
@@ -26,8 +28,9 @@ _LONGEST = 400  # letters of a number: no double has more
 def _pattern(decimal: str) -> "re.Pattern[str]":
     groups = re.escape(_GROUPS[decimal])
     point = re.escape(decimal)
+    lakhs = r"|[1-9]\d?(?:,\d{2})+,\d{3}" if decimal == "." else ""  # 12,34,567, as India writes it
     return re.compile(
-        rf"(?P<sign>[+-]?)(?:(?P<whole>\d+|[1-9]\d{{0,2}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*)"
+        rf"(?P<sign>[+-]?)(?:(?P<whole>\d+|[1-9]\d{{0,2}}(?P<group>[{groups}])\d{{3}}(?:(?P=group)\d{{3}})*{lakhs})"
         rf"(?:{point}(?P<part>\d*))?|{point}(?P<only>\d+))(?P<power>[eE][+-]?\d{{1,4}})?",
         re.ASCII,
     )
@@ -40,7 +43,8 @@ def number_of(text: str, decimal: str = ".") -> float:
     r"""The number that a text is; NaN where it is none.
 
     Thousands may be set apart by the sign that is not the decimal one, by an apostrophe or by a (narrow) blank, always
-    the same one, and always three digits after the first; a sign of money may stand before or behind.
+    the same one, and always three digits after the first (or two and at last three, as in India); a sign of money may
+    stand before or behind.
 
     Args:
         text: a cell.
@@ -50,6 +54,8 @@ def number_of(text: str, decimal: str = ".") -> float:
         >>> from jaxcal.market.cells import number_of
         >>> number_of("1,050.5"), number_of("1,050"), number_of("1,050", ","), number_of("$1'050"), number_of("1,05")
         (1050.5, 1050.0, 1.05, 1050.0, nan)
+        >>> number_of("1,05,000"), number_of("25%")
+        (105000.0, nan)
     """
     if len(text) > _LONGEST + 200:
         return np.nan

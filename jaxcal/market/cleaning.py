@@ -46,6 +46,7 @@ _FAULTY = (
     Verdict.NEGATIVE, Verdict.PERCENT, Verdict.CROSSED, Verdict.DUPLICATE,
     Verdict.STALE, Verdict.BUTTERFLY, Verdict.CALENDAR,
 )  # fmt: skip
+_NEAR_ONE = 0.05  # a logarithm of a discount factor within it is no other unit, however short the time
 _CODES = {verdict: code for code, verdict in enumerate(Verdict)}
 
 
@@ -90,6 +91,16 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: RowRules
             Verdict.BAD_CARRY,
             lambda i, n=name, v=values: f"{n} {v[i]} is above 100 %, so it looks like percent: divide by 100",
         )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        of_discount = -np.log(c.discount) / c.years
+    judgement.exclude(
+        (np.abs(of_discount) > 1.0) & (np.abs(np.log(np.maximum(c.discount, 1e-300))) > _NEAR_ONE) & (c.years > 0.0),
+        Verdict.BAD_CARRY,
+        lambda i: (
+            f"discount {c.discount[i]:.6g} would be a rate of {of_discount[i]:.0%} a year: it is the factor "
+            "exp(-rate T), near 1. Give rates as rate, and divide what is in percent by 100"
+        ),
+    )
     judgement.exclude(c.years <= 0.0, Verdict.EXPIRED, lambda i: _expired(-c.years[i]))
     judgement.exclude(
         c.years < rules.min_expiry,

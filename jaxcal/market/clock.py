@@ -81,6 +81,22 @@ def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
     return instants, is_midnight(instants) & ~zoned.to_numpy(bool)
 
 
+def read_local_times(column: pd.Series) -> Instants:
+    """The times of a column as they are written, whatever their zone: `[n]`, NaT where missing or not understood.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.clock import read_local_times
+        >>> print(read_local_times(pd.Series(["2026-01-30T00:00:00-05:00"])))
+        ['2026-01-30T00:00:00.000000']
+    """
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return _utc(column.dt.tz_localize(None))
+    if pd.api.types.is_datetime64_any_dtype(column):
+        return _utc(column)
+    return read_instants(column.astype(str).str.strip().str.replace(r"(?<=:\d\d)[+-]\d\d:?\d\d$", "", regex=True))[0]
+
+
 def is_midnight(instants: Instants) -> NDArray[np.bool_]:
     """`[n]` whether it is 00:00 UTC; not where the instant is unknown.
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from jaxcal.market.cells import read_numbers
 from jaxcal.market.clock import read_instants
 from jaxcal.market.quotes import QuoteError
-from jaxcal.market.us_roots import exercise_known, root_in, underlying_of
+from jaxcal.market.us_roots import exercise_known, is_contract, root_in, underlying_of
 
 # What files call the underlying, and the time of the quotes: the first that is there and fits is taken.
 _NAMES = (
@@ -151,7 +151,7 @@ def _underlying_in(name: str, *, by_root: bool) -> str:
     if listed := _LISTED.fullmatch(name):
         return listed[1]
     root = root_in(name)
-    return underlying_of(root) if by_root or len(name) > len(root) + 14 else name
+    return underlying_of(root) if by_root or is_contract(name) else name
 
 
 def _are_contracts(table: pd.DataFrame, code: NDArray[np.int64], found: pd.Index) -> bool:

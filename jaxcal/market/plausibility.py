@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.market.cleaning import Targets
+from jaxcal.market.far_expiry import far_expiry
 from jaxcal.market.forwards import ExpiryForwards, given_carry
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
 
@@ -103,8 +104,9 @@ def find_implausible(implied: Implied) -> dict[int, str]:
         here = np.unique(expiries.expiry_of_row[rows])
         one = _Surface(implied, parity, carry, rows, here)
         sentence = (
-            one.expiries_in_days() or one.slopes() or one.levels() or one.percents() or one.volatilities() or ""
+            one.expiries_in_days() or one.slopes() or one.levels() or one.percents() or one.volatilities()
         )  # from what is certain to what is likely
+        sentence = sentence or far_expiry(one.years, one.at_money)
         if sentence:
             found[group] = sentence
     return found

@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.market.cells import as_numbers, is_nothing, read_numbers
-from jaxcal.market.clock import Instants, is_midnight, read_instants, years_between
+from jaxcal.market.clock import Instants, is_midnight, read_instants, read_local_times, years_between
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.sentences import listed, one_line, quoted, shown
 from jaxcal.market.us_calendar import settle_us
@@ -185,7 +185,9 @@ def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults, ignored: Mask | N
     values, odd = read_numbers(column)
     needed = np.ones(len(quotes), bool) if ignored is None else ~ignored
     faults.add(
-        odd & needed, Verdict.NOT_A_NUMBER, lambda row: f"{name} {quoted(str(column.iloc[row]))} is not a number"
+        odd & needed,
+        Verdict.NOT_A_NUMBER,
+        lambda row: f"{name} {quoted(str(column.iloc[row]))} is not a number{_percent_sign(column.iloc[row])}",
     )
     infinite = np.isinf(values)
     faults.add(
@@ -194,6 +196,11 @@ def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults, ignored: Mask | N
         lambda row: f"{name} {values[row]} is not finite, or has more than 308 digits",
     )
     return np.where(infinite & ~needed, np.nan, values)
+
+
+def _percent_sign(cell: object) -> str:
+    """What to do with a cell that ends with one."""
+    return ": write it as a decimal, divided by 100" if str(cell)[-20:].strip().endswith("%") else ""
 
 
 def _blank(column: pd.Series) -> Mask:
@@ -321,11 +328,12 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         if "settlement" in quotes
         else pd.Series("", quotes.index)
     )
-    # No US option settles at 00:00 UTC: with a settlement a midnight is a date, also where a zone was put to it.
-    dates = bare | is_midnight(expiry)
+    # No US option settles at midnight: with a settlement one is a date, also where a zone was put to it.
+    local = read_local_times(column)
+    dates = bare | is_midnight(expiry) | is_midnight(local)
     for name in ("AM", "PM"):
         rows = dates & settlement.eq(name).to_numpy(bool)
-        expiry[rows] = settle_us(expiry[rows], name)
+        expiry[rows] = settle_us(np.where(is_midnight(local), local, expiry)[rows], name)
         bare &= ~rows
     faults.add(
         bare,

@@ -35,14 +35,18 @@ SMCI SOFI TGT TSLA TSM TXN UBER UNH WMT XOM
 """
 _AMERICAN = frozenset(_KNOWN_AMERICAN.split())
 # Yahoo writes ^SPX, Schwab $SPX and $SPX.X, Reuters .SPX, Polygon I:SPX, Cboe _SPX, Bloomberg SPX Index.
-_INDEX_MARK = re.compile(r"[\^$_]|\.(?=[A-Z])|I:|INDEX[A-Z]{0,6}:")
-_INDEX_END = re.compile(r"(?:\.XO?| (?:US )?INDEX|\.INDX)$")
+_INDEX_MARK = re.compile(r"[\^$_@]|\.(?=[A-Z])|I:|INDEX[A-Z]{0,6}:")
+_INDEX_END = re.compile(r"(?:\.XO?| (?:US )?INDEX|\.INDE?X|\.IDX|:IND)$")
 _EXCHANGE = re.compile(r"[A-Z]{2,12}:")
 _OTHER_ENDS = re.compile(r"(?: (?:US|UN|UW|UQ|UP))?(?: EQUITY)?$|\.(?:US|OQ)$")
 # Names of indices that are not those of their options.
 _NAMES = {"GSPC": "SPX", "INX": "SPX", "US500": "SPX", "S&P 500": "SPX", "SP500": "SPX", "DJI": "DJX"}
-# The symbol of the Options Clearing Corporation: root, yymmdd, side and strike in thousandths, with or without blanks.
-_OCC = re.compile(r"(?:O:)?([A-Z]{1,6}\d?)\s*\d{6}[CP]\d{8}")
+# The symbol of the Options Clearing Corporation: root, yymmdd, side and strike in thousandths, with or without blanks;
+# those of thinkorswim (.SPY260619C600), TD Ameritrade (SPY_061926C600) and Bloomberg (SPY US 06/19/26 C600 Equity).
+_CONTRACT = re.compile(
+    r"(?:O:|[.@])?([A-Z]{1,6}\d?)(?:\s*\d{6}[CP]\d{8}|_?\d{6}[CP]\d{1,6}(?:\.\d+)?"
+    r"|(?: US)? \d{1,2}/\d{1,2}/\d{2} [CP]\d{1,6}(?:\.\d+)?(?: EQUITY| INDEX)?)"
+)
 
 
 def root_in(name: str) -> str:
@@ -56,10 +60,11 @@ def root_in(name: str) -> str:
         ['SPX', 'SPX', 'VIX', 'AAPL', 'SPY', 'BRK.B']
     """
     text = " ".join(name.upper().split())
-    if found := _OCC.fullmatch(text):
+    if found := _CONTRACT.fullmatch(text):
         return found[1]
-    bare = text[mark.end() :] if (mark := _INDEX_MARK.match(text) or _EXCHANGE.match(text)) else text
-    bare = _OTHER_ENDS.sub("", _INDEX_END.sub("", bare))
+    bare = _INDEX_END.sub("", text)
+    bare = bare[mark.end() :] if (mark := _INDEX_MARK.match(bare) or _EXCHANGE.match(bare)) else bare
+    bare = _OTHER_ENDS.sub("", bare)
     return _NAMES.get(bare, bare)
 
 
@@ -75,12 +80,25 @@ def exercise_known(name: str) -> str:
         ['E', 'A', 'A', '']
     """
     text, root = " ".join(name.upper().split()), root_in(name)
+    if is_contract(text):
+        return "E" if root in EUROPEAN_ROOTS or text.endswith(" INDEX") else "A"
     if root in _AMERICAN or root.replace(".", "").replace("/", "") in _AMERICAN:
         return "A"
     marked = _INDEX_MARK.match(text) is not None or _INDEX_END.search(text) is not None
     if root in EUROPEAN_ROOTS or marked:
         return "E"
-    return "A" if _OCC.fullmatch(text) or text.endswith((" US EQUITY", " UW EQUITY", " UN EQUITY")) else ""
+    return "A" if text.endswith((" US EQUITY", " UW EQUITY", " UN EQUITY")) else ""
+
+
+def is_contract(name: str) -> bool:
+    """Whether a name is the symbol of one US option, and not of an underlying or a root.
+
+    Example:
+        >>> from jaxcal.market.us_roots import is_contract
+        >>> is_contract("SPY260619C00600000"), is_contract(".SPY260619C600"), is_contract("SPY")
+        (True, True, False)
+    """
+    return _CONTRACT.fullmatch(" ".join(name.upper().split())) is not None
 
 
 def underlying_of(root: str) -> str:

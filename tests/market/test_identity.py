@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from jaxcal.market.cleaning_rules import CleaningRules
+from jaxcal.market.identity import identify
 from jaxcal.market.quote_report import QuoteReport
 from jaxcal.market.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.quotes import QuoteError, read_quotes
@@ -30,6 +31,9 @@ INDEX_NAMES = [
     "spx",
     "^GSPC",
     "CBOE:SPX",
+    "SPX.IDX",
+    "SPX:IND",
+    "@SPX",
 ]
 
 
@@ -70,6 +74,28 @@ def test_symbols_of_contracts_say_their_underlying(make_chain, column):
     report = inspect_quotes(table)
     assert [key[0] for key in report.keys] == ["BTC", "ETH_USDC"]
     vols_are_right(report)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "underlying", "exercise"),
+    [
+        (".{}260619{}{:.0f}", "SPY", "A"),
+        ("{}_061926{}{:.0f}", "SPY", "A"),
+        ("{} US 06/19/26 {}{:.0f} Equity", "SPY", "A"),
+        ("{} 6/19/26 {}{:.1f}", "QQQ", "A"),
+        ("{} US 06/19/26 {}{:.0f} Index", "SPX", "E"),
+        (".{}260619{}{:.0f}", "SPXW", "E"),
+    ],
+)
+def test_symbols_of_brokers_say_their_underlying_and_exercise(make_chain, symbol, underlying, exercise):
+    table = make_chain(expiries=(0.25,), spot=100.0, rate=0.0, dividend_yield=0.0)
+    table["symbol"] = [
+        symbol.format(underlying, side, strike)
+        for side, strike in zip(table["option_type"], table["strike"], strict=True)
+    ]
+    found, _ = identify(table.drop(columns=["underlying", "exercise"], errors="ignore"))
+    assert set(found["underlying"]) == {underlying.removesuffix("W")}
+    assert set(found["exercise"]) == {exercise}
 
 
 def test_codes_of_contracts_that_are_not_known_are_no_names(make_chain):
