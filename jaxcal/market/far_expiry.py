@@ -1,5 +1,7 @@
 """far_expiry: an expiry whose variance says that it is much nearer than its number of years."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -7,7 +9,7 @@ _LONG = 5.0  # years from which on an expiry is doubted ...
 _LONGER, _LESS = 5.0, 0.75  # ... where one that many times nearer has more variance: this share of it is too little
 
 
-def far_expiry(years: NDArray[np.float64], vol: NDArray[np.float64]) -> str | None:
+def far_expiry(years: NDArray[np.floating[Any]], vol: NDArray[np.floating[Any]]) -> str | None:
     """A sentence on the first expiry that has less variance than a much nearer one; None where there is none.
 
     Days among years, and dates that stand for none (2099-12-31), have the variance of a near expiry.
