@@ -36,8 +36,9 @@ def find_mixed(quotes: pd.DataFrame, columns: QuoteColumns, targets: Targets, ro
         Traceback (most recent call last):
         jaxcal.market.quotes.QuoteError: 3 of 3 contracts have several prices that cannot be of one moment, ...
     """
-    at = np.flatnonzero(rows & np.isnat(columns.update_time))  # of updates the last counts
-    value = np.where(np.isnan(targets.price), targets.vol, targets.price)[at]
+    value = np.where(np.isnan(targets.price), targets.vol, targets.price)
+    at = np.flatnonzero(rows & (value > 0.0) & np.isnat(columns.update_time))  # of updates the last counts
+    value = value[at]
     sided = np.isfinite(targets.bid) & np.isfinite(targets.ask) & np.isfinite(targets.price)
     frame = pd.DataFrame(
         {

@@ -52,6 +52,11 @@ def test_other_surfaces_of_the_table_stay() -> None:
     assert ((report.table["verdict"] == "used") & (report.table["underlying"] == "A")).sum() == 7
 
 
+def test_negative_volatilities_are_no_several_prices() -> None:
+    report = inspect_quotes(pd.DataFrame({"expiry": 0.25, "strike": _STRIKES, "iv": -0.25, "forward": 100.0}))
+    assert (report.table["verdict"] == "negative price").all()
+
+
 @pytest.mark.parametrize("repeats", [2, 5])
 def test_some_repeats_are_left_to_the_cleaning(repeats: int) -> None:
     """Fewer than half of the contracts, or quotes that overlap: rows that a file has twice."""
