@@ -1,18 +1,14 @@
 """The command `jaxcal bulk`: its options, what it says, and its exit codes."""
 
-import contextlib
-import signal
-import threading
 from collections import Counter
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from jaxcal.cli_options import RateOption, VenueOfFilesOption, with_cleaning
+from jaxcal.cli_signals import INTERRUPTED, stopped_by_signals
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, console, refuse, say
@@ -21,7 +17,6 @@ if TYPE_CHECKING:
     from jaxcal.bulk.summary import Summary
     from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 
-_INTERRUPTED = 130  # what a shell makes of an interrupt
 _MOST_SAID = 10  # problems that are said; all of them are in a file
 
 
@@ -124,7 +119,7 @@ def bulk(
             if value is not None:
                 refuse(f"{name} is for Ray: give --engine ray too")
     names = None if free is None else tuple(name.strip() for name in free.split(",") if name.strip())
-    with _stopped_by_signals() as stop:
+    with stopped_by_signals("the part at work is written") as stop:
         try:
             settings = Settings(
                 model=model.model,
@@ -163,31 +158,10 @@ def _tell(summary: "Summary", out: Path) -> int:
         complain(str(problem))
     if summary.interrupted:
         complain("Interrupted. What is done is kept: the same command goes on with the rest.")
-        return _INTERRUPTED
+        return INTERRUPTED
     if (more := len(summary.problems) - _MOST_SAID) > 0:
         complain(f"and {more:,} more: see {out / '_problems.csv'}")
     say(f'Written to {out}; in Python: pandas.read_parquet("{out}")')
     if not summary.complete:
         return 3
     return 0 if summary.converged == summary.surfaces else 1
-
-
-@contextlib.contextmanager
-def _stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that the first interrupt sets; the second one ends the process at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-
-    def on_signal(number: int, _: FrameType | None) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-        complain("jaxcal: stopping when the part at work is written; once more stops at once")
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

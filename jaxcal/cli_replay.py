@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from jaxcal.cli_options import RateOption, VenueOfFilesOption, with_cleaning
+from jaxcal.cli_signals import INTERRUPTED, stopped_by_signals
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName
 from jaxcal.report.terminal import complain, default_folder, refuse, say
@@ -67,7 +68,8 @@ def replay(
     is out of reach of its past is held back until the next one confirms it.
 
     Exit codes: 0 all fits converged; 1 one did not (the files are written all the same); 2 the input cannot be used,
-    or the files cannot be written; 3 part of the input could not be read and was left out.
+    or the files cannot be written; 3 part of the input could not be read and was left out; 130 interrupted (the files
+    are written with what was fitted before).
     """
     from jaxcal.calibration.recalibrate import Recalibrator
     from jaxcal.calibration.replay import replay as replay_surfaces
@@ -79,9 +81,13 @@ def replay(
         refuse(str(error))
     surfaces, unread = _surfaces(source, venue, underlying, rate, rules)
     try:
-        table = replay_surfaces(recalibrator, surfaces)
+        with stopped_by_signals("the fit at work is done") as stop:
+            table = replay_surfaces(recalibrator, surfaces, stop=stop)
     except ValueError as error:
         refuse(f"{source}: {error}")
+    if stop.is_set() and table.empty:
+        complain("Interrupted before the first fit: nothing is written.")
+        raise typer.Exit(INTERRUPTED)
     _tell(table)
     folder = default_folder(source.resolve(), "replay") if out is None else out
     try:
@@ -90,6 +96,9 @@ def replay(
         refuse(f"the files cannot be written to {folder}: {error}")
     for path in paths.values():
         say(f"  {path}")
+    if len(table) < len(surfaces):
+        complain(f"Interrupted: {len(table):,} of {len(surfaces):,} surfaces were fitted.")
+        raise typer.Exit(INTERRUPTED)
     if unread:
         raise typer.Exit(3)
     raise typer.Exit(0 if table["converged"].all() else 1)

@@ -1,11 +1,18 @@
 """`jaxcal replay`: what it writes, what it says, and its exit codes."""
 
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from typer.testing import CliRunner, Result
 
+from jaxcal import BlackScholes, Recalibrator, Surface
+from jaxcal.calibration.replay import replay
 from jaxcal.cli import app
 
 
@@ -22,8 +29,8 @@ def run(*arguments: object) -> Result:
 
 def day(number: int, names: tuple[str, ...] = ("A",), vol: float = 0.2) -> pd.DataFrame:
     smile = {"expiry": 0.5, "strike": [90.0, 95.0, 100.0, 110.0], "iv": [vol + 0.01, vol + 0.003, vol, vol + 0.004]}
-    time = pd.Timestamp("2026-03-02T16:00Z") + pd.Timedelta(days=number)
-    return pd.concat([pd.DataFrame({**smile, "forward": 100.0, "underlying": n, "quote_time": time}) for n in names])
+    at = pd.Timestamp("2026-03-02T16:00Z") + pd.Timedelta(days=number)
+    return pd.concat([pd.DataFrame({**smile, "forward": 100.0, "underlying": n, "quote_time": at}) for n in names])
 
 
 @pytest.fixture
@@ -96,3 +103,37 @@ def test_what_cannot_be_used_is_a_sentence(folder: Path, arguments: list[str], s
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_an_interrupt_keeps_what_is_fitted(folder: Path) -> None:
+    for number in range(3, 60):
+        day(number).to_csv(folder / f"more-{number}.csv", index=False)
+    command = [sys.executable, "-m", "jaxcal", "replay", str(folder), "--model", "black-scholes"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert "63 surfaces" in process.stdout.readline()  # all is read
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "stopping when the fit at work is done" in errors
+    assert "Traceback" not in errors
+    if "nothing is written" not in errors:  # a slow machine had not begun
+        table = pd.read_csv("series-replay/path.csv")
+        assert 0 < len(table) < 63
+        assert f"Interrupted: {len(table)} of 63 surfaces were fitted." in errors
+
+
+def test_a_stop_ends_the_path_after_the_fit_at_work() -> None:
+    class SetAfterOne(threading.Event):
+        asked = 0
+
+        def is_set(self) -> bool:
+            self.asked += 1
+            return self.asked > 1
+
+    surface = Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]], forward=100.0)
+    days = pd.date_range("2026-03-02T16:00Z", periods=3)
+
+    table = replay(Recalibrator(BlackScholes), {("X", day): surface for day in days}, stop=SetAfterOne())
+    assert table["quote_time"].tolist() == [days[0]]

@@ -1,5 +1,6 @@
 """replay: recorded surfaces through a recalibrator, as a table of the parameters over time with their bands."""
 
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from statistics import NormalDist
@@ -28,6 +29,7 @@ def replay(
     surfaces: Mapping[Any, Surface] | Iterable[tuple[QuoteKey, Surface]],
     *,
     level: float = 0.95,
+    stop: threading.Event | None = None,
 ) -> pd.DataFrame:
     """Run recorded surfaces through a recalibrator, one stream an underlying, in the order of their times.
 
@@ -35,13 +37,14 @@ def replay(
         recalibrator: the settings of all streams.
         surfaces: by `(underlying, quote_time)`, as `surfaces_from_quotes` gives them.
         level: probability of the bands.
+        stop: once it is set, the replay ends after the fit at work.
 
     Returns:
-        One row a surface, sorted by underlying, then time: `underlying`, `quote_time`; `update` (its name) and
-        `used`; `outcome` and `converged` of the fit; `rmse_vol` (decimal), `inside`, `rmse_half_spreads`, `num_quotes`,
-        `num_steps`; `surprise` and `noise` of the state; and for every free parameter its value in the state,
-        `<name>_low` and `<name>_high`, between which it lies with the probability `level`. A surface that was not used
-        shows the state as it was. Before a stream starts its parameters are NaN.
+        One row a surface that was tried, sorted by underlying, then time: `underlying`, `quote_time`; `update` (its
+        name) and `used`; `outcome` and `converged` of the fit; `rmse_vol` (decimal), `inside`, `rmse_half_spreads`,
+        `num_quotes`, `num_steps`; `surprise` and `noise` of the state; and for every free parameter its value in the
+        state, `<name>_low` and `<name>_high`, between which it lies with the probability `level`. A surface that was
+        not used shows the state as it was. Before a stream starts its parameters are NaN.
 
     Raises:
         ValueError: a surface without a time; a level that is not between 0 and 1.
@@ -63,15 +66,17 @@ def replay(
     if unknown := [key for key, _ in pairs if key[1] is None]:
         raise ValueError(f"a surface of {unknown[0][0] or 'no name'} has no time: a stream needs one for each")
     pairs.sort(key=lambda pair: (pair[0][0] or "", pair[0][1]))
-    return pd.DataFrame(list(_rows(recalibrator, pairs, level)))
+    return pd.DataFrame(list(_rows(recalibrator, pairs, level, stop or threading.Event())))
 
 
 def _rows(
-    recalibrator: Recalibrator[Any], pairs: list[tuple[QuoteKey, Surface]], level: float
+    recalibrator: Recalibrator[Any], pairs: list[tuple[QuoteKey, Surface]], level: float, stop: threading.Event
 ) -> Iterator[dict[str, Any]]:
     states: dict[str | None, StreamState[Any] | None] = {}
     for (underlying, time), surface in pairs:
         assert time is not None
+        if stop.is_set():
+            return
         before = states.get(underlying)
         state, fit = recalibrator.step(before, surface, time)
         states[underlying] = state

@@ -54,7 +54,8 @@ def test_other_surfaces_of_the_table_stay() -> None:
 
 def test_negative_volatilities_are_no_several_prices() -> None:
     report = inspect_quotes(pd.DataFrame({"expiry": 0.25, "strike": _STRIKES, "iv": -0.25, "forward": 100.0}))
-    assert (report.table["verdict"] == "negative price").all()
+    assert not report.refused
+    assert (report.table["verdict"] == "no implied volatility").all()
 
 
 @pytest.mark.parametrize("repeats", [2, 5])
