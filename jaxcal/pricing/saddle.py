@@ -119,7 +119,8 @@ def logs_on(
     found = _integrate(grid, model, log_bound)
     inner, positive = grid.offset[:, 0] > 0, found.sum > 0
     integral = found.shift + jnp.log(jnp.where(positive, found.sum, 1.0)) - jnp.minimum(log_strike, 0.0)
-    known = positive & (integral < 0)
+    # an error that may be the whole sum says nothing of its logarithm, however little that moves a volatility
+    known = positive & (integral < 0) & (found.error < 0.5 * found.sum) & _follows(grid, model, log_strike)
     error = jnp.where(known, found.error / jnp.where(positive, found.sum, 1.0), jnp.inf)
     integral = jnp.where(known, integral, -1.0)
     other = jnp.log(-jnp.expm1(integral))
@@ -127,6 +128,16 @@ def logs_on(
     left = error * jnp.exp(integral - other) + float(jnp.finfo(error.dtype).eps)
     value, room = jnp.where(inner, other, integral), jnp.where(inner, integral, other)
     return LogValue(value, room, jnp.where(inner, left, error), jnp.where(inner, error, left))
+
+
+def _follows(grid: FourierGrid, model: AbstractFourierModel, log_strike: Float[Array, " q"]) -> Array:
+    """Whether the first step of a rule turns the integrand by less than a radian. At a saddle point it hardly turns;
+    where that lies beyond the last moment that is looked at it turns so fast that the sum and its error are anything.
+    """
+    model, z, k = jax.lax.stop_gradient((model, grid.nodes[:, 0, :2], log_strike))
+    here, step = z[:, 0], z[:, 1] - z[:, 0]
+    slope = jax.jvp(lambda z: model.log_cf(z, grid.expiry), (here,), (jnp.ones_like(here),))[1]
+    return jnp.abs(jnp.imag((slope - 1j * _complex(k) - 1.0 / here - 1.0 / (here + 1j)) * step)) < 1.0
 
 
 def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[Array, "q n"] | None) -> _Integral:

@@ -44,6 +44,17 @@ def test_short_expiries_far_from_the_money():
         np.testing.assert_allclose(jc.model_vol(jc.BlackScholes(0.2), strikes, years, forward=100.0), 0.2, rtol=1e-12)
 
 
+@pytest.mark.parametrize("seconds", [30.0, 3.0, 0.3, 1e-3, 1e-90])
+def test_the_last_seconds_are_right_or_nan(seconds):
+    """Where the saddle point lies beyond the last moment that is looked at, no contour is right."""
+    strikes = jnp.asarray([1e-4, 1.0, 50.0, 90.0, 99.0, 99.9, 100.1, 101.0, 110.0, 300.0, 1e8])
+    found = np.asarray(jc.model_vol(jc.BlackScholes(0.2), strikes, seconds / 31_536_000, forward=100.0))
+    known = ~np.isnan(found)
+    np.testing.assert_allclose(found[known], 0.2, rtol=1e-9)
+    assert known.sum() >= (2 if seconds >= 1e-3 else 0)
+    assert known.all() or seconds < 30.0
+
+
 @pytest.mark.parametrize(("sigma", "years"), [(2.0, 50.0), (5.0, 10.0), (0.5, 1000.0)])
 def test_values_near_their_upper_bound(sigma, years):
     strikes = jnp.asarray([1e-4, 50.0, 100.0, 150.0, 1e8])
