@@ -7,12 +7,12 @@ from typing import Any, Literal, TypeVar, get_args
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Bool
 
 from jaxcal._arguments import host_only
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.fits import Fits
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, faulty_parameters
 from jaxcal.models.parameters import natural_vector, with_natural
 from jaxcal.risk.quote_sensitivities import Quote, fitted, gathered, per_quote
 from jaxcal.risk.refit import moving, refits
@@ -40,8 +40,9 @@ def through_fit(
             one direction a free parameter, and for functions without a reverse mode (a `while_loop`).
 
     Returns:
-        The pytree of `fn` with `[E, K]` behind the axes of every leaf: 0 at padding, NaN where `quote_sensitivities` is
-        NaN. Of `Fits`, with a leading axis `[B]`, padded with 0 to the largest surface, NaN where there is no fit.
+        The pytree of `fn` with `[E, K]` behind the axes of every leaf: 0 at padding, NaN where `fn` or
+        `quote_sensitivities` is NaN. Of `Fits`, with a leading axis `[B]`, padded with 0 to the largest surface, NaN
+        where there is no fit.
 
     Raises:
         ValueError: another `wrt` or `mode`.
@@ -60,18 +61,35 @@ def through_fit(
             raise ValueError(f"{name} is {value!r}: it must be one of {', '.join(known)}")
     fits = [fit] if isinstance(fit, Fit) else fitted(fit)
     slopes = [jnp.asarray(per_quote(one, refit, wrt)) for one, refit in zip(fits, refits(fits), strict=True)]
-    program = eqx.filter_jit(partial(_gradients, fn, moving(fits[0]), mode))
-    found = [_chained(program(one.model), slope) for one, slope in zip(fits, slopes, strict=True)]
+    differentiate = partial(_gradients, fn, moving(fits[0]), mode)
+    program = eqx.filter_jit(differentiate)
+
+    def gradients_of(model: Model) -> Any:
+        found, known = program(model)
+        if known or not isinstance(model, AbstractFourierModel) or faulty_parameters(model):
+            return found
+        return differentiate(model)[0]  # outside jit, grids are refined where the pricer's own size is too coarse
+
+    found = [_chained(gradients_of(one.model), slope) for one, slope in zip(fits, slopes, strict=True)]
     return found[0] if isinstance(fit, Fit) else gathered(fit, found)
 
 
-def _gradients(fn: Callable[[Any], Any], names: Sequence[str], mode: Mode, model: AbstractModel) -> Any:
-    """Derivatives of `fn` in the free parameters, in their own units, along a last axis."""
+def _gradients(
+    fn: Callable[[Any], Any], names: Sequence[str], mode: Mode, model: AbstractModel
+) -> tuple[Any, Bool[Array, ""]]:
+    """Derivatives of `fn` in the free parameters, in their own units, along a last axis; NaN where `fn` is NaN, as
+    prices have derivatives of 0 there. And whether it is NaN nowhere.
+    """
 
-    def of_vector(x: Array) -> Any:
-        return jax.tree.map(jnp.asarray, fn(with_natural(model, names, x)))
+    def of_vector(x: Array) -> tuple[Any, Any]:
+        value = jax.tree.map(jnp.asarray, fn(with_natural(model, names, x)))
+        return value, value
 
-    return (jax.jacrev if mode == "reverse" else jax.jacfwd)(of_vector)(natural_vector(model, names))
+    differentiate = jax.jacrev if mode == "reverse" else jax.jacfwd
+    slopes, value = differentiate(of_vector, has_aux=True)(natural_vector(model, names))
+    unknown = jax.tree.map(jnp.isnan, value)
+    found = jax.tree.map(lambda nan, slope: jnp.where(nan[..., None], jnp.nan, slope), unknown, slopes)
+    return found, ~jnp.asarray([jnp.any(nan) for nan in jax.tree.leaves(unknown)]).any()
 
 
 def _chained(gradients: Any, slope: Array) -> Any:
@@ -79,7 +97,8 @@ def _chained(gradients: Any, slope: Array) -> Any:
 
     def one(gradient: Array) -> Array:
         if slope.ndim == 3:
-            return jnp.tensordot(gradient, slope, axes=1)
+            # padding moves no parameter, known or not
+            return jnp.where(jnp.all(slope == 0, axis=0), 0.0, jnp.tensordot(gradient, slope, axes=1))
         expiries, count = slope.shape[:2]
         by_expiry = gradient.reshape(*gradient.shape[:-1], count, expiries)
         # an expiry that was not fitted has no parameters: nothing of them may reach its zeros

@@ -179,6 +179,28 @@ def test_through_a_fit_forward_and_reverse(dax):
     assert float(jnp.sum(back[1])) == pytest.approx(0.4 * 4468.0 * 0.5**0.5, rel=0.2)
 
 
+def test_through_a_fit_whose_prices_need_a_finer_grid():
+    """Inside jit the default grid has no price of jumps this wide, and the derivatives of no price are 0."""
+    vols = [[0.25, 0.22, 0.2, 0.19, 0.2]] * 2
+    fit = jc.calibrate(jc.Merton, jc.Surface.from_vols([0.5, 1.0], [80.0, 90.0, 100.0, 110.0, 120.0], vols,
+                                                       forward=100.0))  # fmt: skip
+
+    def put(model):
+        return jc.price(model, 100.0, 0.5, forward=100.0, is_call=False)
+
+    assert np.isnan(jax.jit(put)(fit.model))
+    used = np.asarray(fit.surface.weight) > 0
+    slopes, gradient = jc.quote_sensitivities(fit), jax.grad(put)(fit.model)
+    chained = sum(np.asarray(getattr(gradient, n)) * np.asarray(getattr(slopes, n)) for n in fit.free)
+    for mode in ("reverse", "forward"):
+        found = np.asarray(jc.through_fit(put, fit, mode=mode))
+        np.testing.assert_allclose(found[used], chained[used], rtol=1e-6, atol=1e-9)
+        assert np.abs(found[used]).max() > 1.0
+    unknown = np.asarray(jc.through_fit(jax.jit(put), fit))
+    assert np.isnan(unknown[used]).all()
+    assert (unknown[~used] == 0.0).all()
+
+
 def test_no_minimum_no_sensitivity(dax):
     short = eqx.tree_at(lambda f: f.outcome, dax, jnp.asarray(int(jc.Outcome.STEP_LIMIT), jnp.int32))
     used = np.asarray(dax.surface.weight) > 0
