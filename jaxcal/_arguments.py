@@ -35,7 +35,8 @@ def numbers(**values: Any) -> list[Any]:
     None and pd.NA are NaN.
 
     Raises:
-        ValueError: what is no number (a string, a date, a truth value), with its argument and place.
+        ValueError: what is no number (a string, a date, a truth value), with its argument and place; arguments whose
+            shapes do not broadcast.
 
     Example:
         >>> numbers(strike=[90, 110.0], expiry=0.5)
@@ -44,7 +45,16 @@ def numbers(**values: Any) -> list[Any]:
         Traceback (most recent call last):
         ValueError: strike[0] is '90': strike takes numbers, so convert it first
     """
-    return [_number(name, value) for name, value in values.items()]
+    found = [_number(name, value) for name, value in values.items()]
+    shapes = {name: np.shape(value) for name, value in zip(values, found, strict=True)}
+    try:
+        np.broadcast_shapes(*shapes.values())
+    except ValueError:
+        texts = ", ".join(f"{name} {shape}" for name, shape in shapes.items() if shape)
+        raise ValueError(
+            f"the shapes do not fit together: {texts}; give each one number, or one for each quote"
+        ) from None
+    return found
 
 
 def sides(is_call: Any) -> Bool[Array, "..."]:

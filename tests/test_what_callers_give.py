@@ -13,6 +13,7 @@ import pytest
 
 import jaxcal as jc
 from jaxcal._arguments import numbers, sides
+from jaxcal.models.refusal import refuse_unlawful
 
 MODEL = jc.BlackScholes(0.2)
 SPOT: Any = {"spot": 100.0, "rate": 0.03}
@@ -168,3 +169,22 @@ def test_a_fit_is_not_inside_jit(run):
     with pytest.raises(TypeError, match=rf"runs on the host and cannot be inside jit, vmap or grad.*{REMEDY}") as error:
         run()
     assert len(str(error.value)) < 500
+
+
+def test_what_is_no_model_is_named_with_the_remedy():
+    """As `price`, `model_vol` and `greeks` look at it."""
+    surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.24, 0.2, 0.21]], forward=100.0)
+    fit = jc.calibrate(jc.BlackScholes, surface)
+    for given, text in (
+        (jc.Heston, r"class Heston, .* write Heston\(v0=..., kappa=..., theta=..., sigma=..., rho=...\)"),
+        (fit, "Fit is no model: give its field model"),
+        (0.2, "float is no model"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            refuse_unlawful(given)
+
+
+@pytest.mark.parametrize("name", PRICED)
+def test_shapes_that_do_not_fit_together(name):
+    with pytest.raises(ValueError, match=r"strike \(2,\), expiry \(3,\); give each one number, or one for each quote"):
+        PRICED[name](STRIKES, "C", np.asarray([0.5, 1.0, 2.0]))

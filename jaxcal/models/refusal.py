@@ -20,7 +20,7 @@ _CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at whic
 _REMEDY = "jc.check_model(model) says what else may be wrong"
 
 
-def refuse_unlawful(model: AbstractModel, expiry: Any = (), *, numbers: bool = True) -> None:
+def refuse_unlawful(model: Any, expiry: Any = (), *, numbers: bool = True) -> None:
     """What `price`, `model_vol`, `greeks` and fits look at outside `jit`: parameters that are not finite, and for a
     class that is not the library's own, log_cf(0) = log_cf(-i) = 0 at the first and last expiry.
 
@@ -28,8 +28,11 @@ def refuse_unlawful(model: AbstractModel, expiry: Any = (), *, numbers: bool = T
     With `numbers` false a model that is not finite is left to them too, as a fit without numbers is.
 
     Raises:
+        TypeError: no model, but a class or a fit, say.
         ValueError: what is wrong, and what to do.
     """
+    if not isinstance(model, AbstractModel):
+        raise TypeError(_no_model(model))
     leaves = jax.tree.leaves(model)
     if any(isinstance(leaf, Tracer) for leaf in leaves):
         return
@@ -67,6 +70,16 @@ def refuse_unlawful(model: AbstractModel, expiry: Any = (), *, numbers: bool = T
         sentence = _first_fault.__wrapped__(structure, key, ends, dtype)
     if sentence:
         raise ValueError(f"{type(model).__name__} is no law: {sentence}; {_REMEDY}")
+
+
+def _no_model(given: Any) -> str:
+    """What was given in place of a model, and what to give."""
+    if isinstance(given, type) and issubclass(given, AbstractModel):
+        names = ", ".join(f"{field.name}=..." for field in dataclasses.fields(given))
+        return f"the model is the class {given.__name__}, without parameters: write {given.__name__}({names})"
+    inside = isinstance(getattr(given, "model", None), AbstractModel)
+    remedy = "give its field model" if inside else "a model is an instance such as BlackScholes(0.2)"
+    return f"{type(given).__name__} is no model: {remedy}"
 
 
 @lru_cache(maxsize=256)
