@@ -127,6 +127,21 @@ def as_numbers(column: pd.Series) -> pd.Series:
     return numbers.astype(object).where(~odd, column.astype(object)) if odd.any() else numbers
 
 
+def to_digits(values: NDArray[np.float64], digits: int = 12) -> NDArray[np.float64]:
+    """Numbers rounded to so many significant digits, so that those are equal which arithmetic has moved by a rounding.
+
+    Example:
+        >>> from jaxcal.market.cells import to_digits
+        >>> to_digits(np.asarray([100.00000000000001, 0.1 + 0.2, 0.0, np.inf])).tolist()
+        [100.0, 0.3, 0.0, inf]
+    """
+    known = np.isfinite(values) & (values != 0)
+    size = np.floor(np.log10(np.abs(np.where(known, values, 1.0))))
+    scale = 10.0 ** np.clip(digits - 1 - size, -300, 300)
+    rounded = np.round(np.where(known, values, 0.0) * scale) / scale
+    return np.where(known & np.isfinite(rounded), rounded, values)
+
+
 def _each(column: pd.Series, read: Callable[[Any], Any], kind: type) -> np.ndarray:
     """A function of every cell; of texts that recur, once."""
     cells = column.to_numpy(object)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal.market.cells import to_digits
 from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.cleaning_rules import RowRules
 from jaxcal.market.percent_vols import find_percent
@@ -329,7 +330,7 @@ def _bounds(columns: QuoteColumns, forward: FloatColumn, is_call: Mask) -> tuple
 def _contract_ids(columns: QuoteColumns, *, strike_only: bool = False, alike: bool = False) -> NDArray[np.int64]:
     """One number for each contract (or each strike of each expiry; or each value of a contract): equal is the same."""
     c = columns
-    parts = [c.group, c.years, c.strike] + ([] if strike_only else [c.side])
+    parts = [c.group, c.years, to_digits(c.strike)] + ([] if strike_only else [c.side])
     parts += [c.bid, c.ask, c.price, c.iv] if alike else []
     ids = np.zeros(len(columns.strike), np.int64)
     for part in parts:

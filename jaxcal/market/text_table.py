@@ -37,6 +37,7 @@ _NUMBERS = frozenset({
     "T", "days_to_expiry", "zero_rate", "underlying_price", "mark_iv", "delta", "last", "expiry",
 })  # fmt: skip
 _MOST_ODD = 0.1  # of the cells that say where decimals stand: so few are cells that are wrong
+_TOLD = re.compile(r'"?sep=.?"?', re.IGNORECASE)  # for a spreadsheet
 _AMBIGUOUS = re.compile(r"[+-]?[1-9]\d{0,2}[.,]\d{3}", re.ASCII)
 
 
@@ -49,6 +50,7 @@ class TextTable:
         encoding: of its letters: UTF-8, UTF-16 with a byte order mark, else cp1252.
         separator: between cells: the sign that the header has most of.
         decimal: the sign before decimals, "." or ",".
+        skip: lines before the header, where the first only tells a spreadsheet the separator (`sep=;`).
 
     Example:
         >>> import tempfile
@@ -66,6 +68,7 @@ class TextTable:
     encoding: str
     separator: str
     decimal: str
+    skip: int = 0
 
     @classmethod
     def of(cls, path: Path) -> "TextTable":
@@ -91,11 +94,14 @@ class TextTable:
             raise UnreadableFileError("it is empty: it has neither columns nor rows")
         if len(head) == _HEAD:
             lines = lines[:-1] or lines
+        skip = 0
+        if len(lines) > 1 and _TOLD.fullmatch(lines[0].strip()):
+            skip, lines = 1 + text.splitlines().index(lines[0]), lines[1:]
         separator = max(_SEPARATORS, key=lambda sign: len(_cells(lines[0], sign)))
         header = _cells(lines[0], separator)
         if twice := collision(header):
             raise UnreadableFileError(twice)
-        return cls(path, encoding, separator, _decimal(header, lines[1:], separator))
+        return cls(path, encoding, separator, _decimal(header, lines[1:], separator), skip)
 
     def read(self) -> pd.DataFrame:
         """All rows.
@@ -125,6 +131,7 @@ class TextTable:
             "encoding": self.encoding,
             "encoding_errors": "replace" if self.encoding == "cp1252" else "strict",
             "compression": "gzip" if self.path.name.lower().endswith(".gz") else None,
+            "skiprows": self.skip,
             "low_memory": False,
             # Without it pandas takes the first cells of rows that are longer than the header for an index.
             "index_col": False,

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal.market.cells import read_numbers, to_digits
 from jaxcal.market.clock import Instants, read_instants
 
 _GAP = np.timedelta64(timedelta(minutes=2))  # updates that follow one another within this are of one market ...
@@ -72,7 +73,7 @@ def _in_utc(instants: Instants) -> pd.DatetimeIndex:
 
 
 def number_contracts(quotes: pd.DataFrame) -> NDArray[np.int64]:
-    """`[n]` a number for each contract: equal where expiry, strike and side are.
+    """`[n]` a number for each contract: equal where expiry, strike (to twelve digits) and side are.
 
     Example:
         >>> import pandas as pd
@@ -83,7 +84,11 @@ def number_contracts(quotes: pd.DataFrame) -> NDArray[np.int64]:
     number = np.zeros(len(quotes), np.int64)
     for name in ("expiry", "strike", "option_type"):
         if name in quotes:
-            code = pd.factorize(quotes[name].astype(str).str.strip())[0] + 1
+            column = quotes[name].astype(str).str.strip()
+            if name == "strike":  # one strike may be written as 100, 100.0 or, after arithmetic, 100.00000000000001
+                values = read_numbers(quotes[name])[0]
+                column = column.where(np.isnan(values), pd.Series(to_digits(values), quotes.index).astype(str))
+            code = pd.factorize(column)[0] + 1
             number = np.unique(number * (code.max() + 1) + code, return_inverse=True)[1]
     return number
 

@@ -98,6 +98,13 @@ def test_encodings(tmp_path, encoding):
     assert quotes["strike"].tolist() == smile()["strike"].tolist()
 
 
+@pytest.mark.parametrize("before", ["sep=;\n", "\ufeffsep=;\r\n", "\n\nSEP=;\n", '"sep=;"\n'])
+def test_a_line_that_tells_a_spreadsheet_the_separator_is_no_header(tmp_path, before):
+    path = tmp_path / "chain.csv"
+    path.write_text(before + "expiry;strike;iv;forward\n0,5;90;0,21;100\n0,5;110;0,19;100\n", "utf-8")
+    assert jc.read_quotes(path)["iv"].tolist() == [0.21, 0.19]
+
+
 def test_headers_in_any_dress(tmp_path):
     lines = text(smile()).split("\n")
     lines[0] = "\ufeff[EXPIRY], Strike ,Option Type,\"'BID'\",[ask] ,FORWARD"

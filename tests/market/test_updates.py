@@ -121,3 +121,12 @@ def test_times_that_are_equal_or_dates_are_left_alone(make_chain):
     assert gather_updates(table)[0] is table
     dates = pd.concat([table.assign(quote_time=day) for day in ("2026-05-01", "2026-05-02")], ignore_index=True)
     assert gather_updates(dates)[0] is dates
+
+
+def test_a_strike_that_arithmetic_has_moved_is_the_same_contract(make_chain):
+    old, last = (
+        state(make_chain, shift, quote_time=LAST + pd.Timedelta(seconds=shift), underlying="AAA")
+        for shift in (-7.0, 0.0)
+    )
+    noisy = old.assign(strike=old["strike"] * (1.0 + 2e-16) + 1e-14)
+    the_last_state(inspect_quotes(pd.concat([noisy, last], ignore_index=True)), last)
