@@ -46,7 +46,11 @@ def numbers(**values: Any) -> list[Any]:
         ValueError: strike[0] is '90': strike takes numbers, so convert it first
     """
     found = [_number(name, value) for name, value in values.items()]
-    shapes = {name: np.shape(value) for name, value in zip(values, found, strict=True)}
+    _refuse_apart({name: np.shape(value) for name, value in zip(values, found, strict=True)})
+    return found
+
+
+def _refuse_apart(shapes: dict[str, tuple[int, ...]]) -> None:
     try:
         np.broadcast_shapes(*shapes.values())
     except ValueError:
@@ -54,14 +58,18 @@ def numbers(**values: Any) -> list[Any]:
         raise ValueError(
             f"the shapes do not fit together: {texts}; give each one number, or one for each quote"
         ) from None
-    return found
 
 
-def sides(is_call: Any) -> Bool[Array, "..."]:
+def sides(is_call: Any, *beside: Any) -> Bool[Array, "..."]:
     """`is_call` as truth values: True, 1, "C" and "call" are calls, False, 0, "P" and "put" are puts, in any case.
 
+    Args:
+        is_call: of quotes.
+        beside: their numbers.
+
     Raises:
-        ValueError: anything else, with its place: a missing side is nobody's call.
+        ValueError: anything else, with its place: a missing side is nobody's call; a shape that does not broadcast with
+            that of the numbers.
 
     Example:
         >>> sides(["C", "put"]).tolist(), sides(1).item()
@@ -73,6 +81,7 @@ def sides(is_call: Any) -> Bool[Array, "..."]:
     if isinstance(is_call, Tracer):
         return jnp.asarray(is_call, bool)
     found = _array("is_call", is_call)
+    _refuse_apart({"is_call": np.shape(found), "the quotes": np.broadcast_shapes(*map(np.shape, beside))})
     if isinstance(found, Tracer):
         return jnp.asarray(found, bool)
     if found.dtype.kind == "b":
@@ -201,3 +210,16 @@ def _place(name: str, values: np.ndarray, i: int) -> str:
     item = values.ravel()[i]
     text = repr(str(item)) if isinstance(item, str) else str(item)
     return f"{name}{at} is {text if len(text) <= 60 else text[:57] + '...'}"
+
+
+def refuse_other(name: str, value: Any, kind: type, remedy: str) -> None:
+    """Raises where the argument of a function called `name` is not of a kind.
+
+    Example:
+        >>> refuse_other("covariance", "fit", dict, "give it what calibrate returns")
+        Traceback (most recent call last):
+        TypeError: covariance takes a dict, not 'fit': give it what calibrate returns
+    """
+    if not isinstance(value, kind):
+        shown = repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
+        raise TypeError(f"{name} takes a {kind.__name__}, not {shown[:100]}: {remedy}")

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from jaxcal._arguments import host_only
 from jaxcal.market.black import black_price
 from jaxcal.market.clock import DERIBIT_SETTLEMENT
 from jaxcal.market.surface import Surface
@@ -22,6 +23,7 @@ _WIDTH = 2.5  # standard deviations of the log-price from the forward to the las
 _FINE_TICK, _TICK, _FINE_BELOW = 0.0001, 0.0005, 0.005  # coin; Deribit's steps of BTC option prices
 
 
+@host_only
 def synthetic_surface(
     model: AbstractFourierModel,
     *,

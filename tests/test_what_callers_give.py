@@ -171,6 +171,19 @@ def test_a_fit_is_not_inside_jit(run):
     assert len(str(error.value)) < 500
 
 
+@pytest.mark.parametrize("name", PRICED)
+def test_sides_that_do_not_fit_the_quotes(name):
+    with pytest.raises(ValueError, match=r"is_call \(3,\), the quotes \(2,\); give each one number"):
+        PRICED[name](STRIKES, ["C", "P", "C"], 0.5)
+
+
+def test_what_is_no_fit_is_named_with_the_remedy():
+    with pytest.raises(TypeError, match="identified takes a Fit or Fits, not a BlackScholes: give it what calibrate"):
+        jc.identified(jc.BlackScholes(0.2))
+    with pytest.raises(TypeError, match="synthetic_surface runs on the host"):
+        jax.jit(lambda s: jc.synthetic_surface(jc.BlackScholes(s)).vol)(0.2)
+
+
 def test_what_is_no_model_is_named_with_the_remedy():
     """As `price`, `model_vol` and `greeks` look at it."""
     surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.24, 0.2, 0.21]], forward=100.0)

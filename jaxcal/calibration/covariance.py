@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from jaxcal._arguments import host_only
+from jaxcal._arguments import host_only, refuse_other
 from jaxcal.calibration.derivatives import Derivatives, derivatives
-from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.fit import ONE_FIT, Fit
 from jaxcal.calibration.loss import curvature, influence
 from jaxcal.calibration.standard_errors import misfit_of, search_covariance, slopes_of
 from jaxcal.calibration.unfitted import is_unfitted
@@ -120,6 +120,7 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
         hessian 0.00333
         sandwich 0.00408
     """
+    refuse_other("covariance", fit, Fit, ONE_FIT)
     if kind not in get_args(Kind):
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(get_args(Kind))}")
     slices = np.ndim(fit.outcome) > 0

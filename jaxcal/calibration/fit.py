@@ -39,6 +39,9 @@ class CalibrationError(RuntimeError):
     """
 
 
+ONE_FIT = "give it what calibrate returns, or one of many as fits[0]"  # the remedy where something else is given
+
+
 class Fit(eqx.Module, Generic[Model]):
     """The result of `calibrate`.
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
 
@@ -94,13 +95,14 @@ class Optima(eqx.Module, Generic[Model]):
         lowest = max(float(self.best.cost), np.finfo(float).tiny)
         rows = []
         for place, fit in enumerate(self):
+            known = not is_unfitted(fit.outcome).all()
             rows.append(
                 {
                     "rmse_vol": float(fit.rmse_vol),
                     "cost": float(fit.cost),
                     "excess": float(fit.cost) / lowest - 1.0,
-                    "starts": int(np.sum(self.optimum == place)),
-                    "share": float(self.share[place]),
+                    "starts": int(np.sum(self.optimum == place)) if known else 0,
+                    "share": float(self.share[place]) if known else np.nan,
                     "converged": fit.converged,
                     "status": str(fit.status),
                 }
@@ -113,6 +115,10 @@ class Optima(eqx.Module, Generic[Model]):
         count, surface = len(self), self.best.surface
         found = "1 optimum" if count == 1 else f"{count} distinct optima"
         starts = f"{self.num_starts} starts ({self.method})"
+        if is_unfitted(self.best.outcome).all():
+            text = f"{type(self.best.model).__name__}: no optimum from {starts}. {self.best.status}"
+            # of fewer quotes than parameters some fit ends anywhere: that says nothing
+            return text if self.best.status == Outcome.TOO_FEW_QUOTES else f"{text} {self._of_starts()}"
         lines = [f"{type(self.best.model).__name__}: {found} from {starts}, {surface.num_quotes} quotes", ""]
         shown = self.fits[:_SHOWN]
         lines.append(f"{'optimum':<22}" + "".join(f"{place:>12d}" for place in range(len(shown))))

@@ -63,7 +63,7 @@ def american_price(
     6.090
     """
     given = numbers(vol=vol, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
-    return in_blocks(price_block, *float_arrays(*given), sides(is_call))
+    return in_blocks(price_block, *float_arrays(*given), sides(is_call, *given))
 
 
 def price_block(

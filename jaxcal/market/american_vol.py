@@ -51,7 +51,7 @@ def american_vol(
     0.2000
     """
     given = numbers(price=price, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
-    arrays, calls = float_arrays(*given), sides(is_call)
+    arrays, calls = float_arrays(*given), sides(is_call, *given)
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*arrays, calls)))
     whole = [jnp.broadcast_to(x, shape) for x in arrays]
     return _inverse(*whole, jnp.broadcast_to(calls, shape))

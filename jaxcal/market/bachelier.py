@@ -36,7 +36,7 @@ def bachelier_price(
     0.0050311361
     """
     given = numbers(vol=vol, strike=strike, expiry=expiry, forward=forward, discount=discount)
-    return _price(*float_arrays(*given), sides(is_call))
+    return _price(*float_arrays(*given), sides(is_call, *given))
 
 
 @jax.jit

@@ -48,7 +48,7 @@ def black_price(
     2.1891339692
     """
     given = numbers(vol=vol, strike=strike, expiry=expiry, forward=forward, discount=discount)
-    return _price(*float_arrays(*given), sides(is_call))
+    return _price(*float_arrays(*given), sides(is_call, *given))
 
 
 @named_only

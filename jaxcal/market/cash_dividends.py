@@ -70,7 +70,9 @@ def cash_dividend_price(
     times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
     paid = [x for pair in zip(times, cash, strict=True) for x in pair]
     price = _american if american else _european
-    return in_blocks(price, vol, strike, expiry, spot, rate, dividend_yield, sides(is_call), *paid, block=_BLOCK)
+    return in_blocks(
+        price, vol, strike, expiry, spot, rate, dividend_yield, sides(is_call, *given), *paid, block=_BLOCK
+    )
 
 
 @named_only
@@ -108,7 +110,7 @@ def cash_dividend_vol(
     price, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(*given, *dividends)
     times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
     paid = [x for pair in zip(times, cash, strict=True) for x in pair]
-    options = (price, strike, expiry, spot, rate, dividend_yield, sides(is_call), *paid)
+    options = (price, strike, expiry, spot, rate, dividend_yield, sides(is_call, *given), *paid)
     return _inverse(american, *jnp.broadcast_arrays(*options))
 
 

@@ -57,7 +57,7 @@ def implied_vol(
     [ 0. nan]
     """
     given = numbers(price=price, strike=strike, expiry=expiry, forward=forward, discount=discount)
-    return _implied_vol(*float_arrays(*given), sides(is_call))
+    return _implied_vol(*float_arrays(*given), sides(is_call, *given))
 
 
 def implied_vol_of_logs(

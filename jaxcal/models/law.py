@@ -19,6 +19,7 @@ from jaxcal.models.refusal import at_ends, faults_at_ends, member_of
 
 _YEARS = (0.02, 0.27, 1.1, 5.3)  # none of which is likely to be a knot of a model
 _POINTS, _FINE = 65, 1025  # of the real axis: a quarter, and a hundredth, of a standard deviation apart
+_MOST_FOLLOWED, _CLOSER = 64, 129  # places where phi seems to jump, and points within each that it is followed at
 # along which phi is followed, near contours: angle and beginning
 _RAYS = {"axis": (0.0, 0.0), "level": (0.0, -0.5j), "above": (0.25, -0.5j), "below": (-0.25, -0.5j)}
 
@@ -120,7 +121,7 @@ def _of_law(model: Any) -> Iterator[str]:
         yield from ends
         return
     found = {name: np.asarray(x) for name, x in _looked_at(model, years).items()}
-    yield from _of_probabilities(found)
+    yield from _of_probabilities(model, found)
     yield from _of_derivatives(model, found)
 
 
@@ -191,7 +192,7 @@ def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
     return found
 
 
-def _of_probabilities(found: dict[str, NDArray]) -> Iterator[str]:
+def _of_probabilities(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
     eps = float(np.finfo(found["u"].dtype).eps)
     little, coarse = np.sqrt(eps), 10.0 * eps ** (1 / 3)
 
@@ -218,10 +219,9 @@ def _of_probabilities(found: dict[str, NDArray]) -> Iterator[str]:
             yield f"phi at t = {t:g} belongs to negative probabilities (an eigenvalue of phi(u_i - u_j) is {least:.2g})"
             break
     for name in _RAYS:
-        here = np.isfinite(found[name]) & (np.abs(np.real(found[name])) < 14.0)
-        apart = np.where(here[:, 1:] & here[:, :-1], found[f"{name} jump"], 0.0)
-        jumps = np.abs(np.expm1(np.clip(np.real(apart), -30.0, 30.0) + 1j * np.imag(apart)))
-        if at := first(jumps > 0.3):
+        jumps = np.argwhere(_jumps(found[name], found[f"{name} jump"]) > 0.3)[:_MOST_FOLLOWED]
+        if len(jumps) and len(jumps := jumps[_persist(model, name, found["radius"], jumps)]):
+            at = (int(jumps[0][0]), int(jumps[0][1]))
             yield (
                 f"phi jumps near |z| = {found['radius'][at]:.4g} at t = {_YEARS[at[0]]:g}: a logarithm or a root "
                 "changes its branch; write it so that its argument stays near 1, or positive"
@@ -239,6 +239,33 @@ def _of_probabilities(found: dict[str, NDArray]) -> Iterator[str]:
         q, value = found["moments"][at], found["at moments"][at]
         rule = "not above 0 for q in (0, 1)" if inside[at] else "finite and not below 0 within moment_bounds"
         yield f"ln E[exp(q X)] is {value:.4g} at q = {q:.4g}, t = {_YEARS[at[0]]:g}: it must be {rule}"
+
+
+def _jumps(log_phi: NDArray, jump: NDArray) -> NDArray:
+    """Relative changes of phi from point to point that its slope does not explain, where phi is neither 0 nor huge."""
+    here = np.isfinite(log_phi) & (np.abs(np.real(log_phi)) < 14.0)
+    apart = np.where(here[:, 1:] & here[:, :-1], jump, 0.0)
+    return np.abs(np.expm1(np.clip(np.real(apart), -30.0, 30.0) + 1j * np.imag(apart)))
+
+
+def _persist(model: Any, name: str, radius: NDArray, places: NDArray) -> NDArray[np.bool_]:
+    """Which of the jumps are still there from one of many points between to the next: a rare jump of the price turns
+    phi far faster than its standard deviation says.
+    """
+    turn, begin = _RAYS[name]
+    padded = np.resize(places, (_MOST_FOLLOWED, 2))
+    share = np.linspace(0.0, 1.0, _CLOSER)
+    low, high = (radius[padded[:, 0], padded[:, 1] + i][:, None] for i in (0, 1))
+    z = ((low + (high - low) * share) * cmath.exp(1j * turn) + begin).astype(np.result_type(radius, np.complex64))
+    years = np.asarray(_YEARS, radius.dtype)[padded[:, 0]][:, None]
+    value, slope = (np.asarray(x) for x in _followed(model, jnp.asarray(z), jnp.asarray(years)))
+    jump = np.diff(value, axis=-1) - 0.5 * np.diff(z, axis=-1) * (slope[:, 1:] + slope[:, :-1])
+    return (_jumps(value, jump) > 0.3).any(axis=-1)[: len(places)]
+
+
+@eqx.filter_jit
+def _followed(model: Any, z: Array, t: Array) -> tuple[Array, Array]:
+    return jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))
 
 
 def _of_derivatives(model: Any, found: dict[str, NDArray]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.parameters import natural_vector, with_natural
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import LogValue
-from jaxcal.pricing.saddle import logs_on, saddle_grid, values_on
+from jaxcal.pricing.saddle import grid_and_bound, logs_on, values_on
 
 _RULES = 2  # the rule of all nodes, and that of every other node, which tells how far to trust it
 
@@ -79,9 +79,9 @@ def expansion(
         >>> round(float(found.near(0, jnp.zeros(1), jnp.asarray([0.01, 0.0]))[0]), 6)
         0.083624
     """
-    grid = jax.lax.stop_gradient(saddle_grid(model, log_strike, expiry, num_nodes))
-    value, error = values_on(grid, model)
-    logs = logs_on(grid, model, log_strike)
+    grid, bound = jax.lax.stop_gradient(grid_and_bound(model, log_strike, expiry, num_nodes))
+    value, error = values_on(grid, model, bound)
+    logs = logs_on(grid, model, log_strike, bound)
     point = natural_vector(model, names)
     still = jnp.zeros(point.size + 1, point.dtype)
     basis = jnp.eye(still.size, dtype=still.dtype)

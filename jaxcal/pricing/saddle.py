@@ -69,21 +69,14 @@ class Saddle(AbstractPricer):
     def value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
-        return values_on(*self._single(model, expiry, log_strike))
+        grid, bound = grid_and_bound(model, log_strike, expiry, self.sized().num_nodes or 128)
+        return values_on(grid, model, bound)
 
     def log_value(
         self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
     ) -> LogValue:
-        grid, model, bound = self._single(model, expiry, log_strike)
+        grid, bound = grid_and_bound(model, log_strike, expiry, self.sized().num_nodes or 128)
         return logs_on(grid, model, log_strike, bound)
-
-    def _single(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[FourierGrid, AbstractFourierModel, Float[Array, "q n"] | None]:
-        nodes = self.sized().num_nodes or 128
-        contour = contour_of(model, log_strike, expiry, nodes)
-        bound = _log_bound(model, contour, log_strike, expiry, nodes) if revives(model) else None
-        return _grid(contour, log_strike, expiry, nodes), model, bound
 
 
 class _Integral(NamedTuple):
@@ -160,6 +153,15 @@ def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[
     unseen = stepped_over(model, grid.nodes[:, 0], grid.expiry, scaled, bound)
     eps = float(jnp.finfo(total.dtype).eps)
     return _Integral(shift, total, jax.lax.stop_gradient(scale * missed**1.25 + eps * rounding + unseen))
+
+
+def grid_and_bound(
+    model: AbstractFourierModel, log_strike: Float[Array, " q"], expiry: Float[Array, " q"], num_nodes: int
+) -> tuple[FourierGrid, Float[Array, "q n"] | None]:
+    """`saddle_grid`, and for `stepped_over` a bound on what each of its terms is wrong by, of a model that revives."""
+    contour = contour_of(model, log_strike, expiry, num_nodes)
+    bound = _log_bound(model, contour, log_strike, expiry, num_nodes) if revives(model) else None
+    return _grid(contour, log_strike, expiry, num_nodes), bound
 
 
 def saddle_grid(

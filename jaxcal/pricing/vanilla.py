@@ -63,7 +63,7 @@ def price(
     """
     strike, expiry, forward, discount = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
     refuse_unlawful(model, expiry)
-    is_call = sides(is_call)
+    is_call = sides(is_call, strike, expiry, forward, discount)
     dtype = _dtype(model, strike, expiry, forward, discount)
     strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))

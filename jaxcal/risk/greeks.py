@@ -134,7 +134,7 @@ def greeks_from(
     found = Greeks(
         price=along[0],
         vol=vol,
-        black_vega=_black_vega(vol, quotes, convention.coin),
+        black_vega=vega_of_black(vol, quotes, convention),
         delta=along[1],
         vega=by_parameter(first[0][:-1]),
         theta=-first[0][-1],
@@ -168,12 +168,13 @@ def _is_none(x: Any) -> bool:
     return x is None
 
 
-def _black_vega(vol: Array, quotes: Options, coin: Array) -> Array:
+def vega_of_black(vol: Array, quotes: Options, convention: Convention) -> Array:
+    """Black's vega at `vol`, per unit of volatility; NaN where that is not known."""
     alive = ~jnp.isnan(vol)
     vega = black_vega(
         jnp.where(alive, vol, 1.0), quotes.strike, quotes.expiry, forward=quotes.forward, discount=quotes.discount
     )
-    return jnp.where(alive, vega / jnp.where(coin, quotes.forward, 1.0), jnp.nan)
+    return jnp.where(alive, vega / jnp.where(convention.coin, quotes.forward, 1.0), jnp.nan)
 
 
 def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: Convention) -> Greeks:

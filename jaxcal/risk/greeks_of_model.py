@@ -21,7 +21,7 @@ from jaxcal.pricing.expansion import expansion
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.vanilla import model_vol, price
-from jaxcal.risk.greeks import Convention, Greeks, Options, agreed, greeks_from, where_known
+from jaxcal.risk.greeks import Convention, Greeks, Options, agreed, greeks_from, vega_of_black, where_known
 
 Model = TypeVar("Model", bound=AbstractModel)
 Settlement = Literal["quote", "coin"]
@@ -94,7 +94,7 @@ def greeks(
     quoted = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
     refuse_unlawful(model, quoted[1])
     dtype = float_dtype(*jax.tree.leaves(model), *quoted)
-    given = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in quoted), sides(is_call))
+    given = jnp.broadcast_arrays(*(jnp.asarray(x, dtype) for x in quoted), sides(is_call, *quoted))
     shape = given[0].shape
     strikes, years, forwards, discounts, calls = (x.ravel() for x in given)
     quotes = Options(strikes, years, forwards, discounts, calls)
@@ -130,7 +130,21 @@ def _refined(law: AbstractModel, quotes: Options, ladder: Any, convention: Conve
         if not missing.size:
             break
     assert found is not None
-    return found
+    return _with_vols(found, law, quotes, convention, many) if len(ladder) > 1 else found
+
+
+def _with_vols(found: Greeks, law: AbstractModel, quotes: Options, convention: Convention, many: bool) -> Greeks:
+    """With the volatilities that take a finer grid than the derivatives do."""
+    unknown = np.isnan(np.asarray(found.vol)) & ~np.isnan(np.asarray(found.price))
+    places = np.flatnonzero(unknown.reshape(-1, unknown.shape[-1]).any(axis=0))
+    if not places.size:
+        return found
+    some = Options(*(x[places] for x in quotes))
+    vol = jnp.where(unknown[..., places], model_vol(law, some.strike, some.expiry, forward=some.forward), jnp.nan)
+    vega = partial(vega_of_black, quotes=some, convention=convention)
+    more = (vol, jax.vmap(vega)(vol) if many else vega(vol))
+    both = tuple(_filled(places, old, new) for old, new in zip((found.vol, found.black_vega), more, strict=True))
+    return eqx.tree_at(lambda g: (g.vol, g.black_vega), found, both)
 
 
 def _filled(places: np.ndarray, old: Array, new: Array) -> Array:

@@ -4,7 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcal.calibration.fit import Fit
+from jaxcal._arguments import refuse_other
+from jaxcal.calibration.fit import ONE_FIT, Fit
 from jaxcal.calibration.unfitted import is_unfitted
 from jaxcal.market.arbitrage import ArbitrageReport, arbitrage_of_calls
 from jaxcal.market.black import black_otm
@@ -44,6 +45,7 @@ def model_arbitrage(
         >>> jc.model_arbitrage(jc.calibrate(jc.SVI, surface)).to_frame()["kind"].unique().tolist()
         ['calendar']
     """
+    refuse_other("model_arbitrage", fit, Fit, ONE_FIT)
     if num_strikes < 3 or not deviations > 0.0:
         raise ValueError(f"num_strikes {num_strikes} must be 3 or more and deviations {deviations} positive")
     if is_unfitted(fit.outcome).all():

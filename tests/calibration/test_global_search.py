@@ -221,3 +221,11 @@ def test_the_traps_of_bates_on_the_dax():
             assert len(optima) > 1  # the fit of Heston's model, with jumps that do nothing, is one
             np.testing.assert_allclose(100.0 * float(optima[1].rmse_vol), 1.3, atol=0.05)
             assert 0.3 < optima.share[0] < 0.9
+
+
+def test_a_surface_that_cannot_be_fitted_has_no_optimum():
+    surface = jc.Surface.from_vols([0.5], [90.0, 110.0], [[0.21, 0.2]], forward=100.0)
+    found = jc.global_search(jc.Merton, surface, num_starts=8, num_polished=2)
+    assert "no optimum from" in str(found)
+    assert "Not fitted" in str(found)
+    assert found.to_frame()["share"].isna().all()

@@ -16,7 +16,8 @@ JUMPS = (0.5, -0.1, 0.1)
 LAWFUL = [
     jc.BlackScholes(0.2), jc.Merton(0.2, *JUMPS), jc.Kou(0.16, 1.0, 0.4, 10.0, 5.0), jc.VarianceGamma(0.2, 0.3, -0.1),
     jc.NIG(15.0, -5.0, 0.5), jc.Heston(*HESTON), jc.SVI(0.01, 0.1, -0.4, 0.0, 0.1), jc.SABR(0.2, 1.0, -0.3, 0.4),
-    jc.Merton(0.05, 2.0, -0.9, 1e-3), jc.BlackScholesHullWhite(0.2, 0.05, 0.01, 0.3),
+    jc.Merton(0.05, 2.0, -0.9, 1e-3), jc.Merton(0.001, 0.001, -2.0, 0.001),
+    jc.BlackScholesHullWhite(0.2, 0.05, 0.01, 0.3),
     pytest.param(jc.Bates(*HESTON, *JUMPS), marks=pytest.mark.slow),
     pytest.param(jc.SVCJ(*HESTON, *JUMPS, 0.05, -0.5), marks=pytest.mark.slow),
     pytest.param(jc.CGMY(1.0, 5.0, 5.0, 0.5), marks=pytest.mark.slow),

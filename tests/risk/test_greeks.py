@@ -175,3 +175,16 @@ def test_a_rough_density_has_no_wrong_third_derivative():
     by_forward = differences(lambda f: jc.greeks(model, k, 0.05, forward=f, order=3).gamma, 100.0, 1e-3)
     known = np.isfinite(found.speed) & np.isfinite(by_forward)
     np.testing.assert_allclose(found.speed[known], by_forward[known], rtol=1e-4)
+
+
+def test_jumps_whose_phi_revives_are_known_beside_their_prices():
+    """Peaks that a rule might step over are bounded from beside the contour, for derivatives as for prices."""
+    model, strikes = jc.Merton(0.15, 0.5, -0.1, 0.1), jnp.asarray([70.0, 80.0, 100.0, 120.0, 150.0])
+    for years in (0.05, 1.0):
+        found = jc.greeks(model, strikes, years, forward=100.0, order=1)
+        np.testing.assert_allclose(found.price, jc.price(model, strikes, years, forward=100.0), rtol=1e-12)
+        np.testing.assert_allclose(found.vol, jc.model_vol(model, strikes, years, forward=100.0), rtol=1e-10)
+        assert not np.isnan(np.asarray(found.delta)).any()
+        np.testing.assert_allclose(
+            found.black_vega, jc.black_vega(found.vol, strikes, years, forward=100.0), rtol=1e-12
+        )
