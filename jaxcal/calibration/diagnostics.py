@@ -206,9 +206,7 @@ def identified(fit: Any) -> Any:
         True
     """
     if not hasattr(fit, "model") or not hasattr(fit, "free"):
-        raise TypeError(
-            f"identified takes a Fit or Fits, not a {type(fit).__name__}: give it what a calibration returns"
-        )
+        raise TypeError(f"identified takes a Fit or Fits, not a {type(fit).__name__}: give it what calibrate returns")
     found = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), bool), fit.model)
     if hasattr(fit, "parts") and found.vectors:
         # vectors of any length: one by one

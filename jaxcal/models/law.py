@@ -260,7 +260,7 @@ def _persist(model: Any, name: str, radius: NDArray, places: NDArray) -> NDArray
     years = np.asarray(_YEARS, radius.dtype)[padded[:, 0]][:, None]
     value, slope = (np.asarray(x) for x in _followed(model, jnp.asarray(z), jnp.asarray(years)))
     jump = np.diff(value, axis=-1) - 0.5 * np.diff(z, axis=-1) * (slope[:, 1:] + slope[:, :-1])
-    return (_jumps(value, jump) > 0.3).any(axis=-1)[: len(places)]
+    return np.any(_jumps(value, jump)[: len(places)] > 0.3, axis=-1)
 
 
 @eqx.filter_jit
