@@ -7,6 +7,7 @@ import pandas as pd
 
 import jaxcal as jc
 
+RULES = jc.CleaningRules()  # faults only: every model is compared on all quotes that are no fault
 DATA = Path(__file__).resolve().parents[1] / ".." / "shared" / "data"
 SNAPSHOT_WEEKS = ("W02", "W04", "W08", "W10", "W14", "W16", "W20", "W22", "W26", "W28", "W32", "W34")
 CLOCK = jc.VarianceClock(night=0.5, weekend=0.1, holiday=0.1)
@@ -16,7 +17,7 @@ US_CHAINS = ("ndx_2023-05-26", "spx_2022-02-04", "spx_2023-02-03", "spx_2024-01-
 def single_chains() -> Iterator[tuple[str, jc.Surface]]:
     """Every file of `deribit/single`."""
     for path in sorted((DATA / "deribit" / "single").glob("*.csv")):
-        for surface in jc.surfaces_from_quotes(jc.read_quotes(path)).values():
+        for surface in jc.surfaces_from_quotes(jc.read_quotes(path), rules=RULES).values():
             yield path.stem, surface
 
 
@@ -27,7 +28,7 @@ def snapshots(weeks: tuple[str, ...] = SNAPSHOT_WEEKS[::2]) -> Iterator[tuple[st
             table = jc.read_quotes(path)
             times = sorted(table["quote_time"].unique())
             table = table[table["quote_time"].eq(times[len(times) // 2])]
-            for (underlying, time), surface in jc.surfaces_from_quotes(table).items():
+            for (underlying, time), surface in jc.surfaces_from_quotes(table, rules=RULES).items():
                 yield f"{str(underlying).lower()}_{pd.Timestamp(str(time)):%Y-%m-%dT%H}", surface
 
 
@@ -35,7 +36,7 @@ def us_chains(clock: jc.VarianceClock | None = None) -> Iterator[tuple[str, jc.S
     """Four European index chains, in calendar time or in that of a clock."""
     for name in US_CHAINS:
         table = jc.read_quotes(DATA / "us" / "chains" / f"{name}.parquet")
-        for surface in jc.surfaces_from_quotes(table, clock=clock).values():
+        for surface in jc.surfaces_from_quotes(table, rules=RULES, clock=clock).values():
             yield name if clock is None else f"{name} on a clock", surface
 
 

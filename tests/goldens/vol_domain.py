@@ -167,7 +167,7 @@ def main() -> None:
     path = Path(sys.argv[2]) if len(sys.argv) > 2 else Path(__file__).with_suffix(".csv")
     names = sys.argv[3].split(",") if len(sys.argv) > 3 else [*ALL, *SMILES]
     with path.open("w", newline="") as file:
-        out = csv.writer(file)
+        out = csv.writer(file, lineterminator="\n")
         out.writerow(["model", "parameters", "T", "k", "vol", "log10_value"])
         for name in names:
             family_domain.RANDOM = np.random.default_rng([20261129, [*ALL, *SMILES].index(name)])
