@@ -16,7 +16,7 @@ from jaxtyping import Array
 import jaxcal as jc
 from benchmarks.truths import DAYS, EXPIRY, PLACES, Ranges
 from benchmarks.work import PARAMETERS, Work
-from jaxcal.calibration.batch import starts_of_many
+from jaxcal.calibration.initial import starting_models
 from jaxcal.calibration.target import Target
 
 RECOVERED = 1e-6  # the largest error in volatility of a fit that found the truth
@@ -121,7 +121,7 @@ def target_of(surface: jc.Surface) -> Target:
 
 def starts(target: Target) -> np.ndarray:
     """`[B, 5]` what a cold fit of jaxcal starts from: read off each surface."""
-    return parameters_of(starts_of_many(jc.Heston, target, None)[0])
+    return parameters_of(starting_models(jc.Heston, target, np.float64)[0])
 
 
 def works(surfaces: Many, size: int) -> list[Work]:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Literal, TypeVar
 
 import equinox as eqx
@@ -15,9 +15,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.initial import starting_models
 from jaxcal.calibration.round import Method, Own, Round, solve_many
-from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -30,24 +28,6 @@ _PIECES = (8, 64, 512)  # surfaces in one call, on a processor: a handful of pro
 _LANES, _REFILL = 8, 2  # fits that step together on one core, as many as its cache holds, and that are replaced at once
 _ACCELERATOR_PIECES = (1024, 16384, 131072)
 _ACCELERATOR_LANES = 16384
-
-
-def starts_of_many(model: type[Model], batch: Target, simpler: AbstractModel | None) -> list[Model]:
-    """`starts_from` for every surface of a batch on the host, of a model without vectors."""
-
-    def of_piece(inputs: Any, count: int) -> tuple[Model, ...]:
-        return _starts(model, *inputs)
-
-    return list(_in_pieces(of_piece, (batch, simpler), len(batch.expiry), 64, 1))
-
-
-@partial(jax.jit, static_argnums=0)
-def _starts(model: type[Model], batch: Target, simpler: AbstractModel | None) -> tuple[Model, ...]:
-    def one(row: tuple[Target, AbstractModel | None]) -> tuple[Model, ...]:
-        target, simpler = row
-        return starting_models(model, SmileShape.of(target), target.vol.dtype, simpler)
-
-    return jax.lax.map(one, (batch, simpler))
 
 
 def rounds(

@@ -1,6 +1,6 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
@@ -251,18 +251,23 @@ def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objec
     """The result of the last round of a fit, whose steps are those of all; without numbers where nothing was fitted."""
     result = without_unfitted(result, surface.weight)
     shape, dtype = surface.vol.shape, result.model_vol.dtype
-    model_vol = with_far_vols(np.asarray(result.model_vol).reshape(shape), result.model, surface)
+    on_grid = np.asarray(result.model_vol).reshape(shape)
+    model_vol = with_far_vols(on_grid, result.model, surface)
+
+    def of_all(fn: Callable[[Array], Array], x: Array) -> Array:
+        return fn(x) if x.ndim else x  # of a single fit as it is: a program each would take longer than the rest
+
     return Fit(
         model=result.model,
         surface=surface,
         residuals=result.residuals.reshape(shape),
-        model_vol=jnp.asarray(model_vol, dtype),
+        model_vol=result.model_vol.reshape(shape) if model_vol is on_grid else jnp.asarray(model_vol, dtype),
         information=result.information,
-        cost=jnp.sum(result.cost),
+        cost=of_all(jnp.sum, result.cost),
         rmse_vol=jnp.asarray(GoodnessOfFit.of(model_vol, surface).rmse_vol, dtype),
-        gradient=jnp.max(result.gradient),
-        num_steps=jnp.max(result.num_steps),
-        outcome=outcome_of(result),
+        gradient=of_all(jnp.max, result.gradient),
+        num_steps=of_all(jnp.max, result.num_steps),
+        outcome=outcome_of(result) if np.any(np.asarray(result.moved)) else result.outcome,
         at_bound=result.at_bound,
         free=names,
         objective=objective,

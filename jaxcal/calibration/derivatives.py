@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from jaxcal._quick_jit import QuickJit
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
@@ -89,7 +90,7 @@ def _size(residuals: NDArray) -> float:
     return float(np.sqrt(np.sum(residuals**2) / max(1, np.count_nonzero(residuals))))
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(QuickJit, static_argnums=0)
 def _derivatives(
     names: tuple[str, ...], made: Objective, pricer: AbstractPricer, targets: Target, models: AbstractModel
 ) -> tuple[Array, Array, Array]:

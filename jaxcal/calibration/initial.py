@@ -1,8 +1,9 @@
 """Where a fit starts: parameters read off the surface, and for a model with several optima the points to try."""
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import fields
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -13,6 +14,7 @@ from jaxtyping import Float
 
 from jaxcal.calibration.skewed_jumps import skewed
 from jaxcal.calibration.smile_shape import SmileShape
+from jaxcal.calibration.target import Target
 from jaxcal.calibration.two_factors import on_a_clock, two_factors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -23,6 +25,7 @@ from jaxcal.models.clocked_double_heston import ClockedDoubleHeston
 from jaxcal.models.double_heston import DoubleHeston
 from jaxcal.models.heston import Heston
 from jaxcal.models.hull_white import BlackScholesHullWhite, HestonHullWhite
+from jaxcal.models.interval import Interval
 from jaxcal.models.kou import Kou
 from jaxcal.models.merton import Merton
 from jaxcal.models.nig import NIG
@@ -54,10 +57,10 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     if model in GROWN:
         several = [simpler] if model is PiecewiseHeston else [simpler, *starts_from(Bates, surface)]
         return [model.of(start, _knots(surface, _BUCKETS)) for start in several]  # type: ignore[attr-defined]
-    found = list(_of_one(model, surface, simpler))
+    found = starting_models(model, surface, surface.vol.dtype, simpler)
     if model is ClockedDoubleHeston:
-        knots = jnp.asarray(_knots(surface, _PACES), surface.vol.dtype)
-        found = [replace(start, pace=jnp.ones_like(knots), knots=knots) for start in found]
+        knots = np.asarray(_knots(surface, _PACES), surface.vol.dtype)
+        found = [eqx.tree_at(lambda m: (m.pace, m.knots), start, (np.ones_like(knots), knots)) for start in found]
     if model in (SSVI, SSVIHeston):
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
         found = [jax.tree.map(lambda leaf: leaf[quoted] if leaf.ndim else leaf, start) for start in found]
@@ -70,29 +73,52 @@ def simpler_model(model: Kind) -> Kind | None:
 
 
 def starting_models(
-    model: type[Model], shape: SmileShape, dtype: Any, simpler: AbstractModel | None = None
-) -> tuple[Model, ...]:
-    """The same inside `jit`, of a model whose parameters do not depend on which expiries are quoted."""
-    rule = _RULES.get(model)
-    if rule is None:
-        return (_within(model, {name: bound.middle for name, bound in model.bounds.items()}, dtype),)
-    candidates = rule(shape) if simpler is None else _BEYOND[model](shape, simpler)
-    return tuple(_within(model, values, dtype) for values in candidates)
+    model: type[Model], surface: Surface | Target, dtype: Any, simpler: AbstractModel | None = None
+) -> list[Model]:
+    """The same, of a model whose parameters do not depend on which expiries are quoted; of many surfaces at once where
+    the fields of `surface` and `simpler` have a leading axis. On the host, in double precision.
+    """
+    with np.errstate(all="ignore"):  # a surface that cannot be fitted may give no numbers
+        shape = SmileShape.of(surface)
+        if (rule := _RULES.get(model)) is None:
+            candidates = [{name: bound.middle for name, bound in model.bounds.items()}]
+        else:
+            candidates = rule(shape) if simpler is None else _BEYOND[model](shape, simpler)
+        return [_within(model, values, shape.level.shape, dtype) for values in candidates]
 
 
-@partial(jax.jit, static_argnums=0)
-def _of_one(model: type[Model], surface: Surface, simpler: AbstractModel | None) -> tuple[Model, ...]:
-    return starting_models(model, SmileShape.of(surface), surface.vol.dtype, simpler)
-
-
-def _within(model: type[Model], values: Values, dtype: Any) -> Model:
+def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any) -> Model:
     """A model of these values, moved inside its bounds where it is outside."""
-    start = model(**{name: jnp.asarray(value, dtype) for name, value in values.items()})
-    for name, interval in model.bounds.items():
-        lower, upper = interval.lower, interval.upper
-        inside = (1.01 * lower, 0.99 * upper) if interval.scale == "log" else (lower, upper)
-        relative = jnp.clip(interval.relative(getattr(start, name), start), *inside)
-        value = jnp.asarray(interval.absolute(relative, start), dtype)
+    arrays = {name: np.asarray(value, dtype) for name, value in values.items()}
+    arrays = {name: x if x.ndim else np.broadcast_to(x, batch) for name, x in arrays.items()}
+    apart = not any(interval.unit or interval.origin for interval in model.bounds.values())
+    if apart:
+        arrays |= {name: arrays[name].clip(*_inner(interval)) for name, interval in model.bounds.items()}
+    structure, names = _structure(model, tuple(arrays))
+    start = jax.tree.unflatten(structure, [arrays[name] for name in names])
+    return start if apart else jax.tree.map(np.asarray, _inside(start))
+
+
+def _inner(interval: Interval) -> tuple[float, float]:
+    """The ends of an interval for a start: on a logarithmic scale a little inside."""
+    lower, upper = interval.lower, interval.upper
+    return (1.01 * lower, 0.99 * upper) if interval.scale == "log" else (lower, upper)
+
+
+@lru_cache
+def _structure(model: type[AbstractModel], names: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
+    """Of models from numbers that nobody has checked, and the order of their leaves."""
+    made = jax.eval_shape(lambda x: model(**dict.fromkeys(names, x)), jax.ShapeDtypeStruct((1,), np.float32))
+    return jax.tree.structure(made), tuple(field.name for field in fields(model) if field.name in names)
+
+
+@jax.jit
+def _inside(start: Model) -> Model:
+    """Inside bounds that depend on other parameters: those are functions of JAX."""
+    for name, interval in start.bounds.items():
+        value = getattr(start, name)
+        relative = jnp.clip(interval.relative(value, start), *_inner(interval))
+        value = jnp.asarray(interval.absolute(relative, start), value.dtype)
         start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, value)
     return start
 
@@ -113,35 +139,36 @@ def _heston(shape: SmileShape) -> list[Values]:
     volatility, 2000).
     """
     t, vol, skew, count, _ = shape
-    weight = jnp.sqrt(count)
-    variance = vol**2
-    level = jnp.sum(weight * variance) / jnp.maximum(jnp.sum(weight), 1e-12)
+    weight, variance = np.sqrt(count), vol**2
+    total = np.sum(weight, axis=-1)
+    level = np.sum(weight * variance, axis=-1) / np.maximum(total, 1e-12)
 
-    candidates = []
-    for kappa in _KAPPAS.tolist():
-        x = kappa * t
-        fading = -jnp.expm1(-x) / x
-        # least squares for v0 and theta, drawn weakly to the mean level so that one expiry is enough
-        ridge = 1e-3 * jnp.sum(weight)
-        a, b, c = (
-            jnp.sum(weight * f) + ridge * d
-            for f, d in ((fading**2, 1), (fading * (1 - fading), 0), ((1 - fading) ** 2, 1))
-        )
-        right = (jnp.sum(weight * f * variance) + ridge * level for f in (fading, 1 - fading))
-        first, second = right
-        determinant = a * c - b * b
-        v0 = jnp.maximum((c * first - b * second) / determinant, 0.1 * level)
-        theta = jnp.maximum((a * second - b * first) / determinant, 0.1 * level)
-        misfit = jnp.sum(weight * ((fading * v0 + (1 - fading) * theta) / level - variance / level) ** 2)
-        steep = (1 - fading) / x / (2 * vol)
-        slope = jnp.sum(weight * steep * skew) / jnp.maximum(jnp.sum(weight * steep**2), 1e-30)
-        misfit += jnp.sum(weight * t * (steep * slope - skew) ** 2) / jnp.maximum(jnp.sum(weight * t * skew**2), 1e-12)
-        candidates.append(jnp.stack([misfit, v0, jnp.asarray(kappa, vol.dtype), theta, slope]))
-    table = jnp.stack(candidates)
-    _, v0, kappa, theta, slope = table[jnp.argmin(table[:, 0])]
+    # of every kappa at once, along the first axis
+    kappas = _KAPPAS.reshape(-1, *(1,) * t.ndim)
+    x = kappas * t
+    fading = -np.expm1(-x) / x
+    growing = 1.0 - fading
+    # least squares for v0 and theta, drawn weakly to the mean level so that one expiry is enough
+    ridge = 1e-3 * total
+    a, b, c = (
+        np.sum(weight * f, axis=-1) + ridge * d for f, d in ((fading**2, 1), (fading * growing, 0), (growing**2, 1))
+    )
+    first, second = (np.sum(weight * f * variance, axis=-1) + ridge * level for f in (fading, growing))
+    determinant = a * c - b * b
+    v0 = np.maximum((c * first - b * second) / determinant, 0.1 * level)
+    theta = np.maximum((a * second - b * first) / determinant, 0.1 * level)
+    expected = fading * v0[..., None] + growing * theta[..., None]
+    misfit = np.sum(weight * ((expected - variance) / level[..., None]) ** 2, axis=-1)
+    steep = growing / x / (2 * vol)
+    slope = np.sum(weight * steep * skew, axis=-1) / np.maximum(np.sum(weight * steep**2, axis=-1), 1e-30)
+    missed = np.sum(weight * t * (steep * slope[..., None] - skew) ** 2, axis=-1)
+    misfit = misfit + missed / np.maximum(np.sum(weight * t * skew**2, axis=-1), 1e-12)
+    best = np.argmin(misfit, axis=0)[None]
+    v0, theta, slope = (np.take_along_axis(x, best, axis=0)[0] for x in (v0, theta, slope))
+    kappa = _KAPPAS[best[0]]
     # with rho about -0.6 when there is a skew, and a vol of variance that is alive when there is none
-    sigma = jnp.maximum(jnp.abs(slope) / 0.6, 0.5 * jnp.sqrt(kappa * theta))
-    return [{"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": jnp.clip(slope / sigma, -0.8, 0.8)}]
+    sigma = np.maximum(np.abs(slope) / 0.6, 0.5 * np.sqrt(kappa * theta))
+    return [{"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": np.clip(slope / sigma, -0.8, 0.8)}]
 
 
 def _jumps(shape: SmileShape) -> list[Values]:
@@ -186,10 +213,10 @@ def _kou(shape: SmileShape) -> list[Values]:
     falls, found = shape.side < 0, []
     for intensity, size in ((2.0, 0.4), (20.0, 0.12), (0.3, 1.0)):
         mean = size * shape.level
-        up, down = jnp.where(falls, 0.6, 1.0) * mean, jnp.where(falls, 1.0, 0.6) * mean
+        up, down = np.where(falls, 0.6, 1.0) * mean, np.where(falls, 1.0, 0.6) * mean
         found.append({
-            "sigma": 0.7 * shape.level, "jump_intensity": intensity, "p_up": jnp.where(falls, 0.35, 0.65),
-            "eta_up": jnp.maximum(1.0 / up, 1.5), "eta_down": 1.0 / down,
+            "sigma": 0.7 * shape.level, "jump_intensity": intensity, "p_up": np.where(falls, 0.35, 0.65),
+            "eta_up": np.maximum(1.0 / up, 1.5), "eta_down": 1.0 / down,
         })  # fmt: skip
     return found
 
@@ -214,25 +241,25 @@ def _nig(shape: SmileShape) -> list[Values]:
 def _cgmy(shape: SmileShape) -> list[Values]:
     found = []
     for y, per_level in ((0.8, 2.0), (1.5, 1.0), (0.2, 4.0)):
-        g = jnp.where(shape.side < 0, 0.7, 1.4) * per_level / shape.level
-        m = jnp.where(shape.side < 0, 1.4, 0.7) * per_level / shape.level + 1.0
-        variance = jnp.exp(jax.scipy.special.gammaln(2.0 - y)) * (g ** (y - 2.0) + m ** (y - 2.0))
+        g = np.where(shape.side < 0, 0.7, 1.4) * per_level / shape.level
+        m = np.where(shape.side < 0, 1.4, 0.7) * per_level / shape.level + 1.0
+        variance = math.gamma(2.0 - y) * (g ** (y - 2.0) + m ** (y - 2.0))
         found.append({"c": shape.level**2 / variance, "g": g, "m": m, "y": y})
     return found
 
 
 def _sabr(shape: SmileShape) -> list[Values]:
     """Skew rho nu / 2 and at-the-money volatility alpha, of the lognormal case (Hagan 2002, eq. 3.1)."""
-    nu = jnp.maximum(jnp.minimum(1.0 / jnp.sqrt(shape.expiry), 5.0), 3.0 * jnp.abs(shape.skew))
-    rho = jnp.clip(2.0 * shape.skew / nu, -0.8, 0.8)
-    return [{"alpha": shape.vol, "beta": jnp.ones_like(rho), "rho": rho, "nu": nu}]
+    nu = np.maximum(np.minimum(1.0 / np.sqrt(shape.expiry), 5.0), 3.0 * np.abs(shape.skew))
+    rho = np.clip(2.0 * shape.skew / nu, -0.8, 0.8)
+    return [{"alpha": shape.vol, "beta": np.ones_like(rho), "rho": rho, "nu": nu}]
 
 
 def _normal_sabr(shape: SmileShape) -> list[Values]:
     """As `_sabr`, from normal volatilities: alpha, and the skew rho nu / 2 on top of the -vol / 2 of a normal law."""
     skew = shape.skew + 0.5 * shape.vol
-    nu = jnp.maximum(jnp.minimum(1.0 / jnp.sqrt(shape.expiry), 5.0), 3.0 * jnp.abs(skew))
-    return [{"alpha": shape.vol * shape.forward, "rho": jnp.clip(2.0 * skew / nu, -0.8, 0.8), "nu": nu}]
+    nu = np.maximum(np.minimum(1.0 / np.sqrt(shape.expiry), 5.0), 3.0 * np.abs(skew))
+    return [{"alpha": shape.vol * shape.forward, "rho": np.clip(2.0 * skew / nu, -0.8, 0.8), "nu": nu}]
 
 
 def _svi(shape: SmileShape) -> list[Values]:
@@ -241,10 +268,10 @@ def _svi(shape: SmileShape) -> list[Values]:
     w, slope = vol**2 * t, 2.0 * vol * skew * t
     found = []
     for width in (1.0, 0.3, 3.0):
-        sigma = width * vol * jnp.sqrt(t)
-        b = jnp.maximum(0.3 * w / sigma, 1.5 * jnp.abs(slope))
-        rho = jnp.clip(slope / b, -0.8, 0.8)
-        found.append({"a": w - b * sigma, "b": b, "rho": rho, "m": jnp.zeros_like(w), "sigma": sigma})
+        sigma = width * vol * np.sqrt(t)
+        b = np.maximum(0.3 * w / sigma, 1.5 * np.abs(slope))
+        rho = np.clip(slope / b, -0.8, 0.8)
+        found.append({"a": w - b * sigma, "b": b, "rho": rho, "m": np.zeros_like(w), "sigma": sigma})
     return found
 
 
@@ -259,12 +286,13 @@ def _ssvi_heston(shape: SmileShape) -> list[Values]:
 def _term_structure(shape: SmileShape) -> Values:
     """Forward variances at the money between the expiries, of the quoted ones; total variance must not fall."""
     quoted = shape.quotes > 0
-    w = jnp.where(quoted, shape.vol**2 * shape.expiry, 0.0)
-    before_t = jnp.concatenate([jnp.zeros(1, w.dtype), shape.expiry[:-1]])
-    before_w = jnp.concatenate([jnp.zeros(1, w.dtype), jax.lax.cummax(w)[:-1]])
-    step = jnp.where(quoted, shape.expiry - before_t, 1.0)
-    forward = jnp.where(quoted, (w - before_w) / jnp.where(step > 0, step, 1.0), 1.0)
-    return {"knots": shape.expiry, "variance": jnp.maximum(forward, 0.05 * shape.vol**2)}
+    w = np.where(quoted, shape.vol**2 * shape.expiry, 0.0)
+    nothing = np.zeros((*w.shape[:-1], 1))
+    before_t = np.concatenate([nothing, shape.expiry[..., :-1]], axis=-1)
+    before_w = np.concatenate([nothing, np.maximum.accumulate(w, axis=-1)[..., :-1]], axis=-1)
+    step = np.where(quoted, shape.expiry - before_t, 1.0)
+    forward = np.where(quoted, (w - before_w) / np.where(step > 0, step, 1.0), 1.0)
+    return {"knots": shape.expiry, "variance": np.maximum(forward, 0.05 * shape.vol**2)}
 
 
 def _knots(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
@@ -275,7 +303,7 @@ def _knots(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
 
 
 def _fields(model: AbstractModel) -> Values:
-    return {name: getattr(model, name) for name in model.bounds}
+    return {name: np.asarray(getattr(model, name), np.float64) for name in model.bounds}
 
 
 _RULES: Mapping[Kind, Callable[[SmileShape], list[Values]]] = {

@@ -13,7 +13,8 @@ from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
 
-Rung = tuple[AbstractPricer, AbstractPricer]  # the grid of a fit, and the finer one that checks it
+# The grid of a fit, and the finer one that checks it; a single fit on `Sinh` is checked by the midpoints of its own.
+Rung = tuple[AbstractPricer, AbstractPricer]
 
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
 _BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one

@@ -12,6 +12,7 @@ from jaxcal.calibration.residuals import AbstractResidual, MarketValues
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.parameters import Scales, from_vector
 from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.sinh import Sinh
 from jaxcal.pricing.smile_grid import SmileGrid
 
 Model = TypeVar("Model", bound=AbstractModel)
@@ -81,15 +82,24 @@ def problem_of(
     prior: AbstractPrior | None = None,
     loss: AbstractLoss | None = None,
     scales: Scales = Scales(),
+    offset: Float[Array, ""] | None = None,
 ) -> CalibrationProblem[Model]:
-    """A problem whose grid is built around `model` and the market's at-the-money volatilities."""
-    grid = grid_of(model, market, pricer)
+    """A problem whose grid is built around `model` and the market's at-the-money volatilities; with an `offset` of the
+    nodes of `Sinh`.
+    """
+    grid = grid_of(model, market, pricer, offset)
     return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss, scales)
 
 
-def grid_of(model: AbstractModel, market: MarketValues, pricer: AbstractPricer) -> Any:
+def grid_of(
+    model: AbstractModel, market: MarketValues, pricer: AbstractPricer, offset: Float[Array, ""] | None = None
+) -> Any:
     """What values the quotes of a market under `model` and models near it; a smile model needs no pricer."""
     if isinstance(model, AbstractVolModel):
         return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.ratio * market.forward)
     assert isinstance(model, AbstractFourierModel)
-    return pricer.grid(model, market.expiry[:, 0], market.log_strike, market.atm_total_vol())
+    quotes = market.expiry[:, 0], market.log_strike, market.atm_total_vol()
+    if offset is None:
+        return pricer.grid(model, *quotes)
+    assert isinstance(pricer, Sinh)
+    return pricer.grid(model, *quotes, offset=offset)

@@ -133,10 +133,13 @@ class ImpliedVolResidual(AbstractResidual):
     def model_vol(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
         """Implied volatilities of model values: NaN where a residual is not one, and at unused places."""
         inside, top = self._held(value, market)
-        # single precision resolves less than the grid does
-        least = max(ImpliedVolResidual.floor, 1e3 * float(jnp.finfo(value.dtype).eps))
-        known = market.used & (value > jnp.maximum(jnp.asarray(self.floor, value.dtype), least)) & (value < top)
+        known = market.used & (value > self._least(value.dtype)) & (value < top)
         return jnp.where(known, market.implied_vol(inside), jnp.nan)
+
+    def _least(self, dtype: jnp.dtype) -> Array:
+        """The value above which a volatility is one: single precision resolves less than the grid does."""
+        least = max(ImpliedVolResidual.floor, 1e3 * float(jnp.finfo(dtype).eps))
+        return jnp.maximum(jnp.asarray(self.floor, dtype), least)
 
     def _held(
         self, value: Float[Array, "e k"], market: MarketValues

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 
 def skewed(law: dict[str, Any], share: float, variance: Any) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def skewed(law: dict[str, Any], share: float, variance: Any) -> dict[str, Any]:
         -0.3
     """
     mean, std, least = law["jump_mean"], law["jump_std"], 0.1 * variance
-    part = jnp.minimum(share * jnp.sign(mean) * jnp.hypot(mean, std), 0.8)
+    part = np.minimum(share * np.sign(mean) * np.hypot(mean, std), 0.8)
     return law | {
         "jump_mean": mean - part, "jump_std": 0.5 * std,
         "variance_jump_mean": least, "jump_correlation": part / least,

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from jaxcal._quick_jit import QuickJit
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.residuals import AbstractResidual
-from jaxcal.calibration.round import Method, Round, solve_round
+from jaxcal.calibration.round import Method, Round, is_small, solve_round
 from jaxcal.calibration.stream_state import StreamState
 from jaxcal.calibration.stream_step import noise_of
 from jaxcal.calibration.target import Target
@@ -34,7 +35,7 @@ _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(QuickJit, static_argnums=0, small=is_small)
 def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
     """A round, its outcome with what the finer grid says, and its search vector, from one program."""
     result = solve_round(names, method, target, start)

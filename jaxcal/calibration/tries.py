@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import free_names
-from jaxcal.calibration.batch import Devices, Precision, rounds, starts_of_many
-from jaxcal.calibration.initial import simpler_model
+from jaxcal.calibration.batch import Devices, Precision, rounds
+from jaxcal.calibration.initial import simpler_model, starting_models
 from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.residuals import AbstractResidual
 from jaxcal.calibration.round import Method, Own, Round
@@ -65,9 +65,9 @@ def best_tries(template: type[AbstractModel], batch: Batch, begin: Any, settings
         plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
         without = batch._replace(own=batch.own._replace(prior=None))
         before, first = best_tries(simpler, without, None, plain, several=True)
-        starts = starts_of_many(template, batch.target, before.model)
+        starts = starting_models(template, batch.target, batch.target.vol.dtype, before.model)
     else:
-        starts = starts_of_many(template, batch.target, None)
+        starts = starting_models(template, batch.target, batch.target.vol.dtype)
     starts = starts if several else starts[:1]
     refuse_unlawful(starts[0], numbers=False)
 

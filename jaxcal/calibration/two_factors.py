@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.models.heston import Heston
@@ -32,7 +32,7 @@ def on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
 
     The clock makes up for variances that grow, so a surface may ask for a slow one that does without end: the second.
     """
-    level, rho = shape.level, jnp.clip(values["rho"], -0.9, 0.9)
+    level, rho = shape.level, np.clip(values["rho"], -0.9, 0.9)
     variance = level**2
     v0, _, theta, sigma, _ = (values[name] for name in Heston.bounds)
     calm = (0.5 * variance, 8.0, variance, 6.0 * level, rho)
@@ -43,5 +43,5 @@ def on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
     )
     names = [f"{name}_{factor}" for factor in (1, 2) for name in Heston.bounds]
     own = [dict(zip(names, (*slow, *fast), strict=True)) for slow, fast in pairs]
-    clock = {"pace": jnp.ones(0, level.dtype), "knots": jnp.ones(0, level.dtype)}
+    clock = {"pace": np.ones(0), "knots": np.ones(0)}
     return [two | clock for two in (*own, *two_factors(values)[:2])]

@@ -5,7 +5,6 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from jaxcal._quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, broken_rules, faulty_parameters
 from jaxcal.models.parameters import batch_size, labels, natural_vector, with_natural
 from jaxcal.models.refusal import at_ends, faults_at_ends, member_of
@@ -140,7 +140,7 @@ def _of_shapes(model: Any) -> Iterator[str]:
                 return
 
 
-@eqx.filter_jit
+@QuickJit
 def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
     """All numbers that the sentences below are about, of the shape of times first. The formula stands in the program
     as few times as can be.
@@ -263,7 +263,7 @@ def _persist(model: Any, name: str, radius: NDArray, places: NDArray) -> NDArray
     return np.any(_jumps(value, jump)[: len(places)] > 0.3, axis=-1)
 
 
-@eqx.filter_jit
+@QuickJit
 def _followed(model: Any, z: Array, t: Array) -> tuple[Array, Array]:
     return jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))
 
@@ -310,7 +310,7 @@ def _of_smile(model: Any, forward: float) -> Iterator[str]:
         )
 
 
-@eqx.filter_jit
+@QuickJit
 def _smile(model: Any, t: Float[Array, " t"], forward: Array) -> dict[str, Array]:
     level = jax.vmap(lambda t: model.vol(forward, t, forward))(t) * jnp.sqrt(t)
     level = jnp.where(jnp.isfinite(level) & (level > 0), level, 0.2)

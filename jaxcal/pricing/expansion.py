@@ -46,7 +46,7 @@ class Expansion(eqx.Module):
     twice: Float[Array, "r d q"]
     timed: Float[Array, "r d q"]
 
-    def near(self, rule: int, log_strike: Float[Array, " q"], moves: Float[Array, " d"]) -> Float[Array, " q"]:
+    def near(self, rule: int | Array, log_strike: Float[Array, " q"], moves: Float[Array, " d"]) -> Float[Array, " q"]:
         """Values after a move in ln(K / F) and in the directions. Its derivatives at no move are the model's: of order
         `n` in log-strike, of one less with one in a direction, and of second order in parameters.
         """

@@ -62,7 +62,11 @@ class Sinh(AbstractPricer):
         expiry: Float[Array, " e"],
         log_strike: Float[Array, "e k"],
         total_vol: Float[Array, " e"],
+        offset: Float[Array, ""] | float = 0.0,
     ) -> FourierGrid:
+        """With `offset` 1/2 the nodes lie midway between those of the rule without: a second rule, as long to compile
+        as none and wrong by as much to the other side.
+        """
         num_nodes = self.sized().num_nodes or 36
         model = jax.lax.stop_gradient(model)
         tilts = tilts_inside(model, _TILT, expiry.dtype)
@@ -107,7 +111,7 @@ class Sinh(AbstractPricer):
         alive = (size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)) & ~grows
         last = jnp.max(jnp.where(alive, scan, scan[0] - 1.0), axis=-1)
         step = jax.lax.stop_gradient(last + 1.0 + _SPARE)[:, :, None] / (num_nodes - 1)
-        position = jnp.arange(num_nodes, dtype=expiry.dtype)[None, None, :]
+        position = (jnp.arange(num_nodes, dtype=expiry.dtype) + offset)[None, None, :]
         z, dz = contour(step * position)
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
         log_factor = log(dz * reciprocal(z * (z + 1j))) + measure + shift * (1.0 - 1j * z)

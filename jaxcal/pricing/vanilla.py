@@ -3,7 +3,6 @@
 from functools import partial, reduce
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +10,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._quick_jit import QuickJit
 from jaxcal._types import float_dtype
 from jaxcal.market.black import black_otm, log_moneyness
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
@@ -20,6 +20,7 @@ from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer, by_logs
 from jaxcal.pricing.saddle import Saddle
 
+_SMALL = 1 << 16  # so many take a few milliseconds, which a program that compiles in half the time does not prolong
 _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
 
 
@@ -181,7 +182,10 @@ def _program(
     return jax.lax.map(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model)
 
 
-_compiled = eqx.filter_jit(_program)
+# for tracers too: `vmap` and `grad` outside jit would run it operation by operation, each a program
+_compiled = QuickJit(_program, static_argnums=(1, 2), small=lambda pricer, as_vol, many, model, expiry, log_strike: (
+    log_strike.size * pricer.points <= _SMALL
+))  # fmt: skip
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -190,7 +194,7 @@ def _refined(
 ) -> Array:
     """Outside jit on finer grids where a coarser one misses the tolerance; inside, on the pricer's own."""
     if _traced(model, expiry, log_strike):
-        return _program(pricer.sized(), as_vol, many, model, expiry, log_strike)
+        return _compiled(pricer.sized(), as_vol, many, model, expiry, log_strike)
     return jnp.asarray(_on_ladder(pricer, as_vol, many, model, expiry, log_strike)[0])
 
 
@@ -200,7 +204,7 @@ def _refined_jvp(
 ) -> tuple[Array, Array]:
     """On the grids that the values need: outside jit, derivatives too are refined."""
     if _traced(*primals):
-        return jax.jvp(partial(_program, pricer.sized(), as_vol, many), primals, tangents)
+        return jax.jvp(partial(_compiled, pricer.sized(), as_vol, many), primals, tangents)
     model, expiry, log_strike = primals
     value, used, summed = _on_ladder(pricer, as_vol, many, model, expiry, log_strike)
     slopes = [jnp.zeros_like(jnp.asarray(value))[..., :0]]

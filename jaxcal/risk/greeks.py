@@ -3,7 +3,7 @@
 # pyright: reportReturnType=false
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,6 +17,7 @@ from jaxcal.models.parameters import by_field, natural_vector, shaped
 from jaxcal.pricing.pricer import total_vol_of
 
 Model = TypeVar("Model", bound=AbstractModel)
+Smile = Literal["model", "moneyness", "strike"]
 
 _AGREED = (
     1e-7  # of a Greek times the natural moves of what it is taken in, over that of the forward; 500 roundings if more
@@ -88,12 +89,17 @@ class Options(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """What `greeks` was asked for. Flags that are arrays cost a program nothing: one serves all of them."""
+    """What `greeks` was asked for. All of it is static: a flag that a program reads keeps both branches in it, and the
+    second derivatives of Black's formula, which few ask for, are half of one.
+    """
 
     order: int
-    coin: Bool[Array, ""]
-    by_strike: Bool[Array, ""]  # the smile is held at its strikes
-    smile: str  # what a smile model does, as `greeks` has it; empty where `by_strike` says it all
+    coin: bool
+    smile: Smile
+
+    def unit(self, forward: Array) -> Array:
+        """What a price in the unit of the forward is divided by."""
+        return forward if self.coin else jnp.ones_like(forward)
 
 
 def greeks_from(
@@ -174,7 +180,7 @@ def vega_of_black(vol: Array, quotes: Options, convention: Convention) -> Array:
     vega = black_vega(
         jnp.where(alive, vol, 1.0), quotes.strike, quotes.expiry, forward=quotes.forward, discount=quotes.discount
     )
-    return jnp.where(alive, vega / jnp.where(convention.coin, quotes.forward, 1.0), jnp.nan)
+    return jnp.where(alive, vega / convention.unit(quotes.forward), jnp.nan)
 
 
 def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: Convention) -> Greeks:
@@ -184,7 +190,7 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
     deviation = jnp.clip(total_vol_of(law, quotes.expiry), 1e-3, 1.0)
     move = quotes.forward * deviation
     agreement = max(_AGREED, 500.0 * float(jnp.finfo(move.dtype).eps))
-    unit = agreement * move * quotes.discount / jnp.where(convention.coin, quotes.forward, 1.0)
+    unit = agreement * move * quotes.discount / convention.unit(quotes.forward)
     names = tuple(law.bounds)
 
     def known(a: Array, b: Array, moves: Array) -> Array:

@@ -11,6 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
+from jaxcal._quick_jit import QuickJit
 from jaxcal._types import float_dtype
 from jaxcal.market.black import black_price, log_moneyness
 from jaxcal.market.implied_vol import implied_vol
@@ -21,11 +22,10 @@ from jaxcal.pricing.expansion import expansion
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.vanilla import model_vol, price
-from jaxcal.risk.greeks import Convention, Greeks, Options, agreed, greeks_from, vega_of_black, where_known
+from jaxcal.risk.greeks import Convention, Greeks, Options, Smile, agreed, greeks_from, vega_of_black, where_known
 
 Model = TypeVar("Model", bound=AbstractModel)
 Settlement = Literal["quote", "coin"]
-Smile = Literal["model", "moneyness", "strike"]
 
 # Each is checked by half of its own nodes: where the rule converges geometrically, what the two differ by is far more
 # than the error of the finer.
@@ -105,11 +105,11 @@ def greeks(
     fourier = isinstance(law, AbstractFourierModel)
     ladder = _LADDER if pricer is None and fourier else (pricer,)
     expanded = fourier and isinstance(ladder[0], Saddle)
-    convention = Convention(
-        order, jnp.asarray(settlement == "coin"), jnp.asarray(smile == "strike"), "" if expanded else smile
-    )
+    if expanded and smile == "moneyness":  # the smile of a law of ln(S_T / F) moves along with the forward
+        smile = "model"
+    convention = Convention(order, settlement == "coin", smile)
     if any(isinstance(x, Tracer) for x in (*jax.tree.leaves(law), *quotes)):
-        found = _program(law, quotes, ladder[0], convention, size is not None)
+        found = _compiled(law, quotes, ladder[0], convention, size is not None)
     else:
         found = _refined(law, quotes, ladder, convention, size is not None)
     return jax.tree.map(lambda leaf: leaf.reshape(*leaf.shape[:-1], *shape), found)
@@ -173,7 +173,7 @@ def _program(
     return jax.lax.map(one, law) if many else one(law)
 
 
-_compiled = eqx.filter_jit(_program)
+_compiled = QuickJit(_program, static_argnums=(3, 4))
 
 
 def _of_model(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, convention: Convention) -> Greeks:
@@ -206,24 +206,27 @@ def _expanded(law: AbstractFourierModel, quotes: Options, pricer: Saddle, conven
     known = (local.error <= pricer.tolerance(strike.dtype)) & in_domain(law)
     vol = jnp.where(in_domain(law), local.logs.vol(log_strike, expiry), jnp.nan)
 
-    def found_by(rule: int) -> Greeks:
+    def found_by(rule: Array) -> Greeks:
         def value(shift: Array, moves: Array) -> Array:
             f, later = forward + shift, moves[-1]
             d = discount * jnp.exp(jnp.log(discount) / expiry * later)
-            # ln(1 + x) of the move alone: nothing of the strike is lost
-            out = f * local.near(rule, -jnp.log1p(shift / forward), moves)
-            other_side = jnp.where(is_call, f - strike, strike - f)
-            worth = d * jnp.where(is_call == above, out, out + other_side)
-            # or the volatility moves with the parameters only
-            value = local.near(rule, jnp.zeros_like(strike), moves.at[-1].set(0.0))
-            kept = implied_vol(value, strike / forward, expiry, forward=1.0, is_call=above)
-            black = black_price(kept, strike, expiry + later, forward=f, discount=d, is_call=is_call)
-            worth = jnp.where(known, jnp.where(convention.by_strike, black, worth), jnp.nan)
-            return worth / jnp.where(convention.coin, f, 1.0)
+            if convention.smile == "strike":  # the volatility moves with the parameters only
+                value = local.near(rule, jnp.zeros_like(strike), moves.at[-1].set(0.0))
+                kept = implied_vol(value, strike / forward, expiry, forward=1.0, is_call=above)
+                worth = black_price(kept, strike, expiry + later, forward=f, discount=d, is_call=is_call)
+            else:
+                # ln(1 + x) of the move alone: nothing of the strike is lost
+                out = f * local.near(rule, -jnp.log1p(shift / forward), moves)
+                other_side = jnp.where(is_call, f - strike, strike - f)
+                worth = d * jnp.where(is_call == above, out, out + other_side)
+            return jnp.where(known, worth, jnp.nan) / convention.unit(f)
 
         return greeks_from(value, vol, law, quotes, convention)
 
-    return agreed(found_by(0), found_by(1), law, quotes, convention)
+    # both rules in one: the calculus is compiled once
+    both = jax.vmap(found_by)(jnp.arange(2))
+    found, other = (jax.tree.map(lambda leaf: leaf[i], both) for i in range(2))  # noqa: B023
+    return agreed(found, other, law, quotes, convention)
 
 
 def _priced(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, convention: Convention) -> Greeks:
@@ -244,7 +247,7 @@ def _priced(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, 
             worth = grown * price(moved, strike / grown, t, **options)
         else:
             worth = price(moved, strike, t, forward=f, discount=d, is_call=is_call, pricer=pricer)
-        return worth / jnp.where(convention.coin, f, 1.0)
+        return worth / convention.unit(f)
 
     vol = model_vol(law, strike, expiry, forward=forward, pricer=pricer)
     return greeks_from(value, vol, law, quotes, convention)

@@ -91,7 +91,9 @@ def least_squares_many(
     def waiting(carry: _Carry) -> Bool[Array, " l"]:
         return ~running(carry) & ((carry.problem < count) | (carry.upcoming < count))
 
-    def step(carry: _Carry) -> _Carry:
+    def turn(carry: _Carry) -> _Carry:
+        # refills stand here alone, before a step: once more in the program they are as long to compile again
+        carry = jax.lax.while_loop(due, relieve, carry)
         moved = jax.vmap(lambda state, args, box: solver.step(fn, state, args, box[0], box[1], max_step))(
             carry.state, carry.args, carry.box
         )
@@ -99,7 +101,7 @@ def least_squares_many(
         state = jax.tree.map(
             lambda new, old: jnp.where(active.reshape(-1, *(1,) * (new.ndim - 1)), new, old), moved, carry.state
         )
-        return jax.lax.while_loop(due, relieve, carry._replace(state=state))
+        return carry._replace(state=state)
 
     def due(carry: _Carry) -> Bool[Array, ""]:
         idle = waiting(carry)
@@ -129,5 +131,4 @@ def least_squares_many(
     # every lane begins empty, and the first refills are those of all others
     empty = jnp.full((lanes,), size, jnp.int32)
     carry = _Carry(jnp.asarray(0, jnp.int32), empty, state, args, box, results)
-    carry = jax.lax.while_loop(due, relieve, carry)
-    return jax.lax.while_loop(lambda c: jnp.any(running(c)), step, carry).results
+    return jax.lax.while_loop(lambda c: jnp.any(running(c)) | due(c), turn, carry).results

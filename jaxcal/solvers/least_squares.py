@@ -91,6 +91,7 @@ def least_squares(
     lower: Float[Array | np.ndarray, " p"] | float | None = None,
     upper: Float[Array | np.ndarray, " p"] | float | None = None,
     max_step: float = math.inf,
+    run: Bool[Array, ""] | bool = True,
 ) -> Solution:
     """Minimise half the sum of squares of `fn(y, args)` over the box `lower <= y <= upper`.
 
@@ -102,6 +103,7 @@ def least_squares(
         lower, upper: `[p]` or numbers; no bound where absent.
         max_step: the longest step in any coordinate. Where coordinates have a natural scale (1 is a
             factor of e on a logarithmic one), this keeps a start far from the optimum from being thrown to the bounds.
+        run: where False, not a step is made and nothing is evaluated: only `y` is one of the solution then.
 
     Returns:
         A `Solution`. A start where `fn` is not finite is not an error: the outcome says so. May be called inside `jit`
@@ -123,7 +125,7 @@ def least_squares(
 
     low, high = bound(lower, -jnp.inf), bound(upper, jnp.inf)
     state = jax.lax.while_loop(
-        lambda state: solver.outcome(state) == RUNNING,
+        lambda state: (solver.outcome(state) == RUNNING) & run,
         lambda state: solver.step(fn, state, args, low, high, max_step),
         solver.init(fn, y0, args, low, high),
     )

@@ -309,7 +309,7 @@ def test_a_state_is_saved_to_the_last_bit(calm: jc.StreamState, tmp_path: Path) 
 
 def test_a_step_is_a_pure_function_that_compiles_once(calm: jc.StreamState) -> None:
     small = quotes(TRUTH, seed=70)
-    sizes = solve_look._cache_size()
+    sizes = solve_look.num_programs()
     one, _ = RECALIBRATOR.step(calm, small, 12 * DAY)
     two, _ = RECALIBRATOR.step(calm, small, 12 * DAY)
     assert same(one, two)
@@ -319,7 +319,7 @@ def test_a_step_is_a_pure_function_that_compiles_once(calm: jc.StreamState) -> N
     assert state.used
     assert fit.residuals.shape == fewer.vol.shape
     jc.Recalibrator(jc.Heston, memory=20.0, gate=5.0, noise=0.004).step(one, small, 13 * DAY)
-    assert solve_look._cache_size() == sizes
+    assert solve_look.num_programs() == sizes
 
 
 def test_noise_may_be_that_of_the_spreads(calm: jc.StreamState) -> None:
