@@ -60,7 +60,7 @@ def test_order_of_strikes_and_expiries(dax, dax_fit):
 
 
 def test_more_padding(dax, dax_fit):
-    fit = jc.calibrate(jc.Heston, padded(dax, 12, 24))
+    fit = jc.calibrate(jc.Heston, padded(dax, 10, 24))
     np.testing.assert_allclose(parameters(fit), parameters(dax_fit), rtol=1e-12)
     np.testing.assert_allclose(np.asarray(fit.residuals)[:8, :16], np.asarray(dax_fit.residuals), rtol=0, atol=1e-13)
     assert np.isnan(np.asarray(fit.residuals)[8:]).all()
