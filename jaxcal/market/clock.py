@@ -11,6 +11,7 @@ Instants = np.ndarray  # datetime64[us], UTC; NaT where unknown
 NEW_YORK = "America/New_York"
 DERIBIT_SETTLEMENT = timedelta(hours=8)  # UTC
 
+_OFFSET = r"(:\d\d(?:\.\d+)?)[+-]\d\d(?::?\d\d)?$"  # of a zone, behind a time of day
 _YEAR = np.timedelta64(365 * 86400 * 1_000_000, "us")
 
 
@@ -94,7 +95,7 @@ def read_local_times(column: pd.Series) -> Instants:
         return _utc(column.dt.tz_localize(None))
     if pd.api.types.is_datetime64_any_dtype(column):
         return _utc(column)
-    return read_instants(column.astype(str).str.strip().str.replace(r"(?<=:\d\d)[+-]\d\d:?\d\d$", "", regex=True))[0]
+    return read_instants(column.astype(str).str.strip().str.replace(_OFFSET, r"\1", regex=True))[0]
 
 
 def is_midnight(instants: Instants) -> NDArray[np.bool_]:

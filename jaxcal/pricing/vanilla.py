@@ -182,10 +182,12 @@ def _program(
     return jax.lax.map(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model)
 
 
+def _are_few(pricer: AbstractPricer, as_vol: bool, many: bool, model: Any, expiry: Array, log_strike: Array) -> bool:
+    return log_strike.size * pricer.points <= _SMALL
+
+
 # for tracers too: `vmap` and `grad` outside jit would run it operation by operation, each a program
-_compiled = QuickJit(_program, static_argnums=(1, 2), small=lambda pricer, as_vol, many, model, expiry, log_strike: (
-    log_strike.size * pricer.points <= _SMALL
-))  # fmt: skip
+_compiled = QuickJit(_program, static_argnums=(1, 2), small=_are_few)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

@@ -27,7 +27,8 @@ def one_chain(**columns):
     "expiry",
     ["2026-05-29", "2026-05-29 00:00:00", "2026-05-29T00:00:00", "2026-05-29T00:00:00Z", "2026-05-29 00:00:00+00:00",
      "2026-05-29 00:00:00.000", pd.Timestamp("2026-05-29"), pd.Timestamp("2026-05-29", tz="UTC"),
-     "2026-05-29T00:00:00-04:00", "2026-05-29 00:00:00+0200", pd.Timestamp("2026-05-29", tz="America/New_York")],
+     "2026-05-29T00:00:00-04:00", "2026-05-29 00:00:00+0200", "2026-05-29T00:00:00.000-04:00",
+     "2026-05-29 00:00:00-04", pd.Timestamp("2026-05-29", tz="America/New_York")],
 )  # fmt: skip
 @pytest.mark.parametrize(("settlement", "days"), [("PM", 28.0), ("AM", 28.0 - 6.5 / 24.0)])
 def test_a_midnight_with_a_settlement_is_a_date(expiry, settlement, days):
