@@ -2,139 +2,142 @@
 
 from importlib.metadata import version as _version
 
-from jaxcal._status import Outcome as Outcome
-from jaxcal._status import Status as Status
-from jaxcal.calibration.calibrate import calibrate as calibrate
-from jaxcal.calibration.calibrate_many import calibrate_many as calibrate_many
-from jaxcal.calibration.compare import compare as compare
-from jaxcal.calibration.comparison import Comparison as Comparison
-from jaxcal.calibration.covariance import Covariance as Covariance
-from jaxcal.calibration.covariance import covariance as covariance
-from jaxcal.calibration.diagnostics import Diagnostics as Diagnostics
-from jaxcal.calibration.diagnostics import identified as identified
-from jaxcal.calibration.feller import Feller as Feller
-from jaxcal.calibration.feller import feller_bounds as feller_bounds
-from jaxcal.calibration.fit import CalibrationError as CalibrationError
-from jaxcal.calibration.fit import Fit as Fit
-from jaxcal.calibration.fits import Fits as Fits
-from jaxcal.calibration.gaussian import Gaussian as Gaussian
-from jaxcal.calibration.gaussian import toward as toward
-from jaxcal.calibration.global_search import global_search as global_search
-from jaxcal.calibration.intervals import Intervals as Intervals
-from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
-from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
-from jaxcal.calibration.loss import Cauchy as Cauchy
-from jaxcal.calibration.loss import Huber as Huber
-from jaxcal.calibration.loss import Linear as Linear
-from jaxcal.calibration.loss import SoftL1 as SoftL1
-from jaxcal.calibration.optima import Optima as Optima
-from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
-from jaxcal.calibration.prior import Scaled as Scaled
-from jaxcal.calibration.prior import Smoothness as Smoothness
-from jaxcal.calibration.profile import Profile as Profile
-from jaxcal.calibration.profile import profile as profile
-from jaxcal.calibration.profile import profiles as profiles
-from jaxcal.calibration.recalibrate import Recalibrator as Recalibrator
-from jaxcal.calibration.resampling import Bootstrap as Bootstrap
-from jaxcal.calibration.resampling import bootstrap as bootstrap
-from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
-from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
-from jaxcal.calibration.residuals import HalfSpreadResidual as HalfSpreadResidual
-from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
-from jaxcal.calibration.residuals import PriceResidual as PriceResidual
-from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
-from jaxcal.calibration.stream_state import StreamState as StreamState
-from jaxcal.calibration.update import Update as Update
-from jaxcal.calibration.weights import AbstractWeights as AbstractWeights
-from jaxcal.calibration.weights import InverseSpreadWeights as InverseSpreadWeights
-from jaxcal.calibration.weights import UniformWeights as UniformWeights
-from jaxcal.calibration.weights import VegaWeights as VegaWeights
-from jaxcal.calibration.weights import weights_from as weights_from
-from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
-from jaxcal.market.american import american_price as american_price
-from jaxcal.market.american_vol import american_vol as american_vol
-from jaxcal.market.arbitrage import ArbitrageReport as ArbitrageReport
-from jaxcal.market.arbitrage import find_arbitrage as find_arbitrage
-from jaxcal.market.bachelier import bachelier_price as bachelier_price
-from jaxcal.market.black import black_price as black_price
-from jaxcal.market.carry import Carry as Carry
-from jaxcal.market.carry import with_carry as with_carry
-from jaxcal.market.cash_dividends import cash_dividend_price as cash_dividend_price
-from jaxcal.market.cash_dividends import cash_dividend_vol as cash_dividend_vol
-from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
-from jaxcal.market.cleaning_rules import SuitedRules as SuitedRules
-from jaxcal.market.implied_vol import implied_vol as implied_vol
-from jaxcal.market.quote_report import QuoteReport as QuoteReport
-from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
-from jaxcal.market.quotes import QuoteError as QuoteError
-from jaxcal.market.quotes import read_quotes as read_quotes
-from jaxcal.market.quotes import register_reader as _register_reader
-from jaxcal.market.repair import Repair as Repair
-from jaxcal.market.repair import repair_arbitrage as repair_arbitrage
-from jaxcal.market.surface import Surface as Surface
-from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
-from jaxcal.market.variance_clock import VarianceClock as VarianceClock
-from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
-from jaxcal.models.base import AbstractModel as AbstractModel
-from jaxcal.models.base import AbstractVolModel as AbstractVolModel
-from jaxcal.models.bates import Bates as Bates
-from jaxcal.models.black_scholes import BlackScholes as BlackScholes
-from jaxcal.models.cgmy import CGMY as CGMY
-from jaxcal.models.clocked_double_heston import ClockedDoubleHeston as ClockedDoubleHeston
-from jaxcal.models.double_heston import DoubleHeston as DoubleHeston
-from jaxcal.models.heston import Heston as Heston
-from jaxcal.models.hull_white import BlackScholesHullWhite as BlackScholesHullWhite
-from jaxcal.models.hull_white import HestonHullWhite as HestonHullWhite
-from jaxcal.models.interval import Interval as Interval
-from jaxcal.models.kou import Kou as Kou
-from jaxcal.models.law import check_model as check_model
-from jaxcal.models.merton import Merton as Merton
-from jaxcal.models.nig import NIG as NIG
-from jaxcal.models.piecewise_bates import PiecewiseBates as PiecewiseBates
-from jaxcal.models.piecewise_heston import PiecewiseHeston as PiecewiseHeston
-from jaxcal.models.sabr import SABR as SABR
-from jaxcal.models.sabr import NormalSABR as NormalSABR
-from jaxcal.models.ssvi import SSVI as SSVI
-from jaxcal.models.ssvi import SSVIHeston as SSVIHeston
-from jaxcal.models.svcj import SVCJ as SVCJ
-from jaxcal.models.svi import SVI as SVI
-from jaxcal.models.variance_gamma import VarianceGamma as VarianceGamma
-from jaxcal.pricing.cos import Cos as Cos
-from jaxcal.pricing.laguerre import Laguerre as Laguerre
-from jaxcal.pricing.saddle import Saddle as Saddle
-from jaxcal.pricing.series import Series as Series
-from jaxcal.pricing.sinh import Sinh as Sinh
-from jaxcal.pricing.vanilla import model_vol as model_vol
-from jaxcal.pricing.vanilla import price as price
-from jaxcal.published import dax_quotes as dax_quotes
-from jaxcal.report.comparison import plot_comparison as plot_comparison
-from jaxcal.report.files import write_comparison as write_comparison
-from jaxcal.report.files import write_fit as write_fit
-from jaxcal.report.parameter_path import plot_path as plot_path
-from jaxcal.report.profiles import plot_profiles as plot_profiles
-from jaxcal.report.quotes_picture import plot_quotes as plot_quotes
-from jaxcal.report.smiles import plot_smiles as plot_smiles
-from jaxcal.risk.greeks import Greeks as Greeks
-from jaxcal.risk.greeks_of_model import greeks as greeks
-from jaxcal.risk.model_arbitrage import model_arbitrage as model_arbitrage
-from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
-from jaxcal.risk.through_fit import through_fit as through_fit
-from jaxcal.solvers.gradient import Optax as Optax
-from jaxcal.solvers.least_squares import Solution as Solution
-from jaxcal.solvers.least_squares import least_squares as least_squares
-from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
-from jaxcal.synthetic import synthetic_chain as synthetic_chain
-from jaxcal.synthetic import synthetic_surface as synthetic_surface
-from jaxcal.venues.cboe import ENDINGS as _CBOE_ENDINGS
-from jaxcal.venues.cboe import cboe_quotes as _cboe_quotes
-from jaxcal.venues.cboe import read_cboe as read_cboe
-from jaxcal.venues.deribit import DeribitTable as DeribitTable
-from jaxcal.venues.deribit import read_deribit as read_deribit
-from jaxcal.venues.json_file import ENDINGS as _JSON_ENDINGS
-from jaxcal.venues.json_quotes import json_quotes as _json_quotes
-from jaxcal.venues.order_book import MergedBooks as MergedBooks
-from jaxcal.venues.order_book import merge_books as merge_books
-from jaxcal.venues.taker_fee import TakerFee as TakerFee
+from jaxcal._garbage import collection_paused as _collection_paused
+
+with _collection_paused():
+    from jaxcal._status import Outcome as Outcome
+    from jaxcal._status import Status as Status
+    from jaxcal.calibration.calibrate import calibrate as calibrate
+    from jaxcal.calibration.calibrate_many import calibrate_many as calibrate_many
+    from jaxcal.calibration.compare import compare as compare
+    from jaxcal.calibration.comparison import Comparison as Comparison
+    from jaxcal.calibration.covariance import Covariance as Covariance
+    from jaxcal.calibration.covariance import covariance as covariance
+    from jaxcal.calibration.diagnostics import Diagnostics as Diagnostics
+    from jaxcal.calibration.diagnostics import identified as identified
+    from jaxcal.calibration.feller import Feller as Feller
+    from jaxcal.calibration.feller import feller_bounds as feller_bounds
+    from jaxcal.calibration.fit import CalibrationError as CalibrationError
+    from jaxcal.calibration.fit import Fit as Fit
+    from jaxcal.calibration.fits import Fits as Fits
+    from jaxcal.calibration.gaussian import Gaussian as Gaussian
+    from jaxcal.calibration.gaussian import toward as toward
+    from jaxcal.calibration.global_search import global_search as global_search
+    from jaxcal.calibration.intervals import Intervals as Intervals
+    from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
+    from jaxcal.calibration.loss import AbstractLoss as AbstractLoss
+    from jaxcal.calibration.loss import Cauchy as Cauchy
+    from jaxcal.calibration.loss import Huber as Huber
+    from jaxcal.calibration.loss import Linear as Linear
+    from jaxcal.calibration.loss import SoftL1 as SoftL1
+    from jaxcal.calibration.optima import Optima as Optima
+    from jaxcal.calibration.prior import AbstractPrior as AbstractPrior
+    from jaxcal.calibration.prior import Scaled as Scaled
+    from jaxcal.calibration.prior import Smoothness as Smoothness
+    from jaxcal.calibration.profile import Profile as Profile
+    from jaxcal.calibration.profile import profile as profile
+    from jaxcal.calibration.profile import profiles as profiles
+    from jaxcal.calibration.recalibrate import Recalibrator as Recalibrator
+    from jaxcal.calibration.resampling import Bootstrap as Bootstrap
+    from jaxcal.calibration.resampling import bootstrap as bootstrap
+    from jaxcal.calibration.residuals import AbstractResidual as AbstractResidual
+    from jaxcal.calibration.residuals import BidAskResidual as BidAskResidual
+    from jaxcal.calibration.residuals import HalfSpreadResidual as HalfSpreadResidual
+    from jaxcal.calibration.residuals import ImpliedVolResidual as ImpliedVolResidual
+    from jaxcal.calibration.residuals import PriceResidual as PriceResidual
+    from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
+    from jaxcal.calibration.stream_state import StreamState as StreamState
+    from jaxcal.calibration.update import Update as Update
+    from jaxcal.calibration.weights import AbstractWeights as AbstractWeights
+    from jaxcal.calibration.weights import InverseSpreadWeights as InverseSpreadWeights
+    from jaxcal.calibration.weights import UniformWeights as UniformWeights
+    from jaxcal.calibration.weights import VegaWeights as VegaWeights
+    from jaxcal.calibration.weights import weights_from as weights_from
+    from jaxcal.compilation_cache import enable_compilation_cache as enable_compilation_cache
+    from jaxcal.market.american import american_price as american_price
+    from jaxcal.market.american_vol import american_vol as american_vol
+    from jaxcal.market.arbitrage import ArbitrageReport as ArbitrageReport
+    from jaxcal.market.arbitrage import find_arbitrage as find_arbitrage
+    from jaxcal.market.bachelier import bachelier_price as bachelier_price
+    from jaxcal.market.black import black_price as black_price
+    from jaxcal.market.carry import Carry as Carry
+    from jaxcal.market.carry import with_carry as with_carry
+    from jaxcal.market.cash_dividends import cash_dividend_price as cash_dividend_price
+    from jaxcal.market.cash_dividends import cash_dividend_vol as cash_dividend_vol
+    from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
+    from jaxcal.market.cleaning_rules import SuitedRules as SuitedRules
+    from jaxcal.market.implied_vol import implied_vol as implied_vol
+    from jaxcal.market.quote_report import QuoteReport as QuoteReport
+    from jaxcal.market.quote_report import inspect_quotes as inspect_quotes
+    from jaxcal.market.quotes import QuoteError as QuoteError
+    from jaxcal.market.quotes import read_quotes as read_quotes
+    from jaxcal.market.quotes import register_reader as _register_reader
+    from jaxcal.market.repair import Repair as Repair
+    from jaxcal.market.repair import repair_arbitrage as repair_arbitrage
+    from jaxcal.market.surface import Surface as Surface
+    from jaxcal.market.surface import surfaces_from_quotes as surfaces_from_quotes
+    from jaxcal.market.variance_clock import VarianceClock as VarianceClock
+    from jaxcal.models.base import AbstractFourierModel as AbstractFourierModel
+    from jaxcal.models.base import AbstractModel as AbstractModel
+    from jaxcal.models.base import AbstractVolModel as AbstractVolModel
+    from jaxcal.models.bates import Bates as Bates
+    from jaxcal.models.black_scholes import BlackScholes as BlackScholes
+    from jaxcal.models.cgmy import CGMY as CGMY
+    from jaxcal.models.clocked_double_heston import ClockedDoubleHeston as ClockedDoubleHeston
+    from jaxcal.models.double_heston import DoubleHeston as DoubleHeston
+    from jaxcal.models.heston import Heston as Heston
+    from jaxcal.models.hull_white import BlackScholesHullWhite as BlackScholesHullWhite
+    from jaxcal.models.hull_white import HestonHullWhite as HestonHullWhite
+    from jaxcal.models.interval import Interval as Interval
+    from jaxcal.models.kou import Kou as Kou
+    from jaxcal.models.law import check_model as check_model
+    from jaxcal.models.merton import Merton as Merton
+    from jaxcal.models.nig import NIG as NIG
+    from jaxcal.models.piecewise_bates import PiecewiseBates as PiecewiseBates
+    from jaxcal.models.piecewise_heston import PiecewiseHeston as PiecewiseHeston
+    from jaxcal.models.sabr import SABR as SABR
+    from jaxcal.models.sabr import NormalSABR as NormalSABR
+    from jaxcal.models.ssvi import SSVI as SSVI
+    from jaxcal.models.ssvi import SSVIHeston as SSVIHeston
+    from jaxcal.models.svcj import SVCJ as SVCJ
+    from jaxcal.models.svi import SVI as SVI
+    from jaxcal.models.variance_gamma import VarianceGamma as VarianceGamma
+    from jaxcal.pricing.cos import Cos as Cos
+    from jaxcal.pricing.laguerre import Laguerre as Laguerre
+    from jaxcal.pricing.saddle import Saddle as Saddle
+    from jaxcal.pricing.series import Series as Series
+    from jaxcal.pricing.sinh import Sinh as Sinh
+    from jaxcal.pricing.vanilla import model_vol as model_vol
+    from jaxcal.pricing.vanilla import price as price
+    from jaxcal.published import dax_quotes as dax_quotes
+    from jaxcal.report.comparison import plot_comparison as plot_comparison
+    from jaxcal.report.files import write_comparison as write_comparison
+    from jaxcal.report.files import write_fit as write_fit
+    from jaxcal.report.parameter_path import plot_path as plot_path
+    from jaxcal.report.profiles import plot_profiles as plot_profiles
+    from jaxcal.report.quotes_picture import plot_quotes as plot_quotes
+    from jaxcal.report.smiles import plot_smiles as plot_smiles
+    from jaxcal.risk.greeks import Greeks as Greeks
+    from jaxcal.risk.greeks_of_model import greeks as greeks
+    from jaxcal.risk.model_arbitrage import model_arbitrage as model_arbitrage
+    from jaxcal.risk.quote_sensitivities import quote_sensitivities as quote_sensitivities
+    from jaxcal.risk.through_fit import through_fit as through_fit
+    from jaxcal.solvers.gradient import Optax as Optax
+    from jaxcal.solvers.least_squares import Solution as Solution
+    from jaxcal.solvers.least_squares import least_squares as least_squares
+    from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt as LevenbergMarquardt
+    from jaxcal.synthetic import synthetic_chain as synthetic_chain
+    from jaxcal.synthetic import synthetic_surface as synthetic_surface
+    from jaxcal.venues.cboe import ENDINGS as _CBOE_ENDINGS
+    from jaxcal.venues.cboe import cboe_quotes as _cboe_quotes
+    from jaxcal.venues.cboe import read_cboe as read_cboe
+    from jaxcal.venues.deribit import DeribitTable as DeribitTable
+    from jaxcal.venues.deribit import read_deribit as read_deribit
+    from jaxcal.venues.json_file import ENDINGS as _JSON_ENDINGS
+    from jaxcal.venues.json_quotes import json_quotes as _json_quotes
+    from jaxcal.venues.order_book import MergedBooks as MergedBooks
+    from jaxcal.venues.order_book import merge_books as merge_books
+    from jaxcal.venues.taker_fee import TakerFee as TakerFee
 
 _register_reader(_JSON_ENDINGS, _json_quotes)
 _register_reader(_CBOE_ENDINGS, _cboe_quotes)

@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from jaxcal._garbage import collection_paused
+
 Result = TypeVar("Result")
 
 # of XLA's compiler for processors; a lower level of LLVM beside it compiles no faster, and its programs run slower
@@ -45,7 +47,8 @@ class QuickJit(Generic[Result]):
         # a program inside another is compiled with that, and cannot have options of its own
         traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args))
         plain = traced or not self._small(*args) or not _has_options(jax.default_backend())
-        return (self._usual if plain else self._quick)(*args)
+        with collection_paused():  # a trace makes objects that stay
+            return (self._usual if plain else self._quick)(*args)
 
     def num_programs(self) -> int:
         """How many have been compiled, or read from disk, so far."""

@@ -1,0 +1,27 @@
+"""Garbage collection, paused while many objects are made that stay."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """No search for cyclic garbage meanwhile: imports and traces make a hundred thousand objects that stay, which it
+    would go through again and again, a fifth of their time.
+
+    Example:
+        >>> with collection_paused():
+        ...     gc.isenabled()
+        False
+        >>> gc.isenabled()
+        True
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
