@@ -12,8 +12,9 @@ from jaxcal._garbage import collection_paused
 
 Result = TypeVar("Result")
 
-# of XLA's compiler for processors; a lower level of LLVM beside it compiles no faster, and its programs run slower
-_OPTIONS = {"xla_cpu_use_fusion_emitters": False}
+# Of XLA's compiler for processors. LLVM's levels between these two compile no faster, and their programs run slower.
+_QUICK = {"xla_cpu_use_fusion_emitters": False}
+_RARE = _QUICK | {"xla_backend_optimization_level": 0}
 
 
 class QuickJit(Generic[Result]):
@@ -26,6 +27,8 @@ class QuickJit(Generic[Result]):
         fn: a function of arrays.
         static_argnums: as of `jax.jit`.
         small: of the arguments, whether a call is one that the option is for: all are by default.
+        rare: whether calls are so rare that a program may take three times as long, which compiles in a quarter of the
+            time.
 
     Example:
         >>> float(QuickJit(lambda x: x + 1.0)(2.0))
@@ -37,9 +40,10 @@ class QuickJit(Generic[Result]):
         fn: Callable[..., Result],
         static_argnums: int | tuple[int, ...] = (),
         small: Callable[..., bool] = lambda *args: True,
+        rare: bool = False,
     ) -> None:
         self._usual: Any = jax.jit(fn, static_argnums=static_argnums)
-        self._quick: Any = jax.jit(fn, static_argnums=static_argnums, compiler_options=_OPTIONS)
+        self._quick: Any = jax.jit(fn, static_argnums=static_argnums, compiler_options=_RARE if rare else _QUICK)
         self._small = small
         update_wrapper(self, fn)
 
@@ -61,7 +65,7 @@ def _has_options(platform: str) -> bool:
     if platform != "cpu":
         return False
     try:
-        jax.jit(lambda x: x + 1, compiler_options=_OPTIONS)(jnp.zeros(()))
+        jax.jit(lambda x: x + 1, compiler_options=_RARE)(jnp.zeros(()))
     except Exception:  # whatever it says of an option, programs are compiled without
         return False
     return True

@@ -208,6 +208,7 @@ def is_small(names: tuple[str, ...], method: Method, target: Target, start: Any)
 
 
 solve_round = QuickJit(_solve, static_argnums=0, small=is_small)
+solve_rare_round = QuickJit(_solve, static_argnums=0, rare=True)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -24,6 +24,8 @@ from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 
+_RARE = 32  # of how many surfaces one may go on to a finer grid by a program that is soon compiled and slow
+
 
 class Settings(NamedTuple):
     """What all surfaces share."""
@@ -145,7 +147,9 @@ class _Climb:
             pricer, check = self.ladder[level]
             method = Method(residual, None, solver, self.box, pricer, check, None, scales)
             target, own = self.batch.rows(rows[at])
-            parts.append(rounds(names, method, target, rows_of(start, at), precision, devices, own))
+            begin = rows_of(start, at)
+            rare = bool(level) and _RARE * len(at) <= len(self.batch.target.expiry)
+            parts.append(rounds(names, method, target, begin, precision, devices, own, rare=rare))
             order.append(at)
         if len(parts) == 1:
             return parts[0]
