@@ -1,5 +1,6 @@
 """Settings of JAX under which every test and every documented example runs, and the closing line about market data."""
 
+import os
 from pathlib import Path
 
 import jax
@@ -13,6 +14,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 # Compiled programs are kept between runs: most of the suite's time is compilation.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parent / ".cache" / "jax"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# Executables are not: their key knows nothing of what a test puts in the place of a function.
+os.environ["JAXCAL_KEPT_PROGRAMS"] = "0"
 
 _MOST_MAPPINGS = 30_000  # of memory; a process may have 65,530, and every compiled program takes some
 _MOST_PAGES = 3_000_000_000 // 4096  # of memory in use: programs are most of it, and several workers share a machine

@@ -26,6 +26,7 @@ VectorLike = ArrayLike | Sequence[Any] | pd.Series | pd.Index
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
+_ZERO = np.zeros(())
 _SIDES = {"c": True, "call": True, "calls": True, "p": False, "put": False, "puts": False}
 _SIDE_RULE = "a call is True, 1, 'C' or 'call', a put is False, 0, 'P' or 'put'"
 
@@ -136,7 +137,7 @@ def host_only(function: Callable[Parameters, Result]) -> Callable[Parameters, Re
     def checked(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
         leaves = jax.tree.leaves((args, kwargs), is_leaf=lambda x: isinstance(x, Iterator))
         # inside jit what is known is traced too
-        if any(isinstance(leaf, Tracer) for leaf in (*leaves, jnp.zeros(()) + 0.0)):
+        if any(isinstance(leaf, Tracer) for leaf in (*leaves, jax.device_put(_ZERO))):
             refuse_tracers(function.__name__)
         return function(*args, **kwargs)
 

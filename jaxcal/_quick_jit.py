@@ -1,14 +1,17 @@
-"""QuickJit: programs that are as fast on a processor but compile in little more than half the time."""
+"""QuickJit: programs that compile quickly, say so where they do not, and are kept for other processes."""
 
 from collections.abc import Callable
 from functools import lru_cache, update_wrapper
+from threading import RLock
 from typing import Any, Generic, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jax.core import Tracer
 
+from jaxcal._compiling import announced, description_of
 from jaxcal._garbage import collection_paused
+from jaxcal._kept_programs import KeptProgram, are_kept, kept_program, signature_of
 
 Result = TypeVar("Result")
 
@@ -20,20 +23,24 @@ _RARE = _QUICK | {"xla_backend_optimization_level": 0}
 class QuickJit(Generic[Result]):
     """`jax.jit`, but with an option on a processor with which a large program compiles in about 60 % of the time.
 
-    For programs of single fits and prices, which lose no speed by it; not for batches of fits, which do. Inside a
-    transformation, and on accelerators, it is `jax.jit`.
+    That is for programs of single fits and prices, which lose no speed by it; not for batches of fits, which do. A
+    compilation that takes long is announced (`_compiling.py`). Where programs are kept on disk (`_kept_programs.py`)
+    one is read from there without a trace. Inside a transformation it is `jax.jit`.
 
     Args:
         fn: a function of arrays.
         static_argnums: as of `jax.jit`.
-        small: of the arguments, whether a call is one that the option is for: all are by default.
+        small: of the arguments, whether a call is one that the option is for: all are by default; or `never`.
         rare: whether calls are so rare that a program may take three times as long, which compiles in a quarter of the
             time.
+        task: what it does, for a person who waits for its compilation.
 
     Example:
         >>> float(QuickJit(lambda x: x + 1.0)(2.0))
         3.0
     """
+
+    __wrapped__: Callable[..., Result]
 
     def __init__(
         self,
@@ -41,22 +48,50 @@ class QuickJit(Generic[Result]):
         static_argnums: int | tuple[int, ...] = (),
         small: Callable[..., bool] = lambda *args: True,
         rare: bool = False,
+        task: str = "program",
     ) -> None:
+        self._wanted = _RARE if rare else _QUICK
         self._usual: Any = jax.jit(fn, static_argnums=static_argnums)
-        self._quick: Any = jax.jit(fn, static_argnums=static_argnums, compiler_options=_RARE if rare else _QUICK)
-        self._small = small
+        self._quick: Any = jax.jit(fn, static_argnums=static_argnums, compiler_options=self._wanted)
+        self._small, self._task = small, task
+        self._static = (static_argnums,) if isinstance(static_argnums, int) else static_argnums
+        self._kept: dict[Any, KeptProgram | None] = {}
+        self._lock = RLock()
         update_wrapper(self, fn)
 
     def __call__(self, *args: Any) -> Result:
+        leaves, tree = jax.tree.flatten(args)
         # a program inside another is compiled with that, and cannot have options of its own
-        traced = any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(args))
-        plain = traced or not self._small(*args) or not _has_options(jax.default_backend())
-        with collection_paused():  # a trace makes objects that stay
-            return (self._usual if plain else self._quick)(*args)
+        traced = any(isinstance(leaf, Tracer) for leaf in leaves)
+        quick = not traced and self._small(*args)
+        # a trace makes objects that stay
+        with collection_paused(), announced(lambda: description_of(self._task, args)):
+            if are_kept() and not traced and (program := self._from_disk(args, leaves, tree, quick)) is not None:
+                return program(jax.tree.leaves([arg for i, arg in enumerate(args) if i not in self._static]))
+            return (self._quick if self._options(quick) else self._usual)(*args)
+
+    @staticmethod
+    def _options(quick: bool) -> dict[str, Any]:
+        return _OPTIONS if quick and _has_options(jax.default_backend()) else {}
+
+    def _from_disk(self, args: tuple[Any, ...], leaves: list[Any], tree: Any, quick: bool) -> KeptProgram | None:
+        static = tuple(args[i] for i in self._static)
+        seen = (quick, static, tree, signature_of(leaves))
+        if seen not in self._kept:
+            with self._lock:  # threads that need the same program compile it once
+                if seen not in self._kept:
+                    self._kept[seen] = kept_program(self.__wrapped__, args, self._static, quick, self._options)
+        return self._kept[seen]
 
     def num_programs(self) -> int:
         """How many have been compiled, or read from disk, so far."""
-        return self._usual._cache_size() + self._quick._cache_size()
+        kept = sum(program is not None for program in self._kept.values())
+        return self._usual._cache_size() + self._quick._cache_size() + kept
+
+
+def never(*args: Any) -> bool:
+    """For `small`: of a program that the option makes slower."""
+    return False
 
 
 @lru_cache

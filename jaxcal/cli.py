@@ -218,10 +218,10 @@ def compare(
     raise typer.Exit(0 if comparison.converged else 1)
 
 
-def _prepared(command: Callable[..., None]) -> Callable[..., None]:
+def _prepared(command: Callable[..., None], *, turns: bool = True) -> Callable[..., None]:
     @functools.wraps(command)
     def run(**options: Any) -> None:
-        _prepare_jax()
+        _prepare_jax(turns=turns)
         command(**options)
 
     return run
@@ -229,18 +229,20 @@ def _prepared(command: Callable[..., None]) -> Callable[..., None]:
 
 app.command()(_prepared(inspect))
 app.command()(_prepared(replay))
-app.command()(_prepared(bulk))
+app.command()(_prepared(bulk, turns=False))  # this and the next have a display of their own
 live = typer.Typer(help="Follow an exchange's stream and fit a model to it again and again.", no_args_is_help=True)
-live.command()(_prepared(deribit))
+live.command()(_prepared(deribit, turns=False))
 app.add_typer(live, name="live")
 
 
-def _prepare_jax() -> None:
-    """Double precision, and compiled programs kept between runs."""
+def _prepare_jax(*, turns: bool = True) -> None:
+    """Double precision, compiled programs kept between runs, and a word while one compiles."""
     import jax
 
     from jaxcal.compilation_cache import enable_compilation_cache
+    from jaxcal.report.compilation_spinner import show_compilations
 
+    show_compilations(turns=turns)
     jax.config.update("jax_enable_x64", True)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

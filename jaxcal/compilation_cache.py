@@ -15,6 +15,8 @@ from typing import Any
 import jax
 from jax.experimental.compilation_cache.compilation_cache import reset_cache
 
+from jaxcal._kept_programs import keep_programs
+
 _UNREADABLE = re.compile(r"Error reading persistent compilation cache entry for '(\w+)'")
 
 
@@ -39,6 +41,8 @@ def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | 
     """
     configured: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     if path is None and configured:
+        if "://" not in configured:  # a store in a cloud
+            keep_programs(Path(configured))
         return Path(configured)
     try:
         folder = Path(path).expanduser() if path is not None else _user_cache() / "jaxcal" / "xla"
@@ -53,6 +57,7 @@ def enable_compilation_cache(path: str | PathLike[str] | None = None) -> Path | 
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     reset_cache()  # JAX looks at the folder once, at its first compilation, which may be past
     _replace_damaged(folder)
+    keep_programs(folder)
     return folder
 
 

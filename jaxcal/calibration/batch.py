@@ -15,6 +15,7 @@ import numpy as np
 from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
+from jaxcal._quick_jit import QuickJit, never
 from jaxcal._status import Outcome
 from jaxcal.calibration.round import Method, Own, Round, solve_many, solve_rare_round, solve_round
 from jaxcal.calibration.target import Target
@@ -153,6 +154,7 @@ def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) ->
     def local(method: Method, target: Target, start: Any, count: Array, own: Own | None) -> Any:
         return solve_many(names, lanes, refill, method, target, start, count[0], own)
 
-    return jax.jit(
-        jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split, split), out_specs=split, check_vma=False)
-    )
+    return QuickJit(
+        jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split, split), out_specs=split, check_vma=False),
+        small=never, task="fits of many surfaces",
+    )  # fmt: skip

@@ -90,7 +90,7 @@ def _size(residuals: NDArray) -> float:
     return float(np.sqrt(np.sum(residuals**2) / max(1, np.count_nonzero(residuals))))
 
 
-@partial(QuickJit, static_argnums=0)
+@partial(QuickJit, static_argnums=0, task="derivatives of a fit")
 def _derivatives(
     names: tuple[str, ...], made: Objective, pricer: AbstractPricer, targets: Target, models: AbstractModel
 ) -> tuple[Array, Array, Array]:

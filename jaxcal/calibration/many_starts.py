@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from jaxcal._quick_jit import QuickJit, never
 from jaxcal.calibration.round import MAX_STEP, Method, problem_by
 from jaxcal.calibration.target import Target
 from jaxcal.models.base import AbstractModel
@@ -89,7 +90,7 @@ def _on_cpu() -> bool:
     return jax.local_devices()[0].platform == "cpu"
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(QuickJit, static_argnums=(0, 1, 2), small=never, task="fits from many starts")
 def _fitted(
     names: tuple[str, ...],
     lanes: int,
@@ -113,7 +114,7 @@ def _fitted(
     )  # fmt: skip
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(QuickJit, static_argnums=0, small=never, task="evolution of starts")
 def _evolved(
     names: tuple[str, ...],
     method: Any,

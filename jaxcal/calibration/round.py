@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcal._quick_jit import QuickJit
+from jaxcal._quick_jit import QuickJit, never
 from jaxcal._status import Outcome
 from jaxcal.calibration.loss import AbstractLoss, losses, root_and_slope
 from jaxcal.calibration.prior import AbstractPrior
@@ -207,17 +207,17 @@ def is_small(names: tuple[str, ...], method: Method, target: Target, start: Any)
     return target.vol.size <= _SMALL
 
 
-solve_round = QuickJit(_solve, static_argnums=0, small=is_small)
-solve_rare_round = QuickJit(_solve, static_argnums=0, rare=True)
+solve_round = QuickJit(_solve, static_argnums=0, small=is_small, task="fit")
+solve_rare_round = QuickJit(_solve, static_argnums=0, rare=True, task="fit on a finer grid")
 
 
-@partial(jax.jit, static_argnums=0)
+@partial(QuickJit, static_argnums=0, small=never, task="fit of every expiry")
 def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
     """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
     return jax.vmap(partial(_solve, names, method))(target.slices(), start)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2))
+@partial(QuickJit, static_argnums=(0, 1, 2), small=never, task="fits of many surfaces")
 def solve_many(
     names: tuple[str, ...],
     lanes: int,

@@ -35,7 +35,7 @@ _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
 
 
-@partial(QuickJit, static_argnums=0, small=is_small)
+@partial(QuickJit, static_argnums=0, small=is_small, task="step of a stream")
 def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
     """A round, its outcome with what the finer grid says, and its search vector, from one program."""
     result = solve_round(names, method, target, start)

@@ -298,4 +298,5 @@ def _surface(report: QuoteReport, group: int) -> Surface | None:
 
 
 def _on_device(fields: dict[str, NDArray]) -> Surface:
-    return Surface(**{name: jnp.asarray(x, np.int32 if name == "row" else None) for name, x in fields.items()})
+    # not `jnp.asarray`, which compiles a program for each of their shapes
+    return Surface(**jax.device_put(fields | {"row": fields["row"].astype(np.int32)}))

@@ -3,6 +3,7 @@
 import cmath
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -140,7 +141,7 @@ def _of_shapes(model: Any) -> Iterator[str]:
                 return
 
 
-@QuickJit
+@partial(QuickJit, task="check of the law")
 def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
     """All numbers that the sentences below are about, of the shape of times first. The formula stands in the program
     as few times as can be.
@@ -263,7 +264,7 @@ def _persist(model: Any, name: str, radius: NDArray, places: NDArray) -> NDArray
     return np.any(_jumps(value, jump)[: len(places)] > 0.3, axis=-1)
 
 
-@QuickJit
+@partial(QuickJit, task="check of the law")
 def _followed(model: Any, z: Array, t: Array) -> tuple[Array, Array]:
     return jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))
 
@@ -310,7 +311,7 @@ def _of_smile(model: Any, forward: float) -> Iterator[str]:
         )
 
 
-@QuickJit
+@partial(QuickJit, task="check of the law")
 def _smile(model: Any, t: Float[Array, " t"], forward: Array) -> dict[str, Array]:
     level = jax.vmap(lambda t: model.vol(forward, t, forward))(t) * jnp.sqrt(t)
     level = jnp.where(jnp.isfinite(level) & (level > 0), level, 0.2)

@@ -187,7 +187,7 @@ def _are_few(pricer: AbstractPricer, as_vol: bool, many: bool, model: Any, expir
 
 
 # for tracers too: `vmap` and `grad` outside jit would run it operation by operation, each a program
-_compiled = QuickJit(_program, static_argnums=(1, 2), small=_are_few)
+_compiled = QuickJit(_program, static_argnums=(1, 2), small=_are_few, task="prices")
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

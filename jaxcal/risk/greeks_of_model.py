@@ -178,7 +178,7 @@ def _are_few(law: AbstractModel, quotes: Options, *settings: Any) -> bool:
     return quotes.strike.size <= _FEW
 
 
-_compiled = QuickJit(_program, static_argnums=(3, 4), small=_are_few)
+_compiled = QuickJit(_program, static_argnums=(3, 4), small=_are_few, task="greeks")
 
 
 def _of_model(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, convention: Convention) -> Greeks:

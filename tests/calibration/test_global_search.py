@@ -105,12 +105,12 @@ def test_starts_that_end_elsewhere_are_counted():
 
 def test_the_seed_decides_and_nothing_compiles_again(optima):
     again = jc.global_search(TwoValleys, flat(), num_starts=32)
-    size = many_starts._fitted._cache_size()
+    size = many_starts._fitted.num_programs()
     np.testing.assert_array_equal(again.cost, optima.cost)
     other = jc.global_search(TwoValleys, flat(0.21), num_starts=32, seed=1, bounds={"x": (-2.0, 2.0)})
     assert not np.array_equal(other.starts.x, optima.starts.x)
     assert float(np.max(np.abs(np.asarray(other.ends.x)))) <= 2.0
-    assert many_starts._fitted._cache_size() == size
+    assert many_starts._fitted.num_programs() == size
 
 
 def test_a_population_gathers_in_the_best():

@@ -1,0 +1,117 @@
+"""A compilation that takes a while says so: to the logger "jaxcal", before a person wonders why nothing happens."""
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import jax
+import jax.monitoring
+
+LOGGER = logging.getLogger("jaxcal")
+_OFFER = (
+    " Call jc.enable_compilation_cache() at the start of a program, and later processes need not compile it again; "
+    "docs/first_call.md says more."
+)
+# Events of JAX: a program has been lowered, which comes just before it is compiled or read from disk; it is there; it
+# was read from disk.
+_LOWERED, _THERE = "/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core/compile/backend_compile_duration"
+_FROM_DISK = "/jax/compilation_cache/cache_hits"
+_SOON = 0.2  # seconds after the lowering: what is compiled by then is not worth a word
+_DISK = 1.0  # the same where JAX may find the program on disk, which takes up to about that long
+
+
+class _Here(threading.local):
+    """What this thread is about."""
+
+    what: Callable[[], str] | None = None
+    timer: threading.Timer | None = None
+    words = ""  # what the timer is to say
+    read_from_disk = 0
+
+
+class _Said:
+    offer = False
+
+
+_here, _lock = _Here(), threading.Lock()
+_at_work: set[str] = set()
+
+
+@contextmanager
+def announced(what: Callable[[], str]) -> Iterator[None]:
+    """If something is compiled meanwhile for longer than a moment, the logger is told what: a warning when it has
+    become clear, since nothing less is shown by default, and an `INFO` when it is done.
+    """
+    before, _here.what = _here.what, what
+    try:
+        yield
+    finally:
+        _here.what = before
+        _stop()
+
+
+def description_of(task: str, args: Any) -> str:
+    """Words for the program of a task: of which model, for arrays of which shape.
+
+    Example:
+        >>> import numpy as np
+        >>> import jaxcal as jc
+        >>> description_of("fit", (jc.BlackScholes(0.2), np.zeros((8, 16))))
+        'BlackScholes, first time: fit for arrays of 8 x 16'
+    """
+    model = next((type(arg).__name__ for arg in args if hasattr(type(arg), "bounds")), "a program")
+    shapes = [leaf.shape for leaf in jax.tree.leaves(args) if getattr(leaf, "shape", ())]
+    largest = max(shapes, key=lambda shape: (len(shape), shape), default=())
+    return f"{model}, first time: {task}" + (f" for arrays of {' x '.join(map(str, largest))}" if largest else "")
+
+
+def num_read_from_disk() -> int:
+    """How many programs JAX has read from its cache on disk in this thread."""
+    return _here.read_from_disk
+
+
+def _on_duration(event: str, duration_secs: float, **_: Any) -> None:
+    if event == _LOWERED and _here.what is not None and _here.timer is None:
+        folder: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+        _here.words = _here.what()
+        _here.timer = threading.Timer(_DISK if folder else _SOON, _say, [_here.words, folder is None])
+        _here.timer.daemon = True
+        _here.timer.start()
+    elif event == _THERE:
+        _stop(duration_secs)
+
+
+def _on_event(event: str, **_: Any) -> None:
+    if event == _FROM_DISK:
+        _here.read_from_disk += 1
+
+
+def _say(what: str, offer: bool) -> None:
+    with _lock:
+        known = what in _at_work  # by another thread
+        _at_work.add(what)
+        offer = offer and not (known or _Said.offer)
+        _Said.offer |= offer
+    if not known:
+        words = "compiling %s. This takes seconds, the next such call milliseconds.%s"
+        LOGGER.warning(words, what, _OFFER if offer else "", extra={"compiling": what})
+
+
+def _stop(seconds: float | None = None) -> None:
+    timer, _here.timer = _here.timer, None
+    if timer is None:
+        return
+    timer.cancel()
+    what = _here.words
+    with _lock:
+        said = what in _at_work
+        _at_work.discard(what)
+    if said:
+        time = "" if seconds is None else f" in {seconds:.1f} s"
+        LOGGER.info("compiled %s%s", what, time, extra={"compiled": what})
+
+
+jax.monitoring.register_event_duration_secs_listener(_on_duration)
+jax.monitoring.register_event_listener(_on_event)
