@@ -59,12 +59,12 @@ def description_of(task: str, args: Any) -> str:
         >>> import numpy as np
         >>> import jaxcal as jc
         >>> description_of("fit", (jc.BlackScholes(0.2), np.zeros((8, 16))))
-        'BlackScholes, first time: fit for arrays of 8 x 16'
+        'BlackScholes, fit for arrays of 8 x 16'
     """
     model = next((type(arg).__name__ for arg in args if hasattr(type(arg), "bounds")), "a program")
     shapes = [leaf.shape for leaf in jax.tree.leaves(args) if getattr(leaf, "shape", ())]
     largest = max(shapes, key=lambda shape: (len(shape), shape), default=())
-    return f"{model}, first time: {task}" + (f" for arrays of {' x '.join(map(str, largest))}" if largest else "")
+    return f"{model}, {task}" + (f" for arrays of {' x '.join(map(str, largest))}" if largest else "")
 
 
 def num_read_from_disk() -> int:
@@ -95,7 +95,7 @@ def _say(what: str, offer: bool) -> None:
         offer = offer and not (known or _Said.offer)
         _Said.offer |= offer
     if not known:
-        words = "compiling %s. This takes seconds, the next such call milliseconds.%s"
+        words = "compiling %s, for the first time. This takes seconds, the next such call milliseconds.%s"
         LOGGER.warning(words, what, _OFFER if offer else "", extra={"compiling": what})
 
 
@@ -109,7 +109,7 @@ def _stop(seconds: float | None = None) -> None:
         said = what in _at_work
         _at_work.discard(what)
     if said:
-        time = "" if seconds is None else f" in {seconds:.1f} s"
+        time = "" if seconds is None else f", in {seconds:.1f} s"
         LOGGER.info("compiled %s%s", what, time, extra={"compiled": what})
 
 

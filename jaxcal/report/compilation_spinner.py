@@ -15,11 +15,11 @@ class CompilationSpinner(logging.Handler):
     Example:
         >>> import io
         >>> spinner = CompilationSpinner(Console(file=io.StringIO(), force_terminal=True), turns=False)
-        >>> record = logging.makeLogRecord({"compiling": "Bates, first time: fit"})
+        >>> record = logging.makeLogRecord({"compiling": "Bates, fit"})
         >>> spinner.emit(record)
         >>> spinner.text
-        'compiling Bates, first time: fit'
-        >>> spinner.emit(logging.makeLogRecord({"compiled": "Bates, first time: fit"}))
+        'compiling Bates, fit'
+        >>> spinner.emit(logging.makeLogRecord({"compiled": "Bates, fit"}))
         >>> spinner.text
         ''
     """
