@@ -138,6 +138,7 @@ with _collection_paused():
     from jaxcal.venues.order_book import MergedBooks as MergedBooks
     from jaxcal.venues.order_book import merge_books as merge_books
     from jaxcal.venues.taker_fee import TakerFee as TakerFee
+    from jaxcal.warming import warm_up as warm_up
 
 _register_reader(_JSON_ENDINGS, _json_quotes)
 _register_reader(_CBOE_ENDINGS, _cboe_quotes)

@@ -4,7 +4,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.monitoring
@@ -31,8 +31,21 @@ class _Here(threading.local):
     read_from_disk = 0
 
 
+class Programs(NamedTuple):
+    """Of this process so far: how many were compiled, and how many read from disk."""
+
+    compiled: int
+    read: int
+
+
 class _Said:
     offer = False
+
+
+class _Counted:
+    there = 0  # by JAX, compiled or read
+    read_by_jax = 0
+    read_by_us = 0
 
 
 _here, _lock = _Here(), threading.Lock()
@@ -72,6 +85,17 @@ def num_read_from_disk() -> int:
     return _here.read_from_disk
 
 
+def num_programs() -> Programs:
+    """How many programs this process has compiled, and how many it has read from disk; those of others included."""
+    return Programs(_Counted.there - _Counted.read_by_jax, _Counted.read_by_jax + _Counted.read_by_us)
+
+
+def count_read() -> None:
+    """A program was read from disk without JAX."""
+    with _lock:
+        _Counted.read_by_us += 1
+
+
 def _on_duration(event: str, duration_secs: float, **_: Any) -> None:
     if event == _LOWERED and _here.what is not None and _here.timer is None:
         folder: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
@@ -80,12 +104,16 @@ def _on_duration(event: str, duration_secs: float, **_: Any) -> None:
         _here.timer.daemon = True
         _here.timer.start()
     elif event == _THERE:
+        with _lock:
+            _Counted.there += 1
         _stop(duration_secs)
 
 
 def _on_event(event: str, **_: Any) -> None:
     if event == _FROM_DISK:
         _here.read_from_disk += 1
+        with _lock:
+            _Counted.read_by_jax += 1
 
 
 def _say(what: str, offer: bool) -> None:

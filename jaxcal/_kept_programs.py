@@ -28,7 +28,7 @@ import jax
 import numpy as np
 from jax.experimental import serialize_executable
 
-from jaxcal._compiling import num_read_from_disk
+from jaxcal._compiling import count_read, num_read_from_disk
 
 _BEGUN = time.time()  # the library is being imported
 _LIBRARY = Path(__file__).parent
@@ -135,6 +135,7 @@ def _read(path: Path, leaves: Sequence[Any]) -> KeptProgram | None:
         jax.block_until_ready(run(*leaves))
     except Exception:  # whatever is wrong with a file, it is compiled again
         return None
+    count_read()
     return KeptProgram(run, result)
 
 
@@ -158,6 +159,8 @@ def _write(path: Path, run: Any, result: Any) -> None:
 def _key(fn: Callable[..., Any], args: tuple[Any, ...], static: tuple[int, ...], quick: bool) -> str:
     if jax.config.jax_compilation_cache_max_size != -1:  # pyright: ignore[reportAttributeAccessIssue]
         raise _NotKeptError  # JAX would not count these files
+    if any(getattr(jax.config, name) for name in ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs")):
+        raise _NotKeptError  # JAX is to look into the function
     if jax.default_backend() != "cpu" or jax.device_count() != 1:
         raise _NotKeptError
     words = [_name_of(fn), *_settings(), *(_described(arg, i in static) for i, arg in enumerate(args))]
@@ -227,10 +230,11 @@ def _settings() -> list[str]:
         raise _NotKeptError
     found = []
     for item in context:
-        if type(item).__name__ == "AxisEnv":  # of `vmap`, which no argument here belongs to
+        # of `vmap`, which no argument here belongs to; or the one device that there is
+        if type(item).__name__ == "AxisEnv" or isinstance(item, jax.Device):
             continue
         if not (item is None or item == () or isinstance(item, bool | int | float | str | enum.Enum)):
-            raise _NotKeptError  # a device or a mesh of the caller's choice
+            raise _NotKeptError  # a mesh of the caller's choice
         found.append(repr(item))
     values: dict[str, Any] = jax.config.values  # pyright: ignore[reportAttributeAccessIssue]
     return found + [f"{name}={value!r}" for name, value in sorted(values.items()) if "cache" not in name]

@@ -1,4 +1,4 @@
-"""The command line: `jaxcal demo`, `calibrate`, `compare`, `inspect`, `replay`, `bulk` and `live`."""
+"""The command line: `jaxcal demo`, `calibrate`, `compare`, `inspect`, `replay`, `bulk`, `warm-up` and `live`."""
 
 import functools
 import time as clock
@@ -24,6 +24,7 @@ from jaxcal.cli_options import (
     with_cleaning,
 )
 from jaxcal.cli_replay import replay
+from jaxcal.cli_warm_up import warm_up
 from jaxcal.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.model_names import ModelName, model_names
 from jaxcal.report.terminal import complain, default_folder, prepare_streams, refuse, say, show
@@ -230,6 +231,7 @@ def _prepared(command: Callable[..., None], *, turns: bool = True) -> Callable[.
 app.command()(_prepared(inspect))
 app.command()(_prepared(replay))
 app.command()(_prepared(bulk, turns=False))  # this and the next have a display of their own
+app.command("warm-up")(_prepared(warm_up))
 live = typer.Typer(help="Follow an exchange's stream and fit a model to it again and again.", no_args_is_help=True)
 live.command()(_prepared(deribit, turns=False))
 app.add_typer(live, name="live")
