@@ -81,23 +81,23 @@ def kept_program(
     fn: Callable[..., Any],
     args: tuple[Any, ...],
     static: tuple[int, ...],
-    quick: bool,
-    options: Callable[[bool], dict[str, Any]],
+    variant: str,
+    options: Callable[[], dict[str, Any]],
 ) -> KeptProgram | None:
-    """The program of `fn` for arguments like these: read from the folder, or compiled, with the options of what is
-    `quick` or is not, and written there.
+    """The program of `fn` for arguments like these: read from the folder, or compiled, with the options of this
+    `variant`, and written there.
 
     Returns:
         None where it is not known on what the program depends; what is wrong with a file never matters.
     """
     try:
-        key = _key(fn, args, static, quick)
+        key = _key(fn, args, static, variant)
     except Exception:  # what cannot be described is not kept
         return None
     assert _Store.folder is not None
     path = _Store.folder / f"jaxcal-{fn.__name__.strip('_')}-{key}"
     leaves = jax.tree.leaves([arg for i, arg in enumerate(args) if i not in static])
-    return _read(path, leaves) or _compiled(path, fn, args, static, options(quick))
+    return _read(path, leaves) or _compiled(path, fn, args, static, options())
 
 
 def _compiled(
@@ -156,7 +156,7 @@ def _write(path: Path, run: Any, result: Any) -> None:
                 raise
 
 
-def _key(fn: Callable[..., Any], args: tuple[Any, ...], static: tuple[int, ...], quick: bool) -> str:
+def _key(fn: Callable[..., Any], args: tuple[Any, ...], static: tuple[int, ...], variant: str) -> str:
     if jax.config.jax_compilation_cache_max_size != -1:  # pyright: ignore[reportAttributeAccessIssue]
         raise _NotKeptError  # JAX would not count these files
     if any(getattr(jax.config, name) for name in ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs")):
@@ -164,7 +164,7 @@ def _key(fn: Callable[..., Any], args: tuple[Any, ...], static: tuple[int, ...],
     if jax.default_backend() != "cpu" or jax.device_count() != 1:
         raise _NotKeptError
     words = [_name_of(fn), *_settings(), *(_described(arg, i in static) for i, arg in enumerate(args))]
-    return hashlib.sha256("\n".join([_machine(), _sources(), str(quick), *words]).encode()).hexdigest()
+    return hashlib.sha256("\n".join([_machine(), _sources(), variant, *words]).encode()).hexdigest()
 
 
 def _described(value: Any, static: bool) -> str:

@@ -1,7 +1,7 @@
 """QuickJit: programs that compile quickly, say so where they do not, and are kept for other processes."""
 
 from collections.abc import Callable
-from functools import lru_cache, update_wrapper
+from functools import lru_cache, partial, update_wrapper
 from threading import RLock
 from typing import Any, Generic, TypeVar
 
@@ -70,9 +70,8 @@ class QuickJit(Generic[Result]):
                 return program(jax.tree.leaves([arg for i, arg in enumerate(args) if i not in self._static]))
             return (self._quick if self._options(quick) else self._usual)(*args)
 
-    @staticmethod
-    def _options(quick: bool) -> dict[str, Any]:
-        return _OPTIONS if quick and _has_options(jax.default_backend()) else {}
+    def _options(self, quick: bool) -> dict[str, Any]:
+        return self._wanted if quick and _has_options(jax.default_backend()) else {}
 
     def _from_disk(self, args: tuple[Any, ...], leaves: list[Any], tree: Any, quick: bool) -> KeptProgram | None:
         static = tuple(args[i] for i in self._static)
@@ -80,7 +79,9 @@ class QuickJit(Generic[Result]):
         if seen not in self._kept:
             with self._lock:  # threads that need the same program compile it once
                 if seen not in self._kept:
-                    self._kept[seen] = kept_program(self.__wrapped__, args, self._static, quick, self._options)
+                    variant = str(self._wanted) if quick else ""
+                    options = partial(self._options, quick)  # to find out which there are compiles something
+                    self._kept[seen] = kept_program(self.__wrapped__, args, self._static, variant, options)
         return self._kept[seen]
 
     def num_programs(self) -> int:

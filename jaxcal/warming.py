@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -15,7 +16,7 @@ from jaxcal.calibration.calibrate_many import calibrate_many
 from jaxcal.calibration.initial import simpler_model, starts_from
 from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.residuals import ImpliedVolResidual
-from jaxcal.calibration.round import Method, solve_round
+from jaxcal.calibration.round import Method, solve_rare_round, solve_round
 from jaxcal.calibration.target import Target
 from jaxcal.market.surface import Surface
 from jaxcal.model_names import model_names
@@ -49,8 +50,8 @@ def warm_up(
         shapes: numbers of expiries and of strikes (the most that an expiry has), padded as those of a surface are;
             `(8, 16), (12, 48), (12, 64), (16, 64)` by default, which most chains of options on crypto and indices are
             padded to. A chain of another shape compiles its own programs.
-        tasks: of "calibrate" (the first two pricing grids, beyond which few fits go), "calibrate_many", "price" and
-            "greeks" (20 options to order 2); one or several.
+        tasks: of "calibrate" and "calibrate_many" (on the first two pricing grids, beyond which few fits go; batches of
+            more than 16), "price" and "greeks" (20 options, to order 2); one or several.
 
     Returns:
         A row for every call: `model`, `task`, `shape`, `compiled` and `from_cache` (programs), `seconds`, and `kept`:
@@ -83,11 +84,13 @@ def warm_up(
 
     for template in templates:
         for surface in surfaces:
-            shape = " x ".join(map(str, surface.vol.shape))
+            shape, finer = " x ".join(map(str, surface.vol.shape)), partial(_on_finer_grid, template, surface)
             if "calibrate" in wanted:
-                timed(template, "calibrate", shape, lambda: (calibrate(template, surface), _finer(template, surface)))  # noqa: B023
+                timed(template, "calibrate", shape, lambda: (calibrate(template, surface), finer(solve_round)))  # noqa: B023
             if "calibrate_many" in wanted:
-                timed(template, "calibrate_many", shape, lambda: calibrate_many(template, [surface] * _MANY).model)  # noqa: B023
+                several = [surface] * _MANY
+                one = lambda: (calibrate_many(template, several).model, finer(solve_rare_round))  # noqa: B023, E731
+                timed(template, "calibrate_many", shape, one)
         law = _start(template, _surface(8, 16))
         if getattr(template, "per_expiry", False):
             law = jax.tree.map(lambda leaf: leaf[0], law)
@@ -98,14 +101,14 @@ def warm_up(
     return pd.DataFrame(rows)
 
 
-def _finer(template: type[AbstractModel], surface: Surface) -> Any:
+def _on_finer_grid(template: type[AbstractModel], surface: Surface, solve: Callable[..., Any]) -> Any:
     """The round of a fit whose prices the first grid does not resolve."""
     ladder, names, start = ladder_of(template, None), free_names(template, None), _start(template, surface)
     if len(ladder) < 2:
         return None
     box = search_bounds(start, template.bounds, names, surface.vol.dtype)
     method = Method(ImpliedVolResidual(), None, LevenbergMarquardt(), box, *ladder[1])
-    return solve_round(names, method, Target.of(surface), start)
+    return solve(names, method, Target.of(surface), start)
 
 
 def _start(template: type[AbstractModel], surface: Surface) -> Any:

@@ -197,8 +197,8 @@ def test_every_source_of_the_library_counts(folder: Path, monkeypatch: pytest.Mo
     assert len(set(seen)) == 4
 
 
-def key(*args: Any, static: tuple[int, ...] = (), quick: bool = True) -> str:
-    return _kept_programs._key(vanilla._program, args, static, quick)
+def key(*args: Any, static: tuple[int, ...] = (), variant: str = "") -> str:
+    return _kept_programs._key(vanilla._program, args, static, variant)
 
 
 def test_equal_questions_have_equal_keys_and_others_others(folder: Path) -> None:
@@ -212,7 +212,7 @@ def test_equal_questions_have_equal_keys_and_others_others(folder: Path) -> None
         key(jc.BlackScholes(jnp.asarray(x))), key(jc.Heston(1.0, 1.0, 1.0, 1.0, 0.0)),
         key(jc.Sinh(36)), key(jc.Sinh(64)),
         key(jc.Saddle(36)), key(jc.Heston, static=(0,)), key(jc.Outcome.STALLED, static=(0,)),
-        key(jc.Outcome.INVALID, static=(0,)), key(x, quick=False),
+        key(jc.Outcome.INVALID, static=(0,)), key(x, variant="rare"),
     ]  # fmt: skip
     with jax.default_matmul_precision("float32"):
         different.append(key(x))

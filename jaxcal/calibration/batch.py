@@ -87,8 +87,8 @@ def _spread(
     on_cpu = devices[0].platform == "cpu"
     workers = (os.cpu_count() or 1) if on_cpu and len(devices) == 1 else len(devices)
     if on_cpu and len(devices) == 1 and size <= _FEW:
-        solve = partial(solve_rare_round if rare else solve_round, names)
-        return _one_by_one(solve, method, target, start, own, devices[0], workers)
+        solve_one = partial(solve_rare_round if rare else solve_round, names)
+        return _one_by_one(solve_one, method, target, start, own, devices[0], workers)
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
     piece = next((s for s in sizes if s * workers >= size), sizes[-1])
     lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
