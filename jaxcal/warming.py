@@ -28,7 +28,7 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 TASKS = ("calibrate", "calibrate_many", "price", "greeks")
 # expiries and strikes of most recorded chains of options on BTC, ETH and indices, as padded
-SHAPES = ((8, 16), (12, 48), (12, 64), (16, 64))
+SHAPES = ((8, 16), (12, 64), (16, 64))
 _MOST = 4096  # expiries, and strikes
 _MANY, _OPTIONS = 32, 20  # surfaces of a batch; options priced in one call
 
@@ -48,7 +48,7 @@ def warm_up(
         models: classes, or their names as on the command line; with a model come the simpler ones that its fit starts
             from.
         shapes: numbers of expiries and of strikes (the most that an expiry has), padded as those of a surface are;
-            `(8, 16), (12, 48), (12, 64), (16, 64)` by default, which most chains of options on crypto and indices are
+            `(8, 16), (12, 64), (16, 64)` by default, which most chains of options on crypto and indices are
             padded to. A chain of another shape compiles its own programs.
         tasks: of "calibrate" and "calibrate_many" (on the first two pricing grids, beyond which few fits go; batches of
             more than 16), "price" and "greeks" (20 options, to order 2); one or several.

@@ -19,9 +19,10 @@ from jaxcal.calibration.update import Update
 from jaxcal.live.recalibration import Health, Recalibration
 from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.clock import years_since_1970
+from jaxcal.market.padding import array_shape
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.quotes import QuoteError
-from jaxcal.market.surface import Surface, bucket_size
+from jaxcal.market.surface import Surface
 from jaxcal.venues.deribit_feed import DeribitFeed
 from jaxcal.venues.deribit_market import MarketView
 
@@ -193,4 +194,4 @@ class LiveSession:
 def _with_room(state: StreamState[Any]) -> StreamState[Any]:
     """A state padded to a size that the surfaces of the day fit in: another size would compile again."""
     expiries, strikes = (int(size) for size in state.shape)
-    return replace(state, shape=np.asarray([bucket_size(expiries + 1, 1), bucket_size(5 * strikes // 4, 8)]))
+    return replace(state, shape=np.asarray(array_shape(expiries + 1, 5 * strikes // 4)))

@@ -21,6 +21,19 @@ def bucket_size(size: int, smallest: int) -> int:
     return smaller if size <= smaller and smaller >= 2 * smallest and power % 4 == 0 else power
 
 
+def array_shape(expiries: int, strikes: int) -> tuple[int, int]:
+    """The shape [E, K] of the arrays for so many expiries, and strikes at most at one of them.
+
+    Strikes are not padded to 48: most chains of crypto options have 40 to 60 at an expiry, and would take two programs.
+
+    Example:
+        >>> array_shape(11, 43)
+        (12, 64)
+    """
+    places = bucket_size(strikes, 8)
+    return bucket_size(expiries, 1), 64 if places == 48 else places
+
+
 def padded(
     years: FloatColumn, forward: FloatColumn, discount: FloatColumn, of_expiry: NDArray[np.int64], **quotes: NDArray
 ) -> dict[str, NDArray]:
@@ -48,7 +61,7 @@ def padded(
     line = line[order]
     counts = np.bincount(line, minlength=len(years))
     place = np.arange(len(order)) - np.repeat(np.cumsum(counts) - counts, counts)
-    shape = (bucket_size(len(years), 1), bucket_size(int(counts.max(initial=0)), 8))
+    shape = array_shape(len(years), int(counts.max(initial=0)))
     lines = np.ones((3, shape[0]))
     lines[:, : len(years)] = np.stack([years, forward, discount])[:, by_years]
     padding = {

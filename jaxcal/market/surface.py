@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from jaxcal._arguments import refuse_tracers
 from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
-from jaxcal.market.padding import bucket_size as bucket_size
 from jaxcal.market.padding import padded
 from jaxcal.market.quote_columns import QuoteKey
 from jaxcal.market.quote_report import QuoteReport, inspect_quotes

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.padding import array_shape, bucket_size
 from jaxcal.market.quote_report import inspect_quotes
 from jaxcal.market.quotes import QuoteError
-from jaxcal.market.surface import Surface, bucket_size, surfaces_from_quotes
+from jaxcal.market.surface import Surface, surfaces_from_quotes
 
 
 def same_bits(a, b):
@@ -45,6 +46,11 @@ def test_buckets():
         128,
         192,
     ]
+
+
+def test_chains_of_forty_to_sixty_strikes_share_a_program():
+    assert {array_shape(e, k) for e in (11, 12) for k in (33, 43, 48, 49, 60, 64)} == {(12, 64)}
+    assert array_shape(48, 32) == (48, 32)
 
 
 @given(st.integers(1, 5000), st.sampled_from([1, 8]))
