@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import enum
 import hashlib
+import inspect
 import os
 import pickle
 import platform
@@ -34,6 +35,7 @@ _BEGUN = time.time()  # the library is being imported
 _LIBRARY = Path(__file__).parent
 _SWITCH = "JAXCAL_KEPT_PROGRAMS"  # "0" in the environment: none
 _MARK = b"jaxcal program 1\n"
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _PROCESSOR = re.compile(
     r"^(?:vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+|isa|uarch)\s*:.*$", re.MULTILINE
 )
@@ -190,11 +192,28 @@ def _described(value: Any, static: bool) -> str:
         return f"{_name_of(kind)}({','.join(_described(item, static) for item in value)})"
     if dataclasses.is_dataclass(value):
         fields = dataclasses.fields(value)
-        if set(vars(value)) != {field.name for field in fields}:
+        if set(vars(value)) != {field.name for field in fields} or not _is_as_written(kind):
             raise _NotKeptError
-        parts = [_described(getattr(value, f.name), static or f.metadata.get("static", False)) for f in fields]
+        bounds = _ADDRESS.sub("", repr(getattr(kind, "bounds", None)))  # a dictionary, which anybody may change
+        parts = [bounds] + [
+            _described(getattr(value, f.name), static or f.metadata.get("static", False)) for f in fields
+        ]
         return f"{_name_of(kind)}({','.join(parts)})"
     raise _NotKeptError
+
+
+def _is_as_written(kind: type) -> bool:
+    """Whether the methods of a class of the library are those of its file: none was put in the place of another."""
+    for each in kind.__mro__:
+        if not each.__module__.startswith("jaxcal."):
+            continue
+        file = sys.modules[each.__module__].__file__
+        for name, found in vars(each).items():
+            code = getattr(inspect.unwrap(getattr(found, "method", found)), "__code__", None)  # as equinox wraps it
+            ours = name == "__call__" or not name.startswith("_")
+            if ours and code is not None and code.co_filename != file:
+                return False
+    return True
 
 
 def _name_of(made: Any) -> str:

@@ -104,7 +104,7 @@ def test_a_terminal_shows_what_is_compiled_and_a_pipe_nothing(terminal: bool, tu
     LOGGER.setLevel(logging.INFO)
     try:
         _compiling._say("Bates, fit", False)
-        assert spinner.text == ("compiling Bates, fit" if terminal else "")
+        assert spinner.text == ("compiling Bates, fit, for the first time" if terminal else "")
         _compiling._here.timer = threading.Timer(1.0, print)
         _compiling._here.words = "Bates, fit"
         _compiling._stop(1.0)

@@ -156,6 +156,22 @@ def test_what_is_not_of_the_library_is_not_kept(folder: Path) -> None:
     assert files(folder) == [path]
 
 
+def test_a_class_that_was_patched_is_not_kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _kept_programs.keep_programs(folder)
+    expected = value(jc.BlackScholes(0.2))
+    (path,) = files(folder)
+    with monkeypatch.context() as patch:
+        patch.setattr(jc.BlackScholes, "log_cf", lambda self, z, t: 4.0 * Own(self.sigma).log_cf(z, t))
+        jax.clear_caches()
+        assert np.allclose(value(jc.BlackScholes(0.2)), value(Own(0.4)), rtol=1e-9)
+    assert files(folder) == [path]
+    before = key(jc.BlackScholes(0.2))
+    monkeypatch.setattr(jc.BlackScholes, "bounds", {"sigma": jc.Interval(0.1, 1.0, "linear")})
+    assert key(jc.BlackScholes(0.2)) != before
+    jax.clear_caches()
+    assert np.array_equal(value(jc.BlackScholes(0.2)), expected)
+
+
 def test_a_folder_that_cannot_be_written_to_changes_nothing(folder: Path) -> None:
     expected = value(jc.BlackScholes(0.2))
     (folder / "taken").write_text("")

@@ -18,7 +18,7 @@ class CompilationSpinner(logging.Handler):
         >>> record = logging.makeLogRecord({"compiling": "Bates, fit"})
         >>> spinner.emit(record)
         >>> spinner.text
-        'compiling Bates, fit'
+        'compiling Bates, fit, for the first time'
         >>> spinner.emit(logging.makeLogRecord({"compiled": "Bates, fit"}))
         >>> spinner.text
         ''
@@ -34,7 +34,7 @@ class CompilationSpinner(logging.Handler):
     @property
     def text(self) -> str:
         """What is shown now."""
-        return f"compiling {'; '.join(self._at_work)}" if self._at_work else ""
+        return f"compiling {'; '.join(self._at_work)}, for the first time" if self._at_work else ""
 
     def emit(self, record: logging.LogRecord) -> None:
         """See `logging.Handler`, which calls it one thread at a time."""
@@ -47,7 +47,7 @@ class CompilationSpinner(logging.Handler):
             self._at_work.remove(done)
         if not self._turns:
             if begun is not None:
-                self._console.print(f"compiling {begun}")
+                self._console.print(f"compiling {begun}, for the first time")
             return
         if not self.text and self._status is not None:
             self._status.stop()
