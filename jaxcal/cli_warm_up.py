@@ -18,7 +18,7 @@ def warm_up(
             metavar="SHAPES",
             help="Numbers of expiries and of strikes of the chains that will be fitted, with commas.",
         ),
-    ] = "8x16,12x48,12x64,16x64",
+    ] = "8x16,12x64,16x64",
     tasks: Annotated[
         str, typer.Option(metavar="TASKS", help="With commas: calibrate, calibrate_many, price, greeks.")
     ] = "calibrate",

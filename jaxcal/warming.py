@@ -69,7 +69,8 @@ def warm_up(
         0
     """
     templates, wanted = _templates(models), _tasks(tasks)
-    surfaces = [_surface(*shape) for shape in _checked(SHAPES if shapes is None else shapes)]
+    made = [_surface(*shape) for shape in _checked(SHAPES if shapes is None else shapes)]
+    surfaces = list({surface.vol.shape: surface for surface in made}.values())  # several may be padded alike
     folder: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
     rows: list[dict[str, Any]] = []
 
