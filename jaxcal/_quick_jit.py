@@ -1,6 +1,6 @@
 """QuickJit: programs that compile quickly, say so where they do not, and are kept for other processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import lru_cache, partial, update_wrapper
 from threading import RLock
 from typing import Any, Generic, TypeVar
@@ -25,7 +25,8 @@ class QuickJit(Generic[Result]):
 
     That is for programs of single fits and prices, which lose no speed by it; not for batches of fits, which do. A
     compilation that takes long is announced (`_compiling.py`). Where programs are kept on disk (`_kept_programs.py`)
-    one is read from there without a trace. Inside a transformation it is `jax.jit`.
+    one is read from there without a trace. Inside `jit` and `grad` it is `jax.jit`; under
+    `vmap` and `jvp`, which run its program at once, it keeps its options.
 
     Args:
         fn: a function of arrays.
@@ -61,9 +62,8 @@ class QuickJit(Generic[Result]):
 
     def __call__(self, *args: Any) -> Result:
         leaves, tree = jax.tree.flatten(args)
-        # a program inside another is compiled with that, and cannot have options of its own
         traced = any(isinstance(leaf, Tracer) for leaf in leaves)
-        quick = not traced and self._small(*args)
+        quick = not (traced and _is_inside(leaves)) and self._small(*args)
         # a trace makes objects that stay
         with collection_paused(), announced(lambda: description_of(self._task, args)):
             if are_kept() and not traced and (program := self._from_disk(args, leaves, tree, quick)) is not None:
@@ -93,6 +93,25 @@ class QuickJit(Generic[Result]):
 def never(*args: Any) -> bool:
     """For `small`: of a program that the option makes slower."""
     return False
+
+
+def _is_inside(leaves: Iterable[Any]) -> bool:
+    """Whether a program of these arrays would be compiled as part of another, and could not have options of its own."""
+    tracers = [leaf for leaf in leaves if isinstance(leaf, Tracer)]
+    if not all(map(_is_moved_or_mapped, tracers)):
+        return True
+    # a loop inside `vmap`, say, whose body has no tracers of its own
+    return bool(tracers) and isinstance(jax.lax.full((), 0.0), Tracer)
+
+
+def _is_moved_or_mapped(tracer: Any) -> bool:
+    """Whether nothing but `vmap` and `jvp` is at work on an array: they have its program run at once. The names are no
+    promise of JAX's; what has others is taken to be inside another program.
+    """
+    trace = getattr(tracer, "_trace", None)
+    while type(trace).__name__ in ("BatchTrace", "JVPTrace"):
+        trace = getattr(trace, "parent_trace", None)
+    return type(trace).__name__ == "EvalTrace"
 
 
 @lru_cache

@@ -6,8 +6,9 @@ function with its gradient takes a third of the time this way. The derivatives a
 the real operations.
 """
 
+import operator
 from collections.abc import Callable, Sequence
-from functools import wraps
+from functools import reduce, wraps
 from typing import TypeVar, Union
 
 import equinox as eqx
@@ -97,12 +98,25 @@ def where(condition: Bool[Array, "..."], x: Operand, y: Operand) -> Cartesian:
 
 def contract(coefficients: Sequence[Float[Array, ""]], basis: Sequence[Cartesian]) -> Complex[Array, "*s"]:
     """The sum of real coefficients times the rows of a basis, as one real product: under `vmap` over coefficients XLA
-    evaluates the basis once.
+    evaluates the basis once. Its derivative is a sum of products number by number: a second derivative is then one loop
+    over the nodes, where the product would have the derivative of each row stored.
     """
+    return _contract(tuple(coefficients), tuple(basis))
+
+
+@jax.custom_jvp
+def _contract(coefficients: tuple[Array, ...], basis: tuple[Cartesian, ...]) -> Array:
     parts = jnp.stack([part for row in basis for part in (row.re, row.im)])
     parts = parts.reshape(len(basis), 2, *parts.shape[1:])
     re, im = jnp.tensordot(jnp.stack(coefficients), parts, 1)
     return jax.lax.complex(re, im)
+
+
+@_contract.defjvp
+def _contract_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    rows = zip(*primals, *tangents, strict=True)
+    change = reduce(operator.add, [dx * row + x * moved for x, row, dx, moved in rows])
+    return _contract(*primals), change.to_complex()
 
 
 def divide(x: Complex[Array, "*#s"], y: Complex[Array, "*#s"]) -> Complex[Array, "*s"]:

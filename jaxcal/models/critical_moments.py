@@ -38,7 +38,7 @@ class CriticalMoments(NamedTuple):
     ) -> "CriticalMoments":
         """By bisection in the logarithm of the distance from 0 and from 1, given which moments are infinite at `t`."""
 
-        def distance(sign: float, origin: float) -> Float[Array, "*shape"]:
+        def distance(sign: Float[Array, ""], origin: Float[Array, ""]) -> Float[Array, "*shape"]:
             def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
                 low, high = bracket
                 middle = 0.5 * (low + high)
@@ -48,7 +48,9 @@ class CriticalMoments(NamedTuple):
             start = (jnp.full_like(t, -14.0), jnp.full_like(t, 21.0))
             return jnp.exp(jax.lax.fori_loop(0, 40, halve, start)[0])
 
-        return CriticalMoments(-distance(-1.0, 0.0), 1.0 + distance(1.0, 1.0))
+        # both ends in one loop, which is compiled once
+        below, above = jax.vmap(distance)(jnp.asarray([-1.0, 1.0], t.dtype), jnp.asarray([0.0, 1.0], t.dtype))
+        return CriticalMoments(-below, 1.0 + above)
 
     @staticmethod
     def of_normal_jumps(mean: Float[Array, ""], std: Float[Array, ""], t: Float[Array, "*shape"]) -> "CriticalMoments":

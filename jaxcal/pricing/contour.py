@@ -5,9 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float, Int
 
+from jaxcal._reductions import max_together
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.pricer import total_vol_of
 
@@ -20,29 +20,38 @@ OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but 
 _SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
 _CLOSER = 0.125  # and again around the end found, at this distance: peaks may fall between those points
 _AROUND = np.arange(-1.0, 2.5, _CLOSER)
+_HALVINGS = 20  # of the bracket of a saddle point
+_ASIDE = 0.02  # of the way to the nearest singularity: where slopes are compared for the width
 
 
 class Contour(NamedTuple):
-    """Where each quote's contour runs: crossing `q`, width `b`, `tilt`, last node `end`; `outer` if beyond the
-    poles, where the integral is the option's value. Between them it is that of the covered option, min(S, K): what the
-    value lacks of its upper bound.
+    """Where each quote's contour runs: crossing `q`, width `b`, `cosine` and `sine` of its tilt, last node `end`;
+    `outer` if beyond the poles, where the integral is the option's value. Between them it is that of the covered
+    option, min(S, K): what the value lacks of its upper bound.
     """
 
     q: Float[Array, " q"]
     b: Float[Array, " q"]
-    tilt: Float[Array, " q"]
+    cosine: Float[Array, " q"]
+    sine: Float[Array, " q"]
     end: Float[Array, " q"]
     outer: Array
 
     def at(
-        self, t: Float[Array, "#q n"], beside: Float[ArrayLike, "#q #n"] = 0.0
+        self, t: Float[Array, "#q n"], beside: Float[Array, "#q #n"] | None = None
     ) -> tuple[Complex[Array, "q n"], Complex[Array, "q n"]]:
         """The points z(t + i beside) and dz/dt there."""
-        b, tilt = self.b[:, None], self.tilt[:, None] + beside
-        along, across = b * jnp.sinh(t), b * jnp.cosh(t)
-        rise = -self.q[:, None] + (across - b) * jnp.sin(tilt) + b * (jnp.sin(tilt) - jnp.sin(self.tilt[:, None]))
-        z = jax.lax.complex(along * jnp.cos(tilt), rise)
-        return z, jax.lax.complex(across * jnp.cos(tilt), along * jnp.sin(tilt))
+        b, level = self.b[:, None], self.sine[:, None]
+        cosine, sine = self.cosine[:, None], level
+        if beside is not None:
+            turn, lift = jnp.cos(beside), jnp.sin(beside)
+            cosine, sine = cosine * turn - sine * lift, sine * turn + cosine * lift
+        # b sinh(t) and b (cosh(t) - 1), of one exponential
+        grown = jnp.expm1(t)
+        shrunk = grown / (1.0 + grown)
+        along, ahead = 0.5 * b * (grown + shrunk), 0.5 * b * (grown * shrunk)
+        z = jax.lax.complex(along * cosine, -self.q[:, None] + ahead * sine + b * (sine - level))
+        return z, jax.lax.complex((b + ahead) * cosine, along * sine)
 
 
 def contour_of(
@@ -60,78 +69,108 @@ def contour_of(
     return jax.lax.stop_gradient(_place(*fixed, inside, num_nodes))
 
 
-def _axis(q: Float[Array, " q"]) -> Complex[Array, " q"]:
-    return jax.lax.complex(jnp.zeros_like(q), -q)
+class _Search(NamedTuple):
+    """A bracket of the saddle point's search variable, what was seen last on the axis, the logarithm of the integrand
+    at two points and its slope at two, and where to look next.
+    """
+
+    low: Float[Array, " q"]
+    high: Float[Array, " q"]
+    heights: tuple[Array, Array]
+    slopes: tuple[Array, Array]
+    at: Float[Array, " q"]
+
+
+class _Scan(NamedTuple):
+    """Of each tilt, where its contour ends and how high its hill is; and which was looked at last, with its end."""
+
+    ends: Float[Array, "w q"]
+    hills: Float[Array, "w q"]
+    which: Int[Array, " q"]
+    end: Float[Array, " q"]
 
 
 def _place(
     model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], inside: bool, num_nodes: int
 ) -> Contour:
+    """The crossing, then the tilt and the end. Each is one loop whose turns all look at as many points, the last turns
+    for another purpose: every shape in which the model is evaluated is compiled by itself.
+    """
     lower, upper = model.moment_bounds(t)
     call = k >= 0
     room = jnp.where(call, upper - 1.0, -lower).astype(t.dtype)
     total_vol = total_vol_of(model, t)
     outer = (room > _ROOM) & (jnp.abs(k) / total_vol - 0.5 * total_vol > _NEAR_BOUND) & (not inside)
-    origin, sign = jnp.where(call, 1.0, 0.0), jnp.where(call, 1.0, -1.0)
+    q, b, height = _crossing(model, k, t, room, outer)
+    cosine, sine, end = _tilt(model, k, t, Contour(q, b, q, q, q, outer), height + k + jnp.log(b), num_nodes)
+    return Contour(q, b, cosine, sine, end, outer)
 
-    def crossing(m: Array) -> Array:
-        """Search variable: logarithm of the distance from the pole outside, logit inside (0, 1)."""
-        return jnp.where(outer, origin + sign * jnp.exp(jnp.where(outer, m, 0.0)), jax.nn.sigmoid(m))
 
-    def slope(q: Array) -> Array:
-        """d/dq of the logarithm of the integrand on the axis, a convex function of q."""
-        z = _axis(q)
-        tangent = jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))[1]
-        return jnp.real(-1j * tangent) - k - 1.0 / q - 1.0 / (q - 1.0)
-
-    def height(q: Array) -> Array:
-        """That logarithm."""
-        return jnp.real(model.log_cf(_axis(q), t)) - k * q - jnp.log(jnp.abs(q * (q - 1.0)))
-
+def _crossing(
+    model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], room: Float[Array, " q"], outer: Array
+) -> tuple[Float[Array, " q"], Float[Array, " q"], Float[Array, " q"]]:
+    """Where a contour crosses the axis, its width, and the logarithm of the integrand there."""
+    origin, sign = jnp.where(k >= 0, 1.0, 0.0), jnp.where(k >= 0, 1.0, -1.0)
     direction = jnp.where(outer, sign, 1.0)
 
-    def halve(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        past = slope(crossing(middle)) * direction > 0
-        return jnp.where(past, low, middle), jnp.where(past, middle, high)
+    def seen(q: Array) -> tuple[Array, Array]:
+        """The logarithm of the integrand on the axis, a convex function of q, and its slope d/dq."""
+        z = jax.lax.complex(jnp.zeros_like(q), -q)
+        value, slope = jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))
+        height = jnp.real(value) - k * q - jnp.log(jnp.abs(q * (q - 1.0)))
+        return height, jnp.real(-1j * slope) - k - 1.0 / q - 1.0 / (q - 1.0)
+
+    def places(s: _Search) -> tuple[Array, Array, Array, Array]:
+        """The saddle point; a point away from the last finite moment, where a contour would be narrow; which of them it
+        is to be, away unless too much cancels there; and how far the nearest singularity of the integrand is.
+        """
+        # the search variable is the logarithm of the distance from the pole outside, logit inside (0, 1)
+        m = 0.5 * (s.low + s.high)
+        saddle = jnp.where(outer, origin + sign * jnp.exp(jnp.where(outer, m, 0.0)), jax.nn.sigmoid(m))
+        away = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(saddle - origin), 0.85 * room), saddle)
+        q = jnp.where(s.heights[1] - s.heights[0] > _LOST, saddle, away)
+        from_pole = jnp.minimum(jnp.abs(q), jnp.abs(q - 1.0))
+        nearest = jnp.where(outer, jnp.minimum(from_pole, room - jnp.abs(q - origin)), from_pole)
+        return saddle, away, q, nearest
+
+    def look(turn: Int[Array, ""], s: _Search) -> _Search:
+        """Halve the bracket; then see the integrand at the two places; then its slopes about the one of them. The next
+        point is carried, not found where it is used: XLA would find it again for each use.
+        """
+        height, slope = seen(s.at)
+        left = _HALVINGS - turn
+        m, past = 0.5 * (s.low + s.high), slope * direction > 0
+        low, high = jnp.where((left > 0) & ~past, m, s.low), jnp.where((left > 0) & past, m, s.high)
+        one, two = (jnp.where(left >= -1, new, old) for new, old in zip((s.heights[1], height), s.heights, strict=True))
+        found = _Search(low, high, (one, two), (s.slopes[1], slope), s.at)
+        saddle, away, q, nearest = places(found)
+        beside = q + jnp.where(left == -1, -_ASIDE, _ASIDE) * nearest
+        return found._replace(at=jnp.where(left >= 1, saddle, jnp.where(left == 0, away, beside)))
 
     largest = jnp.where(outer, jnp.log(jnp.where(outer, room, 1.0)), 7.0)
     # a law as wide as that of a large volatility over many years has its saddle next to the pole
     least = jnp.where(outer, jnp.minimum(largest, 0.0) - 16.0, -7.0)
-    low, high = jax.lax.fori_loop(0, 20, halve, (least, largest))
-    q = crossing(0.5 * (low + high))
-    # stay away from the last finite moment, where a contour would be narrow, unless too much cancels at that distance
-    away = jnp.where(outer, origin + sign * jnp.minimum(jnp.abs(q - origin), 0.85 * room), q)
-    here, there = jax.vmap(height)(jnp.stack([q, away]))
-    q = jnp.where(there - here > _LOST, q, away)
-    from_pole = jnp.minimum(jnp.abs(q), jnp.abs(q - 1.0))
-    nearest = jnp.where(outer, jnp.minimum(from_pole, room - jnp.abs(q - origin)), from_pole)
-    small = 0.02 * nearest
-    either = jnp.stack([q - small, q + small])
-    before, after = jax.vmap(slope)(either)
-    b = jnp.minimum(jnp.sqrt(2.0 * small / (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny)), nearest)
+    none = (jnp.zeros_like(t), jnp.zeros_like(t))
+    start = _Search(least, largest, none, none, t)
+    found = jax.lax.fori_loop(0, _HALVINGS + 4, look, start._replace(at=places(start)[0]))
+    _, _, q, nearest = places(found)
+    before, after = found.slopes
+    bend = (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny) / (2.0 * _ASIDE * nearest)
+    here, there = found.heights
+    return q, jnp.minimum(1.0 / jnp.sqrt(bend), nearest), jnp.where(there - here > _LOST, here, there)
 
-    def size(tilt: Array, at: Array) -> tuple[Array, Array]:
-        """Logarithm of the integrand on the contours of some tilt, and of what it may rise to again."""
-        z, dz = Contour(q, b, tilt, q, outer).at(at)
-        log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
-        here = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        return here, here + model.revival(z, t[:, None])
 
-    first = size(jnp.zeros_like(q), jnp.zeros((1, 1), t.dtype))[0]  # where all of them cross the axis
-    floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
-    points, spacing = jnp.asarray(_SCAN, t.dtype), jnp.asarray(np.diff(_SCAN, prepend=0.0), t.dtype)
-
-    def scan(tilt: Array) -> tuple[Array, Array]:
-        """The last point at which the integrand is above rounding, and by how many nats it rises above its value at
-        the saddle point.
-        """
-        found, levelled = size(jnp.full_like(q, tilt), points[None, :])
-        last = jnp.max(jnp.where(levelled >= floor, points + spacing, 1.0), axis=-1)
-        hill = jnp.max(jnp.where(jnp.isnan(found), -jnp.inf, found) - first, axis=-1)
-        return jnp.minimum(last, points[-1]), jnp.maximum(hill, 0.0)
-
+def _tilt(
+    model: AbstractFourierModel,
+    k: Float[Array, " q"],
+    t: Float[Array, " q"],
+    level: Contour,
+    first: Float[Array, " q"],
+    num_nodes: int,
+) -> tuple[Float[Array, " q"], Float[Array, " q"], Float[Array, " q"]]:
+    """Cosine and sine of the best tilt of a contour, and how far it then reaches, given its crossing and width, and the
+    logarithm of the integrand at the crossing, which all tilts share.
+    """
     lower, upper = (jnp.asarray(edge, t.dtype) for edge in model.decay_cone())
     # a half-plane of decay is that of an exponential, whose growth beyond it is slow and shows on the scan; jumps of
     # nearly one size, which make the cone narrower, grow in peaks that may fall between the points of the scan
@@ -139,13 +178,37 @@ def _place(
     below, above = limited & (lower > -_TILT), limited & (upper < _TILT)
     tilts = jnp.asarray(np.linspace(-1.0, 1.0, 5), t.dtype)
     tilts = tilts * jnp.where(tilts < 0, jnp.where(below, -lower, _TILT), jnp.where(above, upper, _TILT))
-    ends, hills = jax.vmap(scan)(tilts)
-    beyond = jnp.stack([jnp.where(below, jnp.inf, hills[0]), jnp.where(above, jnp.inf, hills[-1])])
-    best = jnp.argmin(_log_errors(tilts, ends, hills, beyond, num_nodes), axis=0)
-    tilt, end = tilts[best], jnp.take_along_axis(ends, best[None, :], axis=0)[0]
-    again = end[:, None] + jnp.asarray(_AROUND, t.dtype)[None, :]
-    end = jnp.max(jnp.where(size(tilt, again)[1] >= floor, again, 1.0), axis=-1)
-    return Contour(q, b, tilt, jnp.maximum(end + _CLOSER, 1.0), outer)
+    cosines, sines = jnp.cos(tilts), jnp.sin(tilts)
+    points, spacing = jnp.asarray(_SCAN, t.dtype), jnp.asarray(np.diff(_SCAN, prepend=0.0), t.dtype)
+    around = jnp.asarray(np.pad(_AROUND, (0, _SCAN.size - _AROUND.size), "edge"), t.dtype)
+
+    def look(turn: Int[Array, ""], s: _Scan) -> _Scan:
+        """At a tilt the last point at which the integrand is above rounding, and by how many nats it rises above its
+        value at the saddle point; last, at the best of the tilts, around the end found.
+        """
+        beyond = jnp.stack([jnp.where(below, jnp.inf, s.hills[0]), jnp.where(above, jnp.inf, s.hills[-1])])
+        best = jnp.argmin(_log_errors(tilts, s.ends, s.hills, beyond, num_nodes), axis=0)
+        end = jnp.take_along_axis(s.ends, best[None, :], axis=0)
+        again = turn == tilts.size
+        which = jnp.where(again, best, turn)
+        at = jnp.where(again, end[0][:, None] + around[None, :], points[None, :])
+        z, dz = level._replace(cosine=cosines[which], sine=sines[which]).at(at)
+        log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
+        found = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
+        levelled = found + model.revival(z, t[:, None])  # what it may rise to again
+        floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
+        seen = at + jnp.where(again, 0.0, spacing)[None, :]
+        last, top = max_together(
+            jnp.where(levelled >= floor[:, None], seen, 1.0), jnp.where(jnp.isnan(found), -jnp.inf, found)
+        )
+        row = (jnp.arange(tilts.size) == turn)[:, None]
+        ends = jnp.where(row, jnp.minimum(last, points[-1])[None, :], s.ends)
+        hills = jnp.where(row, jnp.maximum(top - first, 0.0)[None, :], s.hills)
+        return _Scan(ends, hills, which, last)
+
+    each, one = jnp.ones((tilts.size, t.size), t.dtype), jnp.ones_like(t)
+    found = jax.lax.fori_loop(0, tilts.size + 1, look, _Scan(each, 0.0 * each, jnp.zeros(t.shape, int), one))
+    return cosines[found.which], sines[found.which], jnp.maximum(found.end + _CLOSER, 1.0)
 
 
 def _log_errors(

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcal._reductions import sum_together
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.complex_math import Cartesian, exp
 from jaxcal.models.parameters import natural_vector, with_natural
-from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import LogValue
 from jaxcal.pricing.saddle import grid_and_bound, logs_on, values_on
 
@@ -26,7 +27,8 @@ class Expansion(eqx.Module):
     Attributes:
         value: `[q]` by the first rule, with `error`, a bound on its error; and their logarithms, `logs`.
         by_strike: `[r, n, q]` derivatives of order 0 to n - 1 in ln(K / F).
-        first: `[r, n, d, q]` of those the first derivative in each direction: the parameters and, last, time in years.
+        first: `[r, n - 1, d, q]` of those but the last the first derivative in each direction: the parameters and,
+            last, time in years.
         twice: `[r, d, q]` second derivative along each parameter; the last is 0.
         timed: `[r, d, q]` derivative along each parameter and time; the last is 0.
 
@@ -42,7 +44,7 @@ class Expansion(eqx.Module):
     error: Float[Array, " q"]
     logs: LogValue
     by_strike: Float[Array, "r n q"]
-    first: Float[Array, "r n d q"]
+    first: Float[Array, "r m d q"]
     twice: Float[Array, "r d q"]
     timed: Float[Array, "r d q"]
 
@@ -55,7 +57,8 @@ class Expansion(eqx.Module):
         for n in range(1, self.by_strike.shape[1]):
             power = power * log_strike / n
             total = total + power * self.by_strike[rule, n]
-            tilt = tilt + power * (moves @ self.first[rule, n])
+            if n < self.first.shape[1]:
+                tilt = tilt + power * (moves @ self.first[rule, n])
         return total + tilt + moves * moves @ self.twice[rule] / 2 + moves[-1] * (moves @ self.timed[rule])
 
 
@@ -83,50 +86,50 @@ def expansion(
     value, error = values_on(grid, model, bound)
     logs = logs_on(grid, model, log_strike, bound)
     point = natural_vector(model, names)
-    still = jnp.zeros(point.size + 1, point.dtype)
-    basis = jnp.eye(still.size, dtype=still.dtype)
-    sums = partial(_sums, grid, order)
 
-    def at(moves: Array) -> Array:
-        return sums(with_natural(model, names, point + moves[:-1]), expiry + moves[-1])
+    def log_terms(point: Array, expiry: Array) -> Array:
+        moved = eqx.tree_at(lambda g: g.expiry, grid, expiry)
+        return moved.log_terms(with_natural(model, names, point))[:, 0]
 
-    def along(v: Array) -> tuple[Array, Array]:
-        return jax.jvp(at, (still,), (v,))
+    def slopes(v: Array, point: Array) -> tuple[Array, Array, Array]:
+        """The logarithm of the integrand, and its derivatives along parameters and in time."""
+        value, along = jax.jvp(lambda p: log_terms(p, expiry), (point,), (v,))
+        return value, along, jax.jvp(lambda t: log_terms(point, t), (expiry,), (jnp.ones_like(expiry),))[1]
 
+    def bends(v: Array) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        """And the derivatives of those along the same parameters."""
+        return jax.jvp(partial(slopes, v), (point,), (v,))
+
+    basis = jnp.eye(point.size, dtype=point.dtype)
+    if order == 1:
+        log, along, in_time = jax.vmap(partial(slopes, point=point), out_axes=(None, 0, None))(basis)
+        second = ()
+    else:
+        (log, along, in_time), (_, *second) = jax.vmap(bends, out_axes=((None, 0, None), 0))(basis)
+    # exp is differentiated by hand, so that all sums over the nodes are two reductions
+    terms, later, each = exp(Cartesian.of(log)), Cartesian.of(in_time), Cartesian.of(along)
+    factor, powers = Cartesian(1.0 + jnp.imag(grid.nodes[:, 0]), -jnp.real(grid.nodes[:, 0])), [terms]
+    for _ in range(order):
+        powers.append(powers[-1] * factor)
+    found = _integrals(*powers, *(later * power for power in powers[:-1]))
+    here, first = found[:, : order + 1], found[:, order + 1 :, None]
+    wide = [Cartesian(power.re[None], power.im[None]) for power in powers[:-1]]
+    growth = [each * each, each * Cartesian(later.re[None], later.im[None])]
+    more = [wide[0] * (Cartesian.of(x) + y) for x, y in zip(second, growth[: len(second)], strict=True)]
+    found = _integrals(*(each * power for power in wide), *more)
+    first = jnp.concatenate([found[:, :order], first], axis=2)
+    none = jnp.zeros_like(first[:, 0])
+    twice, timed = (none.at[:, :-1].set(x) for x in (found[:, order], found[:, order + 1])) if second else (none, none)
     # what is no function of a parameter: the other side of parity under the contour
     offset = grid.offset[:, 0]
     rises = jnp.where(log_strike < 0, offset, 0.0)
     constant = jnp.stack([offset, *(rises for _ in range(order))])
-    if order == 1:
-        here, first = jax.vmap(along, out_axes=(None, 2))(basis)
-        twice = timed = jnp.zeros_like(first[:, 0])
-    else:
-
-        def pair(v: Array, w: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-            return jax.jvp(lambda moves: jax.jvp(at, (moves,), (v,)), (still,), (w,))
-
-        # each parameter twice, then each with time, in one program
-        count = point.size
-        later = jnp.broadcast_to(basis[-1:], (count, still.size))
-        pairs = jnp.concatenate([basis[:-1]] * 2), jnp.concatenate([basis[:-1], later])
-        (here, by_v), (by_w, second) = jax.vmap(pair, out_axes=((None, 2), (2, 2)))(*pairs)
-        first = jnp.concatenate([by_v[:, :, :count], by_w[:, :, count : count + 1]], axis=2)
-        none = jnp.zeros_like(second[:, 0, :1])
-        twice = jnp.concatenate([second[:, 0, :count], none], axis=1)
-        timed = jnp.concatenate([second[:, 0, count:], none], axis=1)
     return Expansion(value, error, logs, here + constant[None], first, twice, timed)
 
 
-def _sums(
-    grid: FourierGrid, order: int, model: AbstractFourierModel, expiry: Float[Array, " q"]
-) -> Float[Array, "r n q"]:
-    """By both rules, the integrals with 1, 1 - iz, (1 - iz)^2, ... under them."""
-    moved = eqx.tree_at(lambda g: g.expiry, grid, expiry)
-    re, im = jnp.split(moved.factored_cf(model)[:, 0], 2, axis=-1)
-    factor = 1.0 - 1j * grid.nodes[:, 0]
-    found, power = [], jnp.ones_like(factor)
-    for _ in range(order + 1):
-        terms = re * jnp.real(power) - im * jnp.imag(power)
-        found.append(jnp.stack([-jnp.sum(terms, axis=-1), -2.0 * jnp.sum(terms[:, ::2], axis=-1)]))
-        power = power * factor
-    return jnp.stack(found, axis=1)
+def _integrals(*terms: Cartesian) -> Float[Array, "r n *d q"]:
+    """Of each of some integrands at the nodes, by both rules."""
+    every = [-term.re for term in terms]
+    kept = jnp.arange(every[0].shape[-1]) % 2 == 0
+    found = sum_together(*every, *(jnp.where(kept, 2.0 * x, 0.0) for x in every))
+    return jnp.stack([jnp.stack(found[: len(every)]), jnp.stack(found[len(every) :])])

@@ -1,13 +1,13 @@
 """Prices and implied volatilities of European options under a model: the one entry."""
 
 from functools import partial, reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._quick_jit import QuickJit
@@ -20,7 +20,6 @@ from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer, by_logs
 from jaxcal.pricing.saddle import Saddle
 
-_SMALL = 1 << 16  # so many take a few milliseconds, which a program that compiles in half the time does not prolong
 _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
 
 
@@ -62,25 +61,11 @@ def price(
         >>> [round(float(p), 6) for p in jc.price(model, jnp.asarray([90.0, 110.0]), 0.5, forward=100.0)]
         [12.348419, 1.272328]
     """
-    strike, expiry, forward, discount = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
-    refuse_unlawful(model, expiry)
-    is_call = sides(is_call, strike, expiry, forward, discount)
-    dtype = _dtype(model, strike, expiry, forward, discount)
-    strike, expiry, forward, discount = (jnp.asarray(x, dtype) for x in (strike, expiry, forward, discount))
-    shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (strike, expiry, forward, discount, is_call)))
-    strike, expiry, forward, discount = (jnp.broadcast_to(x, shape) for x in (strike, expiry, forward, discount))
-    is_call = jnp.broadcast_to(is_call, shape)
-    valid, strike, expiry, forward, discount = _masked(strike, expiry, forward, discount)
-    value = _evaluate(model, strike, expiry, forward, pricer, as_vol=False)
-    # nothing that is not a number enters the arithmetic: it would spoil the derivatives of the others
-    known = ~jnp.isnan(value)
-    value = jnp.where(known, value, 0.0)
-    # parity from the out-of-the-money side
-    gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.where(is_call, forward - strike, strike - forward))
-    lead = (None,) * (value.ndim - len(shape))
-    bound = jnp.where(is_call, forward, strike)[lead]
-    discounted = discount[lead] * jnp.minimum(value * forward[lead] + gain[lead], bound)
-    return jnp.where(known & valid[lead], discounted, jnp.nan)
+    quoted = numbers(strike=strike, expiry=expiry, forward=forward, discount=discount)
+    refuse_unlawful(model, quoted[1])
+    is_call = sides(is_call, *quoted)
+    quotes = _prepared(_dtype(model, *quoted), *quoted, is_call)
+    return _discounted(quotes, _evaluate(model, quotes, pricer, as_vol=False))
 
 
 @named_only
@@ -104,64 +89,94 @@ def model_vol(
         >>> round(float(jc.model_vol(jc.BlackScholes(0.2), 300.0, 0.1, forward=100.0)), 9)
         0.2
     """
-    strike, expiry, forward = numbers(strike=strike, expiry=expiry, forward=forward)
-    refuse_unlawful(model, expiry)
-    dtype = _dtype(model, strike, expiry, forward)
-    strike, expiry, forward = (jnp.asarray(x, dtype) for x in (strike, expiry, forward))
-    valid, strike, expiry, forward = _masked(*jnp.broadcast_arrays(strike, expiry, forward))
-    vol = _evaluate(model, strike, expiry, forward, pricer, as_vol=True)
-    return jnp.where(valid[(None,) * (vol.ndim - strike.ndim)], vol, jnp.nan)
+    quoted = numbers(strike=strike, expiry=expiry, forward=forward)
+    refuse_unlawful(model, quoted[1])
+    quotes = _prepared(_dtype(model, *quoted), *quoted, 1.0, True)
+    return _known(quotes, _evaluate(model, quotes, pricer, as_vol=True))
+
+
+class _Quotes(NamedTuple):
+    """Of one shape. Where `valid` is false a number was not positive and finite: all four are 1 there, since nothing
+    that is not a number may enter the arithmetic, where it would spoil the derivatives of the others.
+    """
+
+    valid: Bool[Array, "*quotes"]
+    strike: Float[Array, "*quotes"]
+    expiry: Float[Array, "*quotes"]
+    forward: Float[Array, "*quotes"]
+    discount: Float[Array, "*quotes"]
+    is_call: Bool[Array, "*quotes"]
+    log_strike: Float[Array, " q"]
+    years: Float[Array, " q"]
+
+
+@partial(jax.jit, static_argnums=0)
+def _prepared(dtype: Any, *given: Any) -> _Quotes:
+    """What comes before the model in one program: operation by operation each would be one."""
+    arrays = [*(jnp.asarray(x, dtype) for x in given[:-1]), jnp.asarray(given[-1])]
+    shape = jnp.broadcast_shapes(*map(jnp.shape, arrays))
+    *numbers, is_call = (jnp.broadcast_to(x, shape) for x in arrays)
+    valid = reduce(jnp.logical_and, [(x > 0) & jnp.isfinite(x) for x in numbers])
+    strike, expiry, forward, discount = (jnp.where(valid, x, 1.0) for x in numbers)
+    log_strike = -log_moneyness(forward, strike)
+    return _Quotes(valid, strike, expiry, forward, discount, is_call, log_strike.ravel(), expiry.ravel())
+
+
+@jax.jit
+def _discounted(quotes: _Quotes, value: Float[Array, "..."]) -> Float[Array, "..."]:
+    """Prices from out-of-the-money values over forward: the other side by parity."""
+    _, strike, _, forward, discount, is_call, *_ = quotes
+    known = ~jnp.isnan(value)
+    value = jnp.where(known, value, 0.0)
+    gain = jnp.where(is_call == (strike >= forward), 0.0, jnp.where(is_call, forward - strike, strike - forward))
+    lead = (None,) * (value.ndim - strike.ndim)
+    bound = jnp.where(is_call, forward, strike)[lead]
+    discounted = discount[lead] * jnp.minimum(value * forward[lead] + gain[lead], bound)
+    return _known(quotes, jnp.where(known, discounted, jnp.nan))
+
+
+@jax.jit
+def _known(quotes: _Quotes, found: Float[Array, "..."]) -> Float[Array, "..."]:
+    """NaN where the quotes are not valid."""
+    return jnp.where(quotes.valid[(None,) * (found.ndim - quotes.valid.ndim)], found, jnp.nan)
 
 
 def _dtype(model: AbstractModel, *inputs: Any) -> Any:
     return float_dtype(*jax.tree.leaves(model), *inputs)
 
 
-def _masked(*inputs: Array) -> tuple[Array, ...]:
-    """Where all inputs are positive and finite, and the inputs with 1 elsewhere."""
-    valid = reduce(jnp.logical_and, [(x > 0) & jnp.isfinite(x) for x in inputs])
-    return valid, *(jnp.where(valid, x, 1.0) for x in inputs)
-
-
 def _evaluate(
-    model: AbstractModel,
-    strike: Array,
-    expiry: Array,
-    forward: Array,
-    pricer: AbstractPricer | None,
-    as_vol: bool,
-) -> Array:
+    model: AbstractModel, quotes: _Quotes, pricer: AbstractPricer | None, as_vol: bool
+) -> Float[Array, "..."]:
     """Undiscounted out-of-the-money values over forward, or volatilities; NaN where the error is not known to be
     small.
     """
     if isinstance(model, AbstractVolModel):
-        vol = _smile_vol(model, strike, expiry, forward, pricer)
-        ratio = (strike / forward)[(None,) * (vol.ndim - strike.ndim)]
-        return vol if as_vol else black_otm(vol, ratio, expiry, forward=1.0)
+        vol = _smile_vol(model, quotes, pricer)
+        ratio = (quotes.strike / quotes.forward)[(None,) * (vol.ndim - quotes.strike.ndim)]
+        return vol if as_vol else black_otm(vol, ratio, quotes.expiry, forward=1.0)
     if not isinstance(model, AbstractFourierModel):
         raise TypeError(
             f"{type(model).__name__} has neither log_cf nor vol: subclass AbstractFourierModel or AbstractVolModel"
         )
     pricer = pricer or Saddle()
-    law = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
-    log_strike = -log_moneyness(forward, strike)
+    law = jax.tree.map(lambda leaf: jnp.asarray(leaf, quotes.strike.dtype), model)
+    shape = quotes.strike.shape
     if (size := batch_size(law)) is None:
-        return _refined(pricer, as_vol, False, law, expiry.ravel(), log_strike.ravel()).reshape(strike.shape)
-    found = _refined(pricer, as_vol, True, as_batch(law, size), expiry.ravel(), log_strike.ravel())
-    return found.reshape(size, *strike.shape)
+        return _refined(pricer, as_vol, False, law, quotes.years, quotes.log_strike).reshape(shape)
+    found = _refined(pricer, as_vol, True, as_batch(law, size), quotes.years, quotes.log_strike)
+    return found.reshape(size, *shape)
 
 
-def _smile_vol(
-    model: AbstractVolModel, strike: Array, expiry: Array, forward: Array, pricer: AbstractPricer | None
-) -> Array:
+def _smile_vol(model: AbstractVolModel, quotes: _Quotes, pricer: AbstractPricer | None) -> Float[Array, "..."]:
     """Volatilities of a smile model, with a leading axis where its parameters have one; NaN outside its domain."""
     if pricer is not None:
         raise ValueError(f"{type(model).__name__} gives volatilities in closed form: it takes no pricer")
 
     def one(model: AbstractVolModel) -> Array:
-        return jnp.where(in_domain(model), model.vol(strike, expiry, forward), jnp.nan)
+        return jnp.where(in_domain(model), model.vol(quotes.strike, quotes.expiry, quotes.forward), jnp.nan)
 
-    model = jax.tree.map(lambda leaf: jnp.asarray(leaf, strike.dtype), model)
+    model = jax.tree.map(lambda leaf: jnp.asarray(leaf, quotes.strike.dtype), model)
     return one(model) if (size := batch_size(model)) is None else jax.vmap(one)(as_batch(model, size))
 
 
@@ -182,12 +197,8 @@ def _program(
     return jax.lax.map(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model)
 
 
-def _are_few(pricer: AbstractPricer, as_vol: bool, many: bool, model: Any, expiry: Array, log_strike: Array) -> bool:
-    return log_strike.size * pricer.points <= _SMALL
-
-
 # for tracers too: `vmap` and `grad` outside jit would run it operation by operation, each a program
-_compiled = QuickJit(_program, static_argnums=(1, 2), small=_are_few, task="prices")
+_compiled = QuickJit(_program, static_argnums=(1, 2), task="prices")
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))

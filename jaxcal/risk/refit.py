@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
-from jaxcal._quick_jit import QuickJit, never
+from jaxcal._quick_jit import QuickJit
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.fit import Fit
@@ -160,7 +160,7 @@ def _in_chunks(fn: Callable[[_Item], tuple[Array, ...]], items: _Item) -> tuple[
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))
 
 
-@partial(QuickJit, static_argnums=(0, 1, 2), small=never, task="derivatives of fits in their quotes")
+@partial(QuickJit, static_argnums=(0, 1, 2), task="derivatives of fits in their quotes")
 def _compiled(
     names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, items: _Item
 ) -> tuple[Array, ...]:

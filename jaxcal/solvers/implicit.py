@@ -64,32 +64,33 @@ def minimum(
         >>> [round(float(x), 9) for x in jnp.exp(found.y)], [round(float(x), 9) for x in found.slope[0]]
         ([2.0], [0.25, 0.25])
     """
-    gradient = jax.grad(fn)
+    gradient = jax.grad(fn, argnums=(0, 1))
     fixed = jnp.zeros(y.shape, bool) if held is None else held
     free = jnp.where(fixed, 0.0, 1.0).astype(y.dtype)
     basis = jnp.eye(y.shape[0], dtype=y.dtype)
 
-    def curvature(at: Array) -> tuple[Array, Array]:
-        """Gradient and Hessian; a direction at a time, so that memory stays that of one."""
-        here, columns = jax.lax.map(lambda v: jax.jvp(lambda y: gradient(y, data), (at,), (v,)), basis)
-        return here[0], 0.5 * (columns + columns.T)
+    def curvature(at: Array) -> tuple[Array, Array, Array]:
+        """Gradient, Hessian and mixed derivatives; a direction at a time, so that memory stays that of one. The mixed
+        ones are needed at the minimum only, but would be a program as large as this one.
+        """
+        (here, _), (columns, mixed) = jax.lax.map(lambda v: jax.jvp(lambda y: gradient(y, data), (at,), (v,)), basis)
+        return here[0], 0.5 * (columns + columns.T), mixed
 
     def newton(_: Int[ArrayLike, ""], state: tuple[Array, ...]) -> tuple[Array, ...]:
         """Evaluates the trial point, and keeps it if what is left to gain there is less."""
-        y, hessian, decrement, trial = state
-        g, h = curvature(trial)
+        y, hessian, mixed, decrement, trial = state
+        g, h, m = curvature(trial)
         step = _solve(h, g[:, None] * free[:, None], free)[:, 0]
         left = 0.5 * jnp.abs(step @ (g * free))
         better = left < decrement
-        y, hessian = jnp.where(better, trial, y), jnp.where(better, h, hessian)
+        y, hessian, mixed = (jnp.where(better, new, x) for new, x in ((trial, y), (h, hessian), (m, mixed)))
         # from a point that was refused no step is taken
         following = jnp.where(better & jnp.all(jnp.isfinite(step)), trial - step, y)
-        return y, hessian, jnp.where(better, left, decrement), following
+        return y, hessian, mixed, jnp.where(better, left, decrement), following
 
-    start = (y, jnp.full_like(basis, jnp.nan), jnp.asarray(jnp.inf, y.dtype), y)
-    y, hessian, decrement, _ = jax.lax.fori_loop(0, _EVALUATIONS, newton, start)
-    _, pull = jax.vjp(lambda data: gradient(y, data), data)
-    mixed = jax.lax.map(lambda v: pull(v)[0], basis)
+    unknown = jnp.full_like(basis, jnp.nan), jnp.full((y.size, data.size), jnp.nan, data.dtype)
+    start = (y, *unknown, jnp.asarray(jnp.inf, y.dtype), y)
+    y, hessian, mixed, decrement, _ = jax.lax.fori_loop(0, _EVALUATIONS, newton, start)
     slope = jnp.where(fixed[:, None], 0.0, -_solve(hessian, mixed * free[:, None], free))
     return Minimum(y, slope, hessian, decrement)
 
