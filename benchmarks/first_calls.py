@@ -180,8 +180,10 @@ def recorded(models: list[str]) -> pd.DataFrame:
 def table_of(rows: pd.DataFrame) -> str:
     """For `docs/first_call.md`."""
     lines = ["| call | programs | fusions | first, CPU s | later, CPU ms |", "| --- | --- | --- | --- | --- |"]
-    for row in rows.itertuples():
-        lines.append(f"| {row.call} | {row.programs} | {row.fusions} | {row.cpu_seconds:.1f} | {row.warm_cpu_ms:.3g} |")
+    lines += [
+        f"| {row.call} | {row.programs} | {row.fusions} | {row.cpu_seconds:.1f} | {row.warm_cpu_ms:.3g} |"
+        for row in rows.itertuples()
+    ]
     return "\n".join(lines)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from jaxcal._quick_jit import QuickJit
 from jaxcal.calibration.skewed_jumps import skewed
 from jaxcal.calibration.smile_shape import SmileShape
 from jaxcal.calibration.target import Target
@@ -112,14 +113,16 @@ def _structure(model: type[AbstractModel], names: tuple[str, ...]) -> tuple[Any,
     return jax.tree.structure(made), tuple(field.name for field in fields(model) if field.name in names)
 
 
-@jax.jit
+@partial(QuickJit, rare=True, task="starting points")
 def _inside(start: Model) -> Model:
-    """Inside bounds that depend on other parameters: those are functions of JAX."""
+    """Inside bounds that depend on other parameters: those are functions of JAX, which run once a fit."""
     for name, interval in start.bounds.items():
         value = getattr(start, name)
-        relative = jnp.clip(interval.relative(value, start), *_inner(interval))
-        value = jnp.asarray(interval.absolute(relative, start), value.dtype)
-        start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, value)
+        # asked for once: the arbitrage bound of SVI is a search of its own, which XLA would compile twice
+        origin = 0.0 if interval.origin is None else interval.origin(start)
+        unit = 1.0 if interval.unit is None else interval.unit(start)
+        inside = origin + unit * jnp.clip((value - origin) / unit, *_inner(interval))
+        start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, jnp.asarray(inside, value.dtype))
     return start
 
 

@@ -9,14 +9,15 @@ relative accuracy. It takes some hundred times the work of a contour, so it come
 
 import itertools
 import math
+from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
+from jaxcal._quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.saddle import Saddle
 
@@ -143,7 +144,7 @@ def _priced(
     return value, error
 
 
-@eqx.filter_jit
+@partial(QuickJit, static_argnums=4, task="sums over numbers of jumps")
 def _given_counts(
     model: AbstractFourierModel,
     count: Float[Array, "kinds q"],
