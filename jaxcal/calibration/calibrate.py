@@ -254,17 +254,22 @@ def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objec
     on_grid = np.asarray(result.model_vol).reshape(shape)
     model_vol = with_far_vols(on_grid, result.model, surface)
 
+    # what is as it should be stays: a program for each would take longer than the rest
     def of_all(fn: Callable[[Array], Array], x: Array) -> Array:
-        return fn(x) if x.ndim else x  # of a single fit as it is: a program each would take longer than the rest
+        return fn(x) if x.ndim else x
 
+    def on_surface(x: Array) -> Array:
+        return x if x.shape == shape else x.reshape(shape)
+
+    rmse_vol = np.asarray(GoodnessOfFit.of(model_vol, surface).rmse_vol, dtype)
     return Fit(
         model=result.model,
         surface=surface,
-        residuals=result.residuals.reshape(shape),
-        model_vol=result.model_vol.reshape(shape) if model_vol is on_grid else jnp.asarray(model_vol, dtype),
+        residuals=on_surface(result.residuals),
+        model_vol=on_surface(result.model_vol) if model_vol is on_grid else jnp.asarray(model_vol, dtype),
         information=result.information,
         cost=of_all(jnp.sum, result.cost),
-        rmse_vol=jnp.asarray(GoodnessOfFit.of(model_vol, surface).rmse_vol, dtype),
+        rmse_vol=jax.device_put(rmse_vol),
         gradient=of_all(jnp.max, result.gradient),
         num_steps=of_all(jnp.max, result.num_steps),
         outcome=outcome_of(result) if np.any(np.asarray(result.moved)) else result.outcome,

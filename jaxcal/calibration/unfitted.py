@@ -37,7 +37,10 @@ def without_unfitted(result: Round[Model], weight: ArrayLike) -> Round[Model]:
         weight: `[..., e, k]` of the quotes. Where every expiry was fitted by itself, one that is padding has no
             parameters, and takes nothing from the sums over the others.
     """
-    bad = is_unfitted(result.outcome)
+    outcome = np.asarray(result.outcome)
+    if outcome.ndim == 0 and int(outcome) not in UNFITTED:  # the common case, for which numpy takes its time
+        return result
+    bad = is_unfitted(outcome)
     if not bad.any():
         return result
     weight = np.asarray(weight)
