@@ -1,5 +1,6 @@
 """A compilation that takes a while says so: to the logger "jaxcal", before a person wonders why nothing happens."""
 
+import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator
@@ -20,14 +21,14 @@ _LOWERED, _THERE = "/jax/core/compile/jaxpr_to_mlir_module_duration", "/jax/core
 _FROM_DISK = "/jax/compilation_cache/cache_hits"
 _SOON = 0.2  # seconds after the lowering: what is compiled by then is not worth a word
 _DISK = 1.0  # the same where JAX may find the program on disk, which takes up to about that long
+_PATIENCE = 1.0  # seconds that a call waits for a handler to have said its last word
 
 
 class _Here(threading.local):
     """What this thread is about."""
 
     what: Callable[[], str] | None = None
-    timer: threading.Timer | None = None
-    words = ""  # what the timer is to say
+    notice: "_Notice | None" = None
     read_from_disk = 0
 
 
@@ -96,13 +97,53 @@ def count_read() -> None:
         _Counted.read_by_us += 1
 
 
+class _Notice:
+    """Of one compilation: that it takes a while, and that it is over. A thread of its own says both, in this order: a
+    handler may wait for a lock that the compiling thread holds, by a call of this library too.
+    """
+
+    def __init__(self, what: str, delay: float, offer: bool) -> None:
+        self._what, self._delay, self._offer = what, delay, offer
+        self._over = threading.Event()
+        self._seconds: float | None = None
+        self._thread = threading.Thread(target=self._speak, daemon=True)
+        with contextlib.suppress(RuntimeError):  # no thread can be started when Python is about to end
+            self._thread.start()
+
+    def end(self, seconds: float | None) -> None:
+        """It took so many seconds; or was interrupted."""
+        self._seconds = seconds
+        self._over.set()
+        if self._thread.is_alive():
+            self._thread.join(_PATIENCE)
+
+    def _speak(self) -> None:
+        if self._over.wait(self._delay):
+            return
+        what = self._what
+        with _lock:
+            if what in _at_work:  # another thread says it
+                return
+            _at_work.add(what)
+            offer = self._offer and not _Said.offer
+            _Said.offer |= offer
+        try:
+            words = "compiling %s, for the first time. This takes seconds, the next such call milliseconds.%s"
+            LOGGER.warning(words, what, _OFFER if offer else "", extra={"compiling": what})
+            self._over.wait()
+        finally:
+            with _lock:
+                _at_work.discard(what)
+        if self._seconds is None:
+            LOGGER.info("did not finish compiling %s", what, extra={"compiled": what})
+        else:
+            LOGGER.info("compiled %s, in %.1f s", what, self._seconds, extra={"compiled": what})
+
+
 def _on_duration(event: str, duration_secs: float, **_: Any) -> None:
-    if event == _LOWERED and _here.what is not None and _here.timer is None:
+    if event == _LOWERED and _here.what is not None and _here.notice is None:
         folder: str | None = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
-        _here.words = _here.what()
-        _here.timer = threading.Timer(_DISK if folder else _SOON, _say, [_here.words, folder is None])
-        _here.timer.daemon = True
-        _here.timer.start()
+        _here.notice = _Notice(_here.what(), _DISK if folder else _SOON, offer=folder is None)
     elif event == _THERE:
         with _lock:
             _Counted.there += 1
@@ -116,29 +157,10 @@ def _on_event(event: str, **_: Any) -> None:
             _Counted.read_by_jax += 1
 
 
-def _say(what: str, offer: bool) -> None:
-    with _lock:
-        known = what in _at_work  # by another thread
-        _at_work.add(what)
-        offer = offer and not (known or _Said.offer)
-        _Said.offer |= offer
-    if not known:
-        words = "compiling %s, for the first time. This takes seconds, the next such call milliseconds.%s"
-        LOGGER.warning(words, what, _OFFER if offer else "", extra={"compiling": what})
-
-
 def _stop(seconds: float | None = None) -> None:
-    timer, _here.timer = _here.timer, None
-    if timer is None:
-        return
-    timer.cancel()
-    what = _here.words
-    with _lock:
-        said = what in _at_work
-        _at_work.discard(what)
-    if said:
-        time = "" if seconds is None else f", in {seconds:.1f} s"
-        LOGGER.info("compiled %s%s", what, time, extra={"compiled": what})
+    notice, _here.notice = _here.notice, None
+    if notice is not None:
+        notice.end(seconds)
 
 
 jax.monitoring.register_event_duration_secs_listener(_on_duration)

@@ -20,8 +20,8 @@ def collection_paused() -> Iterator[None]:
     if not gc.isenabled():
         yield
         return
-    gc.disable()
-    try:
+    try:  # an interruption may come in between, too
+        gc.disable()
         yield
     finally:
         gc.enable()

@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,7 +35,7 @@ _BEGUN = time.time()  # the library is being imported
 _LIBRARY = Path(__file__).parent
 _SWITCH = "JAXCAL_KEPT_PROGRAMS"  # "0" in the environment: none
 _MARK = b"jaxcal program 1\n"
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_LOOKS_INSIDE = ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs")  # settings with which JAX needs the function
 _PROCESSOR = re.compile(
     r"^(?:vendor_id|cpu family|model|model name|stepping|flags|Features|CPU \w+|isa|uarch)\s*:.*$", re.MULTILINE
 )
@@ -76,7 +76,7 @@ def signature_of(leaves: Sequence[Any]) -> tuple[Any, ...]:
         (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)) if hasattr(leaf, "dtype") else type(leaf)
         for leaf in leaves
     ]
-    return (*kinds, _context())
+    return (*kinds, *_looks_inside(), _context())
 
 
 def kept_program(
@@ -161,8 +161,8 @@ def _write(path: Path, run: Any, result: Any) -> None:
 def _key(fn: Callable[..., Any], args: tuple[Any, ...], static: tuple[int, ...], variant: str) -> str:
     if jax.config.jax_compilation_cache_max_size != -1:  # pyright: ignore[reportAttributeAccessIssue]
         raise _NotKeptError  # JAX would not count these files
-    if any(getattr(jax.config, name) for name in ("jax_disable_jit", "jax_debug_nans", "jax_debug_infs")):
-        raise _NotKeptError  # JAX is to look into the function
+    if any(_looks_inside()):
+        raise _NotKeptError
     if jax.default_backend() != "cpu" or jax.device_count() != 1:
         raise _NotKeptError
     words = [_name_of(fn), *_settings(), *(_described(arg, i in static) for i, arg in enumerate(args))]
@@ -184,9 +184,16 @@ def _described(value: Any, static: bool) -> str:
         return f"{kind.__name__}:{value!r}" if static else kind.__name__
     if kind in (tuple, list):
         return f"{kind.__name__}({','.join(_described(item, static) for item in value)})"
+    if inspect.isfunction(value):  # of bounds that depend on other parameters
+        code, file = value.__code__, Path(value.__code__.co_filename)
+        if not file.is_relative_to(_LIBRARY) or value.__closure__ or value.__defaults__ or value.__kwdefaults__:
+            raise _NotKeptError
+        return f"{file.relative_to(_LIBRARY).as_posix()}:{code.co_firstlineno}:{value.__qualname__}"
     if kind is dict:
         return f"dict({','.join(f'{key!r}:{_described(item, static)}' for key, item in value.items())})"
     if isinstance(value, type):
+        if not _is_as_written(value):
+            raise _NotKeptError
         return _name_of(value)
     if isinstance(value, tuple):  # a named one
         return f"{_name_of(kind)}({','.join(_described(item, static) for item in value)})"
@@ -194,8 +201,8 @@ def _described(value: Any, static: bool) -> str:
         fields = dataclasses.fields(value)
         if set(vars(value)) != {field.name for field in fields} or not _is_as_written(kind):
             raise _NotKeptError
-        bounds = _ADDRESS.sub("", repr(getattr(kind, "bounds", None)))  # a dictionary, which anybody may change
-        parts = [bounds] + [
+        bounds = getattr(kind, "bounds", None)  # a dictionary, which anybody may change
+        parts = [_described(dict(bounds), True) if isinstance(bounds, Mapping) else ""] + [
             _described(getattr(value, f.name), static or f.metadata.get("static", False)) for f in fields
         ]
         return f"{_name_of(kind)}({','.join(parts)})"
@@ -225,6 +232,18 @@ def _name_of(made: Any) -> str:
     if module.partition(".")[0] != "jaxcal" or (found is not made and getattr(found, "__wrapped__", None) is not made):
         raise _NotKeptError
     return f"{module}.{name}"
+
+
+def clear_with_jax(cache: Any) -> None:
+    """`jax.clear_caches()` empties it too, by its method `cache_clear`: as who replaces a function expects."""
+    with contextlib.suppress(ImportError):  # no promise of JAX
+        from jax._src.util import register_cache
+
+        register_cache(cache, "jaxcal")
+
+
+def _looks_inside() -> list[bool]:
+    return [getattr(jax.config, name) for name in _LOOKS_INSIDE]
 
 
 def _context() -> Any:
@@ -279,7 +298,9 @@ def _sources() -> str:
     if not files:
         raise _NotKeptError
     for file in files:
-        if file.stat().st_mtime >= _BEGUN:
+        about = file.stat()
+        # the latter where an installer gives a file the time at which it was packed
+        if max(about.st_mtime, about.st_ctime) >= _BEGUN:
             raise _NotKeptError  # edited since it was imported
         text = file.read_bytes()
         digest.update(f"{file.relative_to(_LIBRARY).as_posix()} {len(text)}\n".encode() + text)

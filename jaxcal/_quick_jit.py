@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from jaxcal._compiling import announced, description_of
 from jaxcal._garbage import collection_paused
-from jaxcal._kept_programs import KeptProgram, are_kept, kept_program, signature_of
+from jaxcal._kept_programs import KeptProgram, are_kept, clear_with_jax, kept_program, signature_of
 
 Result = TypeVar("Result")
 
@@ -59,6 +59,7 @@ class QuickJit(Generic[Result]):
         self._kept: dict[Any, KeptProgram | None] = {}
         self._lock = RLock()
         update_wrapper(self, fn)
+        clear_with_jax(self)
 
     def __call__(self, *args: Any) -> Result:
         leaves, tree = jax.tree.flatten(args)
@@ -76,13 +77,18 @@ class QuickJit(Generic[Result]):
     def _from_disk(self, args: tuple[Any, ...], leaves: list[Any], tree: Any, quick: bool) -> KeptProgram | None:
         static = tuple(args[i] for i in self._static)
         seen = (quick, static, tree, signature_of(leaves))
-        if seen not in self._kept:
+        kept = self._kept  # another thread may clear it
+        if seen not in kept:
             with self._lock:  # threads that need the same program compile it once
-                if seen not in self._kept:
+                if seen not in kept:
                     variant = str(self._wanted) if quick else ""
                     options = partial(self._options, quick)  # to find out which there are compiles something
-                    self._kept[seen] = kept_program(self.__wrapped__, args, self._static, variant, options)
-        return self._kept[seen]
+                    kept[seen] = kept_program(self.__wrapped__, args, self._static, variant, options)
+        return kept[seen]
+
+    def cache_clear(self) -> None:
+        """Forget what was read from disk, with `jax.clear_caches()`."""
+        self._kept = {}
 
     def num_programs(self) -> int:
         """How many have been compiled, or read from disk, so far."""

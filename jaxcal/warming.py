@@ -1,7 +1,7 @@
 """warm_up: programs compiled ahead, so that a later process, or a later call, need not."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -58,7 +58,7 @@ def warm_up(
         whether later processes find them.
 
     Raises:
-        ValueError: a model or a task is unknown, or a shape is not two numbers from 1 to 4,096.
+        ValueError: a model or a task is unknown, none is named, or a shape is not two numbers from 1 to 4,096.
 
     Example:
         >>> import jaxcal as jc
@@ -144,17 +144,17 @@ def _templates(models: Any) -> list[type[AbstractModel]]:
 
 
 def _tasks(tasks: Any) -> list[str]:
-    wanted = [tasks] if isinstance(tasks, str) else list(tasks)
+    wanted = list(tasks) if isinstance(tasks, Iterable) and not isinstance(tasks, str) else [tasks]
     unknown = [task for task in wanted if task not in TASKS]
     if unknown or not wanted:
-        what = f"there is no task {', '.join(map(repr, unknown))}" if unknown else "no task is named"
+        what = f"there is no task {str(unknown[0])[:60]!r}" if unknown else "no task is named"
         raise ValueError(f"{what}; there are {', '.join(TASKS)}")
     return wanted
 
 
 def _checked(shapes: Any) -> list[tuple[int, int]]:
     found = []
-    for shape in shapes:
+    for shape in shapes if isinstance(shapes, Iterable) else [shapes]:
         sizes = (
             [int(size) for size in shape if isinstance(size, int | np.integer)] if isinstance(shape, Sequence) else []
         )
@@ -164,4 +164,6 @@ def _checked(shapes: Any) -> list[tuple[int, int]]:
                 "[(8, 16)]"
             )
         found.append((sizes[0], sizes[1]))
+    if not found:
+        raise ValueError("no shape is named: give numbers of expiries and of strikes, as [(8, 16)]")
     return list(dict.fromkeys(found))

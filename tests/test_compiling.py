@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from jaxcal import _compiling
-from jaxcal._compiling import LOGGER, announced
+from jaxcal._compiling import LOGGER
 from jaxcal._quick_jit import QuickJit, never
 from jaxcal.report.compilation_spinner import CompilationSpinner
 
@@ -72,9 +72,24 @@ def test_a_function_that_fails_leaves_no_message_behind(said: pytest.LogCaptureF
 
     with pytest.raises(ValueError, match="no"):
         QuickJit(failing)(1.0)
-    assert _compiling._here.timer is None
+    assert _compiling._here.notice is None
     assert _compiling._here.what is None
     assert _compiling._at_work == set()
+
+
+def spoken(what: str, seconds: float | None = 1.0, *, offer: bool = False) -> None:
+    """All that is said of a compilation which takes long."""
+    notice = _compiling._Notice(what, 0.0, offer)
+    begun(what)
+    notice.end(seconds)
+    notice._thread.join()
+
+
+def begun(what: str) -> None:
+    deadline = time.monotonic() + 10.0
+    while what not in _compiling._at_work:
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
 
 
 def test_the_cache_is_offered_once_and_only_where_it_is_off(
@@ -82,17 +97,70 @@ def test_the_cache_is_offered_once_and_only_where_it_is_off(
 ) -> None:
     monkeypatch.setattr(_compiling._Said, "offer", False)
     for what, offer in (("a", False), ("b", True), ("c", True)):
-        with announced(str):
-            _compiling._say(what, offer)
-    assert ["enable_compilation_cache()" in message for message in said.messages] == [False, True, False]
-    _compiling._at_work.clear()
+        spoken(what, offer=offer)
+    warnings = [record for record in said.records if record.levelname == "WARNING"]
+    assert ["enable_compilation_cache()" in each.getMessage() for each in warnings] == [False, True, False]
 
 
 def test_two_threads_that_compile_the_same_say_it_once(said: pytest.LogCaptureFixture) -> None:
-    _compiling._say("the same", False)
-    _compiling._say("the same", False)
+    first = _compiling._Notice("the same", 0.0, False)
+    begun("the same")
+    second = _compiling._Notice("the same", 0.0, False)
+    second._thread.join(10.0)
+    assert not second._thread.is_alive()
+    second.end(1.0)
     assert len(said.messages) == 1
-    _compiling._at_work.clear()
+    first.end(1.5)
+    first._thread.join()
+    assert said.messages[1:] == ["compiled the same, in 1.5 s"]
+    assert _compiling._at_work == set()
+
+
+def test_what_was_interrupted_is_not_called_compiled(said: pytest.LogCaptureFixture) -> None:
+    spoken("Bates, fit", None)
+    assert said.messages[1:] == ["did not finish compiling Bates, fit"]
+
+
+def test_what_is_over_before_its_time_leaves_no_message(said: pytest.LogCaptureFixture) -> None:
+    for delay in (0.001, 0.002, 0.003) * 20:  # about when it ends
+        notice = _compiling._Notice("a race", delay, False)
+        time.sleep(0.002)
+        notice.end(0.0)
+        notice._thread.join(10.0)
+    assert said.messages[::2] == [m for m in said.messages if m.startswith("compiling")]
+    assert said.messages[1::2] == [m for m in said.messages if m.startswith("compiled")]
+    assert _compiling._at_work == set()
+
+
+class Waiting(logging.Handler):
+    """It needs a lock that the caller of the library holds meanwhile."""
+
+    def __init__(self, lock: Any) -> None:
+        super().__init__()
+        self.wanted, self.heard = lock, []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.wanted:
+            self.heard.append(record.levelname)
+
+
+def test_a_handler_that_waits_for_the_caller_does_not_stop_it(
+    said: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_compiling, "_PATIENCE", 0.05)
+    lock = threading.Lock()
+    handler = Waiting(lock)
+    LOGGER.addHandler(handler)
+    try:
+        with lock:
+            notice = _compiling._Notice("Bates, fit", 0.0, False)
+            begun("Bates, fit")
+            notice.end(1.0)
+            assert handler.heard == []
+        notice._thread.join(10.0)
+        assert handler.heard == ["WARNING", "INFO"]
+    finally:
+        LOGGER.removeHandler(handler)
 
 
 @pytest.mark.parametrize(("terminal", "turns"), [(True, True), (True, False), (False, True)])
@@ -103,11 +171,11 @@ def test_a_terminal_shows_what_is_compiled_and_a_pipe_nothing(terminal: bool, tu
     LOGGER.addHandler(spinner)
     LOGGER.setLevel(logging.INFO)
     try:
-        _compiling._say("Bates, fit", False)
+        LOGGER.warning("", extra={"compiling": "Bates, fit"})
         assert spinner.text == ("compiling Bates, fit, for the first time" if terminal else "")
-        _compiling._here.timer = threading.Timer(1.0, print)
-        _compiling._here.words = "Bates, fit"
-        _compiling._stop(1.0)
+        LOGGER.info("", extra={"compiled": "Bates, fit"})
+        assert spinner.text == ""
+        spoken("Bates, fit")
         assert spinner.text == ""
     finally:
         LOGGER.removeHandler(spinner)

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -172,6 +173,36 @@ def test_a_class_that_was_patched_is_not_kept(folder: Path, monkeypatch: pytest.
     assert np.array_equal(value(jc.BlackScholes(0.2)), expected)
 
 
+def test_clear_caches_forgets_what_was_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _kept_programs.keep_programs(folder)
+    made = program()
+    expected = value(jc.BlackScholes(0.4), made)
+    with monkeypatch.context() as patch:
+        patch.setattr(jc.BlackScholes, "log_cf", lambda self, z, t: 4.0 * Own(self.sigma).log_cf(z, t))
+        jax.clear_caches()
+        assert np.allclose(value(jc.BlackScholes(0.2), made), expected, rtol=1e-9)
+    jax.clear_caches()
+    assert np.array_equal(value(jc.BlackScholes(0.4), made), expected)
+
+
+def test_debug_nans_looks_into_a_program_that_is_kept(folder: Path) -> None:
+    _kept_programs.keep_programs(folder)
+    made, quotes = program(), (jnp.asarray([0.5, jnp.nan]), QUOTES[1])
+    assert np.isnan(made(Saddle(), False, False, jc.BlackScholes(0.2), *quotes)[1])
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="invalid value"):
+        made(Saddle(), False, False, jc.BlackScholes(0.2), *quotes)
+
+
+def test_bounds_by_functions_that_are_not_of_the_library_have_no_key(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = jc.SVI(*[0.1] * 5)
+    assert key(model) == key(model)
+    monkeypatch.setattr(jc.SVI, "bounds", {**jc.SVI.bounds, "a": jc.Interval(0.0, 1.0, unit=lambda model: 2.0)})
+    with pytest.raises(_kept_programs._NotKeptError):
+        key(model)
+
+
 def test_a_folder_that_cannot_be_written_to_changes_nothing(folder: Path) -> None:
     expected = value(jc.BlackScholes(0.2))
     (folder / "taken").write_text("")
@@ -192,6 +223,15 @@ def test_a_library_that_was_edited_after_its_import_keeps_nothing(
     _kept_programs.keep_programs(folder)
     value(jc.BlackScholes(0.2))
     assert files(folder) == []
+
+
+def test_a_file_that_an_installer_dated_back_counts_as_edited(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_kept_programs, "_LIBRARY", folder)
+    monkeypatch.setattr(_kept_programs, "_BEGUN", time.time() - 1000.0)
+    (folder / "a.py").write_text("one = 1")
+    os.utime(folder / "a.py", (0.0, 0.0))
+    with pytest.raises(_kept_programs._NotKeptError):
+        _kept_programs._sources()
 
 
 def test_every_source_of_the_library_counts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,8 @@ def test_every_kind_of_model_has_a_start_without_a_fit(name: str) -> None:
         ({"models": []}, "models are classes"),
         ({"models": jc.Heston, "shapes": [(0, 8)]}, "is no shape"),
         ({"models": jc.Heston, "shapes": [(8, 10**9)]}, "is no shape"),
+        ({"models": jc.Heston, "shapes": []}, "no shape is named"),
+        ({"models": jc.Heston, "tasks": ["fit" * 999] * 9}, "there is no task 'fitfit"),
         ({"models": jc.Heston, "tasks": "fit"}, "there is no task 'fit'; there are calibrate, "),
         ({"models": jc.Heston, "tasks": []}, "no task is named"),
     ],
@@ -102,6 +104,7 @@ def test_a_wrong_word_is_a_sentence(given: dict[str, Any], said: str) -> None:
         (["--models", "hesten"], "jaxcal: there is no model 'hesten'; there are"),
         (["--shapes", "8by16"], "jaxcal: --shapes: '8by16' is no shape such as 8x16"),
         (["--shapes", "0x16"], "jaxcal: (0, 16) is no shape"),
+        (["--shapes", ","], "jaxcal: no shape is named"),
         (["--tasks", "fit"], "jaxcal: there is no task 'fit'"),
         (["--tasks", ","], "jaxcal: no task is named"),
     ],
@@ -120,6 +123,10 @@ def test_what_is_no_model_and_no_shape_is_a_sentence() -> None:
     for shape in ((8, 1e3), 8, "8x16", (8, 16, 3), (True, "8")):
         with pytest.raises(ValueError, match="is no shape"):
             warming._checked([shape])
+    with pytest.raises(ValueError, match="8 is no shape"):
+        warming._checked(8)
+    with pytest.raises(ValueError, match="there is no task '8'"):
+        warming._tasks(8)
 
 
 def test_the_command_has_the_shapes_of_the_function() -> None:
