@@ -51,11 +51,12 @@ def warm_up(
             `(8, 16), (12, 64), (16, 64)` by default, which most chains of options on crypto and indices are
             padded to. A chain of another shape compiles its own programs.
         tasks: of "calibrate" and "calibrate_many" (on the first two pricing grids, beyond which few fits go; batches of
-            more than 16), "price" and "greeks" (20 options, to order 2); one or several.
+            more than 16, of which up to 16 and one in 32 need the second), "price" and "greeks" (20 options, to order
+            2); one or several.
 
     Returns:
         A row for every call: `model`, `task`, `shape`, `compiled` and `from_cache` (programs), `seconds`, and `kept`:
-        whether later processes find them.
+        whether there is a folder that they were kept in. What this process compiled before there was one is not there.
 
     Raises:
         ValueError: a model or a task is unknown, none is named, or a shape is not two numbers from 1 to 4,096.

@@ -118,10 +118,8 @@ def _inside(start: Model) -> Model:
     """Inside bounds that depend on other parameters: those are functions of JAX, which run once a fit."""
     for name, interval in start.bounds.items():
         value = getattr(start, name)
-        # asked for once: the arbitrage bound of SVI is a search of its own, which XLA would compile twice
-        origin = 0.0 if interval.origin is None else interval.origin(start)
-        unit = 1.0 if interval.unit is None else interval.unit(start)
-        inside = origin + unit * jnp.clip((value - origin) / unit, *_inner(interval))
+        known = interval.known(start)  # the arbitrage bound of SVI is a search of its own
+        inside = known.absolute(jnp.clip(known.relative(value, start), *_inner(interval)), start)
         start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, jnp.asarray(inside, value.dtype))
     return start
 

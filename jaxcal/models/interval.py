@@ -42,6 +42,13 @@ class Interval(NamedTuple):
         value = value if self.unit is None else value * self.unit(model)
         return value if self.origin is None else value + self.origin(model)
 
+    def known(self, model: Any) -> "Interval":
+        """The same bounds of `model`, whose unit and origin are asked for once: they may be long to compile."""
+        unit, origin = (None if f is None else f(model) for f in (self.unit, self.origin))
+        return self._replace(
+            unit=None if unit is None else lambda _: unit, origin=None if origin is None else lambda _: origin
+        )
+
     def to_search(self, value: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """A relative parameter on its search scale."""
         return jnp.log(value) if self.scale == "log" else value

@@ -134,3 +134,18 @@ def test_shapes_and_precision():
     assert values.dtype == np.float32
     np.testing.assert_allclose(values, 0.0609, atol=1e-4)
     assert jc.american_price(np.ones(0), 1.0, 1.0, spot=1.0, rate=0.1).shape == (0,)
+
+
+def test_far_from_the_money_early_exercise_is_not_lost_in_rounding():
+    # QuantLib 1.44, QdFpAmericanEngine, scheme of high precision
+    strike = np.asarray([60.0, 50.0, 45.0, 40.0])
+    exact = np.asarray([7.03781575e-03, 1.81219553e-04, 1.55400264e-05, 7.36576417e-07])
+    found = np.asarray(price(0.2, strike, 1.0, SPOT, 0.08, 0.0, False))
+    np.testing.assert_allclose(found, exact, rtol=3e-3)
+
+
+def test_second_differences_in_the_spot_are_gamma():
+    spot, bump = np.linspace(95.0, 105.0, 41), 1e-2
+    up, here, down = (np.asarray(price(0.2, 100.0, 1.0, spot + move, 0.08, 0.0, False)) for move in (bump, 0.0, -bump))
+    gamma = np.asarray(jax.vmap(jax.hessian(lambda s: price(0.2, 100.0, 1.0, s, 0.08, 0.0, False)))(jnp.asarray(spot)))
+    np.testing.assert_allclose((up - 2.0 * here + down) / bump**2, gamma, rtol=1e-3)
