@@ -33,6 +33,10 @@ def child(what: str, work_file: str | None) -> None:
         from benchmarks.peers import prepare
         from benchmarks.work import Work
 
+        if what == "jaxcal" and os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+            import jaxcal as jc
+
+            jc.enable_compilation_cache()  # as its users do: it keeps executables in that folder too
         prepare(what, Work.load(Path(work_file)))()
     print(time.perf_counter() - START)
 
