@@ -88,7 +88,7 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
         >>> columns, one = validate_quotes(table), np.ones(1, bool)
         >>> done = without_early_exercise(columns, select_targets(columns), contracts=one, quotes=one)
         >>> print(f"{done.targets.price[0]:.3f} {done.premium[0]:.3f}")
-        5.574 0.516
+        5.574 0.517
     """
     premium, at_once, spots = np.full((3, len(contracts)), np.nan)
     rows = np.flatnonzero(columns.american & contracts & quotes & np.isfinite(targets.price) & (columns.side != 0))
