@@ -21,7 +21,6 @@ with _collection_paused():
     from jaxcal.calibration.fit import Fit as Fit
     from jaxcal.calibration.fits import Fits as Fits
     from jaxcal.calibration.gaussian import Gaussian as Gaussian
-    from jaxcal.calibration.gaussian import toward as toward
     from jaxcal.calibration.global_search import global_search as global_search
     from jaxcal.calibration.intervals import Intervals as Intervals
     from jaxcal.calibration.intervals import confidence_intervals as confidence_intervals
@@ -47,6 +46,7 @@ with _collection_paused():
     from jaxcal.calibration.residuals import PriceResidual as PriceResidual
     from jaxcal.calibration.residuals import VegaPriceResidual as VegaPriceResidual
     from jaxcal.calibration.stream_state import StreamState as StreamState
+    from jaxcal.calibration.toward_fit import toward as toward
     from jaxcal.calibration.update import Update as Update
     from jaxcal.calibration.weights import AbstractWeights as AbstractWeights
     from jaxcal.calibration.weights import InverseSpreadWeights as InverseSpreadWeights

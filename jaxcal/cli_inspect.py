@@ -48,7 +48,8 @@ def inspect(
     from jaxcal.market.quote_report import inspect_quotes
     from jaxcal.market.quotes import QuoteError, read_quotes
     from jaxcal.market.repair import repair_arbitrage
-    from jaxcal.report.inspection import inspection_tables, write_inspection
+    from jaxcal.report.inspection import inspection_tables
+    from jaxcal.report.inspection_files import write_inspection
 
     if not quotes.exists():
         refuse(f"{quotes}: there is no such file")

@@ -83,7 +83,7 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
         >>> from jaxcal.bulk.part_rows import read_parts
         >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.source import find_source
-        >>> from jaxcal.market.cleaning import CleaningRules
+        >>> from jaxcal.market.cleaning_rules import CleaningRules
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
         >>> pack = pack_part(next(read_parts(find_source(path), Settings(), {})), CleaningRules())

@@ -1,6 +1,6 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from itertools import chain, islice
 from typing import Any, NamedTuple, TypeVar
@@ -9,11 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int
+from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxcal._arguments import host_only
-from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import (
     Bounds,
     checked_weights,
@@ -25,7 +24,7 @@ from jaxcal.calibration.arguments import (
 )
 from jaxcal.calibration.bootstrap import bootstrapped
 from jaxcal.calibration.fit import CalibrationError, Fit
-from jaxcal.calibration.goodness_of_fit import GoodnessOfFit, with_far_vols
+from jaxcal.calibration.fit_from_rounds import fit_of
 from jaxcal.calibration.initial import GROWN, simpler_model, starts_from
 from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
 from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
@@ -36,7 +35,6 @@ from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
 from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
 from jaxcal.calibration.target import Target
-from jaxcal.calibration.unfitted import without_unfitted
 from jaxcal.calibration.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -239,41 +237,3 @@ def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
     if not first.ndim:
         return a if first else b
     return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)
-
-
-def outcome_of(result: Round) -> Int[Array, "*b"]:
-    """The outcome of the last round of a fit: converged on prices that moved is unresolved."""
-    unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
-    return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
-
-
-def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objective: Objective) -> Fit[Model]:
-    """The result of the last round of a fit, whose steps are those of all; without numbers where nothing was fitted."""
-    result = without_unfitted(result, surface.weight)
-    shape, dtype = surface.vol.shape, result.model_vol.dtype
-    on_grid = np.asarray(result.model_vol).reshape(shape)
-    model_vol = with_far_vols(on_grid, result.model, surface)
-
-    # what is as it should be stays: a program for each would take longer than the rest
-    def of_all(fn: Callable[[Array], Array], x: Array) -> Array:
-        return fn(x) if x.ndim else x
-
-    def on_surface(x: Array) -> Array:
-        return x if x.shape == shape else x.reshape(shape)
-
-    rmse_vol = np.asarray(GoodnessOfFit.of(model_vol, surface).rmse_vol, dtype)
-    return Fit(
-        model=result.model,
-        surface=surface,
-        residuals=on_surface(result.residuals),
-        model_vol=on_surface(result.model_vol) if model_vol is on_grid else jnp.asarray(model_vol, dtype),
-        information=result.information,
-        cost=of_all(jnp.sum, result.cost),
-        rmse_vol=jax.device_put(rmse_vol),
-        gradient=of_all(jnp.max, result.gradient),
-        num_steps=of_all(jnp.max, result.num_steps),
-        outcome=outcome_of(result) if np.any(np.asarray(result.moved)) else result.outcome,
-        at_bound=result.at_bound,
-        free=names,
-        objective=objective,
-    )

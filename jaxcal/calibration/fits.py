@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from jaxcal._shown import html_of
 from jaxcal._status import Outcome, Status
-from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.fit_from_rounds import fit_of, outcome_of
 from jaxcal.calibration.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.loss import AbstractLoss
 from jaxcal.calibration.objective import Objective

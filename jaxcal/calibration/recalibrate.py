@@ -20,6 +20,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.fit_from_rounds import fit_of_look, narrowed
 from jaxcal.calibration.initial import simpler_model
 from jaxcal.calibration.ladder import ladder_of
 from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
@@ -31,8 +32,6 @@ from jaxcal.calibration.shapes import stacked
 from jaxcal.calibration.stream_fit import (
     compared,
     fit_not_made,
-    fit_of_look,
-    narrowed,
     solve_look,
     state_of_fit,
     usable_quotes,

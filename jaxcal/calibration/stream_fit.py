@@ -1,6 +1,5 @@
 """One fit of a stream, as one compiled program, and the `Fit` of it."""
 
-import dataclasses
 from dataclasses import replace
 from functools import partial
 from typing import TypeVar
@@ -14,8 +13,8 @@ from jaxtyping import Array
 from jaxcal._quick_jit import QuickJit
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
-from jaxcal.calibration.calibrate import fit_of, outcome_of
 from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.fit_from_rounds import fit_of, outcome_of
 from jaxcal.calibration.objective import Objective
 from jaxcal.calibration.residuals import AbstractResidual
 from jaxcal.calibration.round import Method, Round, is_small, solve_round
@@ -41,29 +40,6 @@ def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Mo
     result = solve_round(names, method, target, start)
     result = eqx.tree_at(lambda r: r.outcome, result, outcome_of(result))
     return result, to_vector(result.model, names, method.scales)
-
-
-def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
-    """The fit of a round of a surface that was padded to a larger shape."""
-    whole = dataclasses.replace(result, **_narrow(result, surface))
-    return fit_of(whole, names, surface, objective)
-
-
-def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
-    """The fit of `surface.widened(...)` as one of `surface`, with the weights that the fit gave its quotes."""
-    expiries, strikes = surface.vol.shape
-    weight = np.asarray(fit.surface.weight)[:expiries, :strikes]
-    own = surface if np.array_equal(weight, surface.weight) else replace(surface, weight=jnp.asarray(weight))
-    return replace(fit, surface=own, **_narrow(fit, surface))
-
-
-def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Array]:
-    shape = surface.vol.shape
-    arrays = {name: getattr(wide, name) for name in ("residuals", "model_vol")}
-    if arrays["residuals"].shape != shape:
-        # on the host: a slice on the device is one more program for every shape
-        arrays = {name: jnp.asarray(np.asarray(x)[: shape[0], : shape[1]]) for name, x in arrays.items()}
-    return arrays
 
 
 def usable_quotes(

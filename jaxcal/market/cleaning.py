@@ -1,16 +1,15 @@
 """Cleaning: which rows of a quote table are used, and why the others are not."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.market.cells import to_digits
-from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.cleaning_rules import RowRules
 from jaxcal.market.percent_vols import find_percent
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal.market.quote_values import Targets
 from jaxcal.market.verdict import Verdict
 
 
@@ -49,31 +48,6 @@ _FAULTY = (
 )  # fmt: skip
 _NEAR_ONE = 0.05  # a logarithm of a discount factor within it is no other unit, however short the time
 _CODES = {verdict: code for code, verdict in enumerate(Verdict)}
-
-
-@dataclass(frozen=True, eq=False)
-class Targets:
-    """The value of each row, in the units of the table: the mid, else `price`, else `iv`.
-
-    Attributes:
-        price: `[n]` price in the units of the table, NaN where the value is a volatility.
-        vol: `[n]` given volatility where there is no price, else NaN.
-        bid, ask: `[n]` NaN where there is none; a bid or ask of zero is none.
-    """
-
-    price: FloatColumn
-    vol: FloatColumn
-    bid: FloatColumn
-    ask: FloatColumn
-
-
-def select_targets(columns: QuoteColumns) -> Targets:
-    """The value of each row: bid/ask mid, else `price`, else `iv`."""
-    bid = np.where(columns.bid > 0.0, columns.bid, np.nan)
-    ask = np.where(columns.ask > 0.0, columns.ask, np.nan)
-    mid = 0.5 * (bid + ask)
-    price = np.where(np.isnan(mid), columns.price, mid)
-    return Targets(price=price, vol=np.where(np.isnan(price), columns.iv, np.nan), bid=bid, ask=ask)
 
 
 def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: RowRules) -> None:

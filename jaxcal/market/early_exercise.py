@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from jaxcal.market.american_vol import american_vol
 from jaxcal.market.black import black_price
-from jaxcal.market.cleaning import Targets
 from jaxcal.market.forwards import ExpiryForwards, expiry_forwards, given_carry
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns
+from jaxcal.market.quote_values import Targets
 
 _ROUNDS = 15  # of the iteration for the yield, at most
 _STILL = 1e-7  # a forward that moves by less, in relative terms, is found
@@ -81,7 +81,7 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
 
     Example:
         >>> import numpy as np, pandas as pd
-        >>> from jaxcal.market.cleaning import select_targets
+        >>> from jaxcal.market.quote_values import select_targets
         >>> from jaxcal.market.quote_columns import validate_quotes
         >>> table = pd.DataFrame({"expiry": 1.0, "strike": 100.0, "option_type": ["P"], "price": 6.0904, "spot": 100.0,
         ...                       "rate": 0.05, "dividend_yield": 0.0, "exercise": "A"})

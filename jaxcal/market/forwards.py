@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.market.cleaning import Targets
 from jaxcal.market.parity import fit_parity
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns
+from jaxcal.market.quote_values import Targets
 
 # A rate from parity outside this band is no rate: the prices or the strikes are in other units, or the pairs are not
 # pairs. So it is called where the discount is beyond the band by so many standard errors (which are too small by about

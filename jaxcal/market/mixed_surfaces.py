@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.cleaning import Targets
 from jaxcal.market.headers import is_known
 from jaxcal.market.quote_columns import Mask, QuoteColumns
+from jaxcal.market.quote_values import Targets
 from jaxcal.market.sentences import shown
 
 _LEAST, _SHARE = 3, 0.5  # so many contracts, and of all of the surface, must have prices that cannot be one

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.market.cleaning import Targets
 from jaxcal.market.far_expiry import far_expiry
 from jaxcal.market.forwards import ExpiryForwards, given_carry
 from jaxcal.market.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal.market.quote_values import Targets
 
 _NEAREST = 12  # pairs of an expiry, those where call and put differ least, that its slope is taken from
 _FACTOR = 2.0  # a slope, or a forward over spot, further from 1 than this is no discount and no carry ...

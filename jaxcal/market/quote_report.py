@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from jaxcal.market.cleaning import (
     Judgement,
-    Targets,
     judge_american,
     judge_contracts,
     judge_groups,
@@ -23,7 +22,6 @@ from jaxcal.market.cleaning import (
     judge_time_value,
     judge_updates,
     judge_values,
-    select_targets,
 )
 from jaxcal.market.cleaning_rules import CleaningRules, RowRules, SuitedRules
 from jaxcal.market.early_exercise import missing_of_american, without_early_exercise
@@ -36,6 +34,7 @@ from jaxcal.market.outliers import SmileQuotes, judge_neighbours
 from jaxcal.market.plausibility import Implied, find_implausible
 from jaxcal.market.profiles import suited_profiles
 from jaxcal.market.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes, with_numbers
+from jaxcal.market.quote_values import Targets, select_targets
 from jaxcal.market.quotes import QuoteError
 from jaxcal.market.updates import gather_updates
 from jaxcal.market.variance_clock import VarianceClock

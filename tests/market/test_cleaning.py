@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules
 from jaxcal.market.quote_report import inspect_quotes
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jaxcal.market.cleaning import CleaningRules
+from jaxcal.market.cleaning_rules import CleaningRules
 from jaxcal.market.padding import array_shape, bucket_size
 from jaxcal.market.quote_report import inspect_quotes
 from jaxcal.market.quotes import QuoteError
