@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxcal.market.cleaning_rules import CleaningRules as CleaningRules
 from jaxcal.market.quote_columns import FloatColumn, QuoteColumns
 
 
