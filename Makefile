@@ -30,8 +30,8 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 
 bench: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.one_surface
-	$(BIN)/python -m benchmarks.implied_vol
+	$(BIN)/python -m benchmarks.speed.one_surface
+	$(BIN)/python -m benchmarks.speed.implied_vol
 
 # Runs every notebook from its text source; the executed copies are for reading and stay out of git.
 notebooks: $(VENV)/.dev

@@ -7,11 +7,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
-from jaxcal.market.black import black_price
-from jaxcal.market.clock import DERIBIT_SETTLEMENT
+from jaxcal.dates.instants import DERIBIT_SETTLEMENT
+from jaxcal.formulas.black import black_price
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.heston import Heston
+from jaxcal.models.diffusions.heston import Heston
 from jaxcal.pricing.pricer import total_vol_of
 from jaxcal.pricing.vanilla import model_vol
 
@@ -49,7 +49,7 @@ def synthetic_surface(
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.models.black_scholes import BlackScholes
+        >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
         >>> from jaxcal.synthetic import synthetic_surface
         >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.25, 1.0], moneyness=[-1.0, 0.0, 1.0])
         >>> print(surface.strike[1, :3].round(2), surface.vol[1, :3].round(6))

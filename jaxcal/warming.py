@@ -9,19 +9,19 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jaxcal._compiling import num_programs
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.calibrate_many import calibrate_many
-from jaxcal.calibration.initial import simpler_model, starts_from
-from jaxcal.calibration.ladder import ladder_of
-from jaxcal.calibration.residuals import ImpliedVolResidual
-from jaxcal.calibration.round import Method, solve_rare_round, solve_round
-from jaxcal.calibration.target import Target
+from jaxcal.calibration.engine.grid_fit import Method, solve_rare_round, solve_round
+from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.residuals import ImpliedVolResidual
+from jaxcal.calibration.starts.starting_values import simpler_model, starts_from
+from jaxcal.compilation.messages import num_programs
 from jaxcal.market.surface import Surface
-from jaxcal.model_names import model_names
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import search_bounds
+from jaxcal.models.registry import model_names
 from jaxcal.pricing.vanilla import price
 from jaxcal.risk.greeks_of_model import greeks
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt

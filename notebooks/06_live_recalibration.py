@@ -28,8 +28,8 @@ import numpy as np
 import pandas as pd
 
 import jaxcal as jc
-from jaxcal.calibration.replay import replay
 from jaxcal.report.parameter_path import plot_path
+from jaxcal.streams.replay import replay
 
 # %% [markdown]
 # ## A stream whose truth we know

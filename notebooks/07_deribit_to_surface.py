@@ -32,7 +32,7 @@ import numpy as np
 import pandas as pd
 
 import jaxcal as jc
-from jaxcal.calibration.weights import weights_from
+from jaxcal.calibration.objective.weights import weights_from
 
 # %% [markdown]
 # ## An answer of `get_book_summary_by_currency`

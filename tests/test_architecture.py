@@ -44,11 +44,26 @@ def test_no_file_is_too_long_to_read_in_one_sitting() -> None:
     assert {path: length for path, length in lengths.items() if length > 400} == {}
 
 
-def test_the_map_names_every_file_and_no_other() -> None:
+def test_the_map_names_every_folder_and_no_other() -> None:
+    """And every file that stands beside the folders."""
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    table = "\n".join(line for line in text.splitlines() if line.startswith("|") and ".py`" in line)
-    named = set(re.findall(r"`(\w+\.py)`", table))
-    assert named == {path.name for path in LIBRARY if path.stem != "__init__"}
+    start = text.index("| folder |")
+    rows = text[start : text.index("\n\n", start)].splitlines()[2:]
+    named = [name for row in rows for name in re.findall(r"`([\w/]+(?:/|\.py))`", row.split("|")[1])]
+    folders = {f"{path.parent.relative_to(ROOT / 'jaxcal').as_posix()}/" for path in LIBRARY} - {"./"}
+    inner = {"venues/deribit/", "venues/deribit_stream/", "venues/cboe/", "venues/order_books/"}  # in one row
+    beside = {path.name for path in LIBRARY if path.parent.name == "jaxcal" and not path.stem.startswith("__")}
+    assert sorted(named) == sorted((folders - inner) | beside)
+
+
+def test_no_folder_is_a_warehouse() -> None:
+    roots = [ROOT / name for name in ("jaxcal", "tests", "benchmarks")]
+    sizes = {
+        folder.relative_to(ROOT): len([path for path in folder.glob("*.py") if path.stem != "__init__"])
+        for root in roots
+        for folder in (root, *(path for path in root.rglob("*") if path.is_dir()))
+    }
+    assert {folder: size for folder, size in sizes.items() if size > 15} == {}
 
 
 def test_files_are_named_after_nouns() -> None:
@@ -68,7 +83,7 @@ def test_only_the_command_line_switches_on_64_bit() -> None:
         return any(isinstance(first, ast.Constant) and first.value == "jax_enable_x64" for first in firsts)
 
     sources = {path.relative_to(ROOT / "jaxcal").as_posix(): path.read_text(encoding="utf-8") for path in LIBRARY}
-    assert {name for name, source in sources.items() if switches(ast.parse(source))} <= {"cli.py"}
+    assert {name for name, source in sources.items() if switches(ast.parse(source))} <= {"cli/application.py"}
 
 
 def test_tests_import_no_peer_of_the_benchmarks() -> None:

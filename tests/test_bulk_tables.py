@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from benchmarks import bulk_tables, readme_table, roofline
-from benchmarks.bulk_tables import BEGIN, END, RESULTS, filled, merged, page, readme_rows
+from benchmarks.instruments import roofline
+from benchmarks.tables import bulk_tables, readme_table
+from benchmarks.tables.bulk_tables import BEGIN, END, RESULTS, filled, merged, page, readme_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOUT = dict.fromkeys(bulk_tables.ABOUT, "x") | {"machine": "Chip, 2 cores", "commit": "abc", "date": "2026-01-01"}
@@ -70,7 +71,7 @@ def test_docs_are_what_the_results_make_them() -> None:
     text = (ROOT / "docs" / "many_surfaces.md").read_text(encoding="utf-8")
     results = RESULTS / "bulk.csv"
     if results.exists():
-        assert text == filled(text, pd.read_csv(results)), "run python -m benchmarks.readme_table"
+        assert text == filled(text, pd.read_csv(results)), "run python -m benchmarks.tables.readme_table"
     assert ">>>" not in text.split(BEGIN)[1]
 
 
@@ -86,7 +87,7 @@ def test_limit_is_that_of_the_scarcer_resource() -> None:
 
 
 def test_without_an_accelerator_the_benchmark_says_so() -> None:
-    command = [sys.executable, "-m", "benchmarks.gpu"]
+    command = [sys.executable, "-m", "benchmarks.speed.gpu"]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "no accelerator"), done.stderr

@@ -9,6 +9,7 @@ import inspect
 import json
 import re
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,8 @@ def commands() -> dict[str, Any]:
 
 
 def sentences() -> dict[str, Any]:
-    from jaxcal.calibration.update import Update
-    from jaxcal.market.verdict import Verdict
+    from jaxcal.market.tables.verdict import Verdict
+    from jaxcal.streams.update import Update
 
     found = {f"Outcome.{x.name}": [int(x), x.sentence] for x in jc.Outcome}
     found |= {f"Update.{x.name}": [int(x), x.sentence] for x in Update}
@@ -91,8 +92,8 @@ def sentences() -> dict[str, Any]:
 
 
 def files() -> dict[str, Any]:
-    from jaxcal.bulk.rows import quote_schema, surface_schema
-    from jaxcal.calibration.replay import replay
+    from jaxcal.bulk.output.output_schema import quote_schema, surface_schema
+    from jaxcal.streams.replay import replay
 
     surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]], forward=100.0)
     fit, fits = jc.calibrate(jc.BlackScholes, surface), jc.calibrate_many(jc.BlackScholes, [surface])
@@ -149,7 +150,8 @@ def test_the_list_has_all_there_is(part: str) -> None:
 @pytest.mark.parametrize("place", DEEP)
 def test_places_that_pages_named_can_be_imported(place: str) -> None:
     module, _, name = place.rpartition(".")
-    assert hasattr(importlib.import_module(module), name)
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        assert hasattr(importlib.import_module(module), name)
 
 
 if __name__ == "__main__":

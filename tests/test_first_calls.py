@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from benchmarks.first_calls import CALLS, PAGE, RESULTS, in_new_process, table_of
+from benchmarks.speed.first_calls import CALLS, PAGE, RESULTS, in_new_process, table_of
 
 MEASURED = pd.read_csv(RESULTS).set_index("call")
 QUICK = ("price, 20 options", "calibrate Heston, a second chain", "calibrate Heston")
@@ -18,7 +18,7 @@ def test_every_call_has_a_row_and_the_page_shows_it():
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in CALLS]
 )
 def test_no_more_programs_and_fusions_than_were_measured(name):
-    """If a change of yours is worth more of them, run `python -m benchmarks.first_calls` and say why."""
+    """If a change of yours is worth more of them, run `python -m benchmarks.speed.first_calls` and say why."""
     found = in_new_process(name)
     assert found["programs"] <= MEASURED.loc[name, "programs"]
     # another version of XLA fuses a little differently

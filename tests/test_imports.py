@@ -8,7 +8,7 @@ import gc, sys
 import jaxcal
 print(gc.isenabled(), sorted({"optax", "matplotlib", "rich", "ray", "websockets"} & set(sys.modules)))
 gc.disable()
-from jaxcal._garbage import collection_paused
+from jaxcal.compilation.garbage import collection_paused
 with collection_paused():
     pass
 print(gc.isenabled())

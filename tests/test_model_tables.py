@@ -1,4 +1,4 @@
-"""The tables of docs/models.md are those that `python -m benchmarks.model_tables` makes of the results at hand."""
+"""The tables of docs/models.md are those that `python -m benchmarks.tables.model_tables` makes of the results."""
 
 from pathlib import Path
 
@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from benchmarks import model_tables
-from benchmarks.model_tables import CHAINS_PAGE, MODELS_PAGE, RESULTS, chain_page, chains, filled, read
+from benchmarks.tables import model_tables
+from benchmarks.tables.model_tables import CHAINS_PAGE, MODELS_PAGE, RESULTS, chain_page, chains, filled, read
 from jaxcal.calibration.comparison import Comparison, Entry
 
 PAGE = "".join(f"<!-- {name}: begin -->\nold {name}\n<!-- {name}: end -->\n" for name in model_tables.SECTIONS)
@@ -68,7 +68,7 @@ CHAINS = pd.DataFrame(
 
 
 def test_pages_are_what_the_results_make_them() -> None:
-    remedy = "run python -m benchmarks.model_tables"
+    remedy = "run python -m benchmarks.tables.model_tables"
     page = MODELS_PAGE.read_text(encoding="utf-8")
     assert page == filled(page, RESULTS), remedy
     assert CHAINS_PAGE.read_text(encoding="utf-8") == chain_page(read(RESULTS, "real_chains")), remedy
@@ -80,7 +80,7 @@ def test_sections_without_results_say_so(tmp_path: Path) -> None:
     names = [name for name, _ in model_tables.SECTIONS.values()]
     for name in names:
         assert page.count(f"Not measured yet: `python -m benchmarks.{name}` does it.") == names.count(name)
-    assert "benchmarks.real_chains" in chain_page(None)
+    assert "benchmarks.accuracy.real_chains" in chain_page(None)
 
 
 def test_figures_of_the_files_stand_in_the_tables(tmp_path: Path) -> None:

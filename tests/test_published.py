@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
+from jaxcal.market.cleaning.quote_report import inspect_quotes
 from jaxcal.published import dax_quotes
 
 KEY = ["expiry", "strike"]

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
-from jaxcal.models.heston import Heston
+from jaxcal.market.cleaning.quote_report import inspect_quotes
+from jaxcal.models.diffusions.heston import Heston
 from jaxcal.pricing.vanilla import model_vol
 from jaxcal.synthetic import BTC_MODEL, synthetic_chain, synthetic_surface
 

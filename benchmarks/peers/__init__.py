@@ -7,7 +7,7 @@ from importlib import import_module
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.work import Work
+from benchmarks.inputs.work import Work
 
 PEERS = {
     "jaxcal": "own",

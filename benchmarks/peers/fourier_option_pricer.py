@@ -10,8 +10,8 @@ from foureng import calibrate
 from foureng.models.heston import HestonParams
 from foureng.surface.model_calibration import MarketQuotes
 
+from benchmarks.inputs.work import Work
 from benchmarks.peers import Fit, Outcome
-from benchmarks.work import Work
 
 
 def prepare(work: Work) -> Fit:

@@ -4,10 +4,10 @@ import equinox as eqx
 import optimistix as optx
 from jaxtyping import Array
 
+from benchmarks.inputs.work import Work
 from benchmarks.peers import Fit, Outcome
 from benchmarks.peers.residual import parameters, problem, residual
-from benchmarks.work import Work
-from jaxcal.calibration.problem import CalibrationProblem
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem
 
 SOLVER = optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
 

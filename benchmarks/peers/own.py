@@ -4,8 +4,8 @@ import jax
 import numpy as np
 
 import jaxcal as jc
+from benchmarks.inputs.work import PARAMETERS, Work
 from benchmarks.peers import Fit, Outcome
-from benchmarks.work import PARAMETERS, Work
 
 
 def prepare(work: Work) -> Fit:

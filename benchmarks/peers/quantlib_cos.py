@@ -2,9 +2,9 @@
 
 import QuantLib as ql
 
+from benchmarks.inputs.work import Work
 from benchmarks.peers import Fit
 from benchmarks.peers.quantlib_helpers import prepare_with
-from benchmarks.work import Work
 
 
 def prepare(work: Work) -> Fit:

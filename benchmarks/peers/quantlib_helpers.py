@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import QuantLib as ql
 
+from benchmarks.inputs.work import Work
 from benchmarks.peers import Fit, Outcome
-from benchmarks.work import Work
 
 
 def prepare_with(work: Work, engine: Callable[[ql.HestonModel], ql.PricingEngine]) -> Fit:

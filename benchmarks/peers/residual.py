@@ -7,9 +7,9 @@ from jaxtyping import Array
 from numpy.typing import ArrayLike, NDArray
 
 import jaxcal as jc
-from benchmarks.work import Work
-from jaxcal.calibration.problem import CalibrationProblem, problem_of
-from jaxcal.calibration.residuals import MarketValues
+from benchmarks.inputs.work import Work
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, problem_of
+from jaxcal.calibration.objective.residuals import MarketValues
 
 
 def problem(work: Work) -> tuple[CalibrationProblem, Array]:

@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
 
+from benchmarks.inputs.work import Work
 from benchmarks.peers import Fit, Outcome
 from benchmarks.peers.residual import parameters, problem, residual
-from benchmarks.work import Work
 
 VALUE = jax.jit(residual)
 JACOBIAN = jax.jit(jax.jacfwd(residual))

@@ -9,15 +9,15 @@ from typing import Any, Protocol, runtime_checkable
 
 import jax
 
-from jaxcal.bulk.local_engine import LocalEngine
-from jaxcal.bulk.problem import BulkError, OutOfMemoryError, Problem, told
+from jaxcal.bulk.engines.local_engine import LocalEngine
+from jaxcal.bulk.engines.progress import Progress, Tally
+from jaxcal.bulk.input.input_files import Source, find_source
+from jaxcal.bulk.input.input_problem import BulkError, OutOfMemoryError, Problem, told
+from jaxcal.bulk.output.dataset import Store
 from jaxcal.bulk.settings import Settings
-from jaxcal.bulk.source import Source, find_source
-from jaxcal.bulk.store import Store
 from jaxcal.bulk.summary import Summary, summarize
-from jaxcal.bulk.tally import Progress, Tally
 from jaxcal.calibration.arguments import free_names
-from jaxcal.market.layouts import LAYOUTS
+from jaxcal.market.tables.layouts import LAYOUTS
 
 
 @runtime_checkable

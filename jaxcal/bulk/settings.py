@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from jaxcal.calibration.loss import AbstractLoss
-from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.heston import Heston
+from jaxcal.models.diffusions.heston import Heston
 
 Precision = Literal["float64", "float32", "mixed"]
 

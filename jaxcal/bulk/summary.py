@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
-from jaxcal.bulk.pack import ERROR, MIXED_CURRENCIES, TOO_MANY_ROWS, UNREADABLE
-from jaxcal.bulk.problem import Problem
-from jaxcal.market.verdict import Verdict
+from jaxcal.bulk.input.cleaned_partition import ERROR, MIXED_CURRENCIES, TOO_MANY_ROWS, UNREADABLE
+from jaxcal.bulk.input.input_problem import Problem
+from jaxcal.market.tables.verdict import Verdict
 
 _COLUMNS = ["underlying", "quote_time", "outcome", "status", "num_quotes", "left_out", "profile", "sources"]
 _DAMAGED = (Verdict.NOT_A_NUMBER, Verdict.MISSING, Verdict.UNREADABLE)  # verdicts on rows that cannot be read

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from jaxcal.calibration.weights import AbstractWeights, rule_of, weighed
+from jaxcal.calibration.objective.weights import AbstractWeights, rule_of, weighed
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval

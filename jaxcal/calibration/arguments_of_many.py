@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import checked_weights, start_of
-from jaxcal.calibration.prior import AbstractPrior, Scaled, prior_of
-from jaxcal.calibration.target import Target
-from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.prior import AbstractPrior, Scaled, prior_of
+from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import as_batch, batch_size

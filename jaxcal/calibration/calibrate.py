@@ -22,20 +22,27 @@ from jaxcal.calibration.arguments import (
     start_of,
     without_ties,
 )
-from jaxcal.calibration.bootstrap import bootstrapped
-from jaxcal.calibration.fit import CalibrationError, Fit
-from jaxcal.calibration.fit_from_rounds import fit_of
-from jaxcal.calibration.initial import GROWN, simpler_model, starts_from
-from jaxcal.calibration.ladder import PERFECT, goes_on, goes_to_contours, is_better, ladder_of, last_shared
-from jaxcal.calibration.loss import AbstractLoss, is_automatic, loss_of
-from jaxcal.calibration.loss_scale import fit_with_own_scale
-from jaxcal.calibration.objective import Objective
-from jaxcal.calibration.prior import AbstractPrior, prior_of
+from jaxcal.calibration.engine.grid_fit import Method, Round, solve_round, solve_slices
+from jaxcal.calibration.engine.grid_refinement import (
+    PERFECT,
+    goes_on,
+    goes_to_contours,
+    is_better,
+    ladder_of,
+    last_shared,
+)
+from jaxcal.calibration.engine.piecewise_bootstrap import bootstrapped
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.loss import AbstractLoss, is_automatic, loss_of
+from jaxcal.calibration.objective.objective import Objective
+from jaxcal.calibration.objective.prior import AbstractPrior, prior_of
+from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
-from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Method, Round, solve_round, solve_slices
-from jaxcal.calibration.target import Target
-from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.calibration.results.fit import CalibrationError, Fit
+from jaxcal.calibration.results.fit_from_rounds import fit_of
+from jaxcal.calibration.robust_scale import fit_with_own_scale
+from jaxcal.calibration.starts.starting_values import GROWN, simpler_model, starts_from
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval

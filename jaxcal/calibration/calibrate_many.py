@@ -27,22 +27,22 @@ from jaxcal.calibration.arguments_of_many import (
     starts_given,
     targets_of,
 )
-from jaxcal.calibration.batch import Devices, Precision, single
 from jaxcal.calibration.calibrate import calibrate
-from jaxcal.calibration.fits import Fits, Part
-from jaxcal.calibration.ladder import PERFECT
-from jaxcal.calibration.loss import AbstractLoss, at_scale, is_automatic, loss_of
-from jaxcal.calibration.loss_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
-from jaxcal.calibration.objective import Objective
-from jaxcal.calibration.prior import AbstractPrior
+from jaxcal.calibration.engine.dispatch import Devices, Precision, single
+from jaxcal.calibration.engine.grid_fit import Own, Round
+from jaxcal.calibration.engine.grid_refinement import PERFECT
+from jaxcal.calibration.engine.multistart import Batch, Settings, added, best_tries
+from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.objective.objective import Objective
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.prior_strength import is_searched
-from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.round import Own, Round
-from jaxcal.calibration.shapes import few_shapes, stacked
-from jaxcal.calibration.target import Target
-from jaxcal.calibration.tries import Batch, Settings, added, best_tries
-from jaxcal.calibration.unfitted import unknown_model, without_unfitted
-from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.calibration.results.fits import Fits, Part
+from jaxcal.calibration.results.unfitted import unknown_model, without_unfitted
+from jaxcal.calibration.robust_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer

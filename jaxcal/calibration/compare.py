@@ -15,11 +15,11 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.goodness_of_fit import GoodnessOfFit
-from jaxcal.calibration.loss import AbstractLoss, loss_of
-from jaxcal.calibration.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.weights import AbstractWeights
+from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
+from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.weights import AbstractWeights
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt

@@ -8,8 +8,8 @@ import jax
 import numpy as np
 
 from jaxcal._shown import html_of
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.unfitted import is_unfitted
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.parameters import labels
 

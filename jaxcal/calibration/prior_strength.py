@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.loss import AbstractLoss, losses
-from jaxcal.calibration.prior import AbstractPrior, Combined, Scaled
-from jaxcal.calibration.residuals import HalfSpreadResidual
+from jaxcal.calibration.objective.loss import AbstractLoss, losses
+from jaxcal.calibration.objective.prior import AbstractPrior, Combined, Scaled
+from jaxcal.calibration.objective.residuals import HalfSpreadResidual
+from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import AbstractModel
 
 Model = TypeVar("Model", bound=AbstractModel)

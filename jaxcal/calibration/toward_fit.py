@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.fits import Fits
-from jaxcal.calibration.prior import AbstractPrior, Scaled
+from jaxcal.calibration.objective.prior import AbstractPrior, Scaled
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.fits import Fits
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, search_value, to_vector
 

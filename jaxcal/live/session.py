@@ -11,20 +11,20 @@ import numpy as np
 import pandas as pd
 
 from jaxcal._text import brief
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.recalibrate import Recalibrator
-from jaxcal.calibration.replay import parameter_band
-from jaxcal.calibration.stream_state import StreamState
-from jaxcal.calibration.update import Update
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.dates.instants import years_since_1970
 from jaxcal.live.recalibration import Health, Recalibration
-from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
-from jaxcal.market.clock import years_since_1970
+from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.padding import array_shape
-from jaxcal.market.quote_report import QuoteReport, inspect_quotes
-from jaxcal.market.quotes import QuoteError
 from jaxcal.market.surface import Surface
-from jaxcal.venues.deribit_feed import DeribitFeed
-from jaxcal.venues.deribit_market import MarketView
+from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.streams.recalibrator import Recalibrator
+from jaxcal.streams.replay import parameter_band
+from jaxcal.streams.state import StreamState
+from jaxcal.streams.update import Update
+from jaxcal.venues.deribit_stream.feed import DeribitFeed
+from jaxcal.venues.deribit_stream.market import MarketView
 
 _FIRST_LOOK = 2.0  # seconds after the subscription: by then the tickers of quiet contracts are there
 
@@ -51,7 +51,7 @@ class LiveSession:
     Example:
         >>> import jaxcal as jc
         >>> from jaxcal.live.session import LiveSession
-        >>> from jaxcal.venues.deribit_feed import DeribitFeed
+        >>> from jaxcal.venues.deribit_stream.feed import DeribitFeed
         >>> LiveSession(DeribitFeed("BTC"), jc.Recalibrator(jc.BlackScholes), every=5.0).missed
         0
     """

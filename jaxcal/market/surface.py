@@ -14,13 +14,13 @@ from jaxtyping import Array, Bool, Float, Int
 from numpy.typing import NDArray
 
 from jaxcal._arguments import refuse_tracers
-from jaxcal.market.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.dates.variance_clock import VarianceClock
+from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.padding import padded
-from jaxcal.market.quote_columns import QuoteKey
-from jaxcal.market.quote_report import QuoteReport, inspect_quotes
-from jaxcal.market.quotes import QuoteError
-from jaxcal.market.variance_clock import VarianceClock
-from jaxcal.market.verdict import Verdict
+from jaxcal.market.tables.quote_columns import QuoteKey
+from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.verdict import Verdict
 
 FloatColumn = NDArray[np.float64]
 Quotes = pd.DataFrame | QuoteReport

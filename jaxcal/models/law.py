@@ -13,7 +13,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from jaxcal._quick_jit import QuickJit
+from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, broken_rules, faulty_parameters
 from jaxcal.models.parameters import batch_size, labels, natural_vector, with_natural
 from jaxcal.models.refusal import at_ends, faults_at_ends, member_of

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
-from jaxcal.market.black import black_otm
+from jaxcal.formulas.black import black_otm
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, exp
 

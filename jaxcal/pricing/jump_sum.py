@@ -17,7 +17,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from jaxcal._quick_jit import QuickJit
+from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.saddle import Saddle
 

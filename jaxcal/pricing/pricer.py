@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcal.market.implied_vol import implied_vol_of_logs
+from jaxcal.formulas.implied_vol import implied_vol_of_logs
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.fourier import FourierGrid
 

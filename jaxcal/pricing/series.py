@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jax.scipy.special import gammainc, gammaincc, gammaln
 from jaxtyping import Array, Float
 
-from jaxcal.market.black import black_price
+from jaxcal.formulas.black import black_price
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.merton import Merton
+from jaxcal.models.jumps.merton import Merton
 from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs
 
 

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxcal.market.black import black_otm
+from jaxcal.formulas.black import black_otm
 from jaxcal.models.base import AbstractVolModel
 
 

@@ -10,9 +10,9 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
-from jaxcal._quick_jit import QuickJit
 from jaxcal._types import float_dtype
-from jaxcal.market.black import black_otm, log_moneyness
+from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.formulas.black import black_otm, log_moneyness
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
 from jaxcal.models.parameters import as_batch, batch_size
 from jaxcal.models.refusal import refuse_unlawful

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from jaxcal.calibration.comparison import Comparison
-from jaxcal.calibration.fit import Fit
-from jaxcal.market.csv_file import write_csv
-from jaxcal.market.quote_report import QuoteReport
-from jaxcal.market.verdict import Verdict
-from jaxcal.report.comparison import plot_comparison
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.market.cleaning.quote_report import QuoteReport
+from jaxcal.market.tables.csv_file import write_csv
+from jaxcal.market.tables.verdict import Verdict
+from jaxcal.report.comparison_picture import plot_comparison
 from jaxcal.report.smiles import plot_smiles
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.arbitrage import ArbitrageReport
-from jaxcal.market.csv_file import write_csv
-from jaxcal.market.quote_report import QuoteReport
-from jaxcal.market.repair import Repair
-from jaxcal.market.verdict import Verdict
+from jaxcal.market.arbitrage.repair import Repair
+from jaxcal.market.arbitrage.static_arbitrage import ArbitrageReport
+from jaxcal.market.cleaning.quote_report import QuoteReport
+from jaxcal.market.tables.csv_file import write_csv
+from jaxcal.market.tables.verdict import Verdict
 from jaxcal.report.quotes_picture import plot_quotes
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from jaxcal.market.csv_file import write_csv
+from jaxcal.market.tables.csv_file import write_csv
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, RULE
 
@@ -29,7 +29,7 @@ def write_path(
     """Write a replay to `path.csv` (or `path.parquet`) and `path.png` in a folder, which is made if need be.
 
     Args:
-        table: the result of `jaxcal.calibration.replay.replay`.
+        table: the result of `jaxcal.streams.replay.replay`.
         folder: files of these names in it are replaced.
         kind: of the table.
         title: of the picture.
@@ -62,7 +62,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
     """Draw the parameters of a replay over time, one panel each, with their bands, and the misfit below.
 
     Args:
-        table: the result of `jaxcal.calibration.replay.replay`.
+        table: the result of `jaxcal.streams.replay.replay`.
         path: where to write the picture; its ending chooses the format. None writes nothing.
         title: printed above.
 

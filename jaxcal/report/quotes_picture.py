@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcal._text import shortened
-from jaxcal.market.quote_report import QuoteReport
-from jaxcal.market.verdict import Verdict
+from jaxcal.market.cleaning.quote_report import QuoteReport
+from jaxcal.market.tables.verdict import Verdict
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, panel_grid, style
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import AbstractVolModel
 from jaxcal.pricing.vanilla import model_vol
 

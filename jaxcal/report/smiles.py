@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.results.fit import Fit
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, smiles_of
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from jaxcal._shown import repr_of
-from jaxcal.market.black import black_vega
+from jaxcal.formulas.black import black_vega
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import by_field, natural_vector, shaped
 from jaxcal.pricing.pricer import total_vol_of

@@ -11,10 +11,10 @@ from jax.core import Tracer
 from jaxtyping import Array
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
-from jaxcal._quick_jit import QuickJit
 from jaxcal._types import float_dtype
-from jaxcal.market.black import black_price, log_moneyness
-from jaxcal.market.implied_vol import implied_vol
+from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.formulas.black import black_price, log_moneyness
+from jaxcal.formulas.implied_vol import implied_vol
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
 from jaxcal.models.parameters import as_batch, batch_size, natural_vector, with_natural
 from jaxcal.models.refusal import refuse_unlawful

@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcal._arguments import refuse_other
-from jaxcal.calibration.fit import ONE_FIT, Fit
-from jaxcal.calibration.unfitted import is_unfitted
-from jaxcal.market.arbitrage import ArbitrageReport, arbitrage_of_calls
-from jaxcal.market.black import black_otm
-from jaxcal.market.calls import Calls
-from jaxcal.market.implied_vol import implied_vol
+from jaxcal.calibration.results.fit import ONE_FIT, Fit
+from jaxcal.calibration.results.unfitted import is_unfitted
+from jaxcal.formulas.black import black_otm
+from jaxcal.formulas.implied_vol import implied_vol
+from jaxcal.market.arbitrage.forward_calls import Calls
+from jaxcal.market.arbitrage.static_arbitrage import ArbitrageReport, arbitrage_of_calls
 from jaxcal.models.base import AbstractVolModel, faulty_parameters
 from jaxcal.pricing.vanilla import price
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal._arguments import host_only
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.fits import Fits
-from jaxcal.market.black import black_vega
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.fits import Fits
+from jaxcal.formulas.black import black_vega
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import by_field, shaped

@@ -10,15 +10,15 @@ import numpy as np
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
-from jaxcal._quick_jit import QuickJit
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.objective import Objective
-from jaxcal.calibration.problem import CalibrationProblem, grid_of
-from jaxcal.calibration.residuals import ImpliedVolResidual, MarketValues
-from jaxcal.calibration.shapes import few_shapes, stacked
-from jaxcal.calibration.target import Target
+from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, grid_of
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.objective import Objective
+from jaxcal.calibration.objective.residuals import ImpliedVolResidual, MarketValues
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.models.base import AbstractModel, AbstractVolModel
 from jaxcal.models.parameters import from_vector, natural_vector, to_vector
 from jaxcal.pricing.pricer import AbstractPricer

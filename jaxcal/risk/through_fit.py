@@ -10,8 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
 from jaxcal._arguments import host_only
-from jaxcal.calibration.fit import Fit
-from jaxcal.calibration.fits import Fits
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.fits import Fits
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, faulty_parameters
 from jaxcal.models.parameters import natural_vector, with_natural
 from jaxcal.risk.quote_sensitivities import Quote, fitted, gathered, per_quote

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.headers import with_known_names
-from jaxcal.market.layouts import recognise
-from jaxcal.market.quotes import QuoteError, layout_of
-from jaxcal.venues.deribit import LARGEST_TABLE, quotes_of
+from jaxcal.market.tables.headers import with_known_names
+from jaxcal.market.tables.layouts import recognise
+from jaxcal.market.tables.read_quotes import QuoteError, layout_of
+from jaxcal.venues.deribit.deribit_table import LARGEST_TABLE, quotes_of
 from jaxcal.venues.json_file import is_lines, json_values, shown
 
 # Names of fields that only one venue's interface has, and what a table made of its answers must say.
@@ -50,7 +50,7 @@ def json_quotes(path: Path) -> pd.DataFrame:
         >>> _ = path.write_text('{"retCode": 0, "result": {"list": []}}')
         >>> json_quotes(path)
         Traceback (most recent call last):
-        jaxcal.market.quotes.QuoteError: chain.json looks like an answer of Bybit, whose JSON is not read: ...
+        jaxcal.market.tables.read_quotes.QuoteError: chain.json looks like an answer of Bybit, ...
     """
     values = json_values(path)
     first = next(values, None)

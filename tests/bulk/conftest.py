@@ -13,7 +13,7 @@ import pytest
 from jaxcal.bulk.job import run_job
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.summary import Summary
-from jaxcal.models.black_scholes import BlackScholes
+from jaxcal.models.diffusions.black_scholes import BlackScholes
 
 START = pd.Timestamp("2026-03-11T14:30:00Z")
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from jaxcal.bulk import part_rows
-from jaxcal.bulk.problem import BulkError
-from jaxcal.bulk.rows import quote_schema, surface_schema
-from jaxcal.bulk.store import Store
+from jaxcal.bulk.engines.progress import Progress
+from jaxcal.bulk.input import partition_rows as part_rows
+from jaxcal.bulk.input.input_problem import BulkError
+from jaxcal.bulk.output.dataset import Store
+from jaxcal.bulk.output.output_schema import quote_schema, surface_schema
 from jaxcal.bulk.summary import Summary
-from jaxcal.bulk.tally import Progress
 
 Make = Callable[..., pd.DataFrame]
 Job = Callable[..., Summary]
@@ -199,7 +199,7 @@ def test_the_folder_of_the_result_must_be_its_own(job: Job, source: Path, tmp_pa
 def test_a_batch_that_fails_as_a_whole_is_fitted_one_by_one(
     job: Job, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jaxcal.bulk import result
+    from jaxcal.bulk.output import fitted_partition as result
 
     whole = result.calibrate_many
 

@@ -12,16 +12,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from jaxcal.bulk import block, pack, part, table_file
-from jaxcal.bulk.block import read_windows
-from jaxcal.bulk.part import cut_parts
-from jaxcal.bulk.part_file import read_dataset
-from jaxcal.bulk.problem import Problem
-from jaxcal.bulk.source import find_source
+from jaxcal.bulk.input import cleaned_partition as pack
+from jaxcal.bulk.input import file_chunks as table_file
+from jaxcal.bulk.input import partition as part
+from jaxcal.bulk.input import row_blocks as block
+from jaxcal.bulk.input.file_chunks import PIECE, Piece, read_file
+from jaxcal.bulk.input.input_files import find_source
+from jaxcal.bulk.input.input_problem import Problem
+from jaxcal.bulk.input.partition import cut_parts
+from jaxcal.bulk.input.row_blocks import read_windows
+from jaxcal.bulk.output.partition_files import read_dataset
 from jaxcal.bulk.summary import Summary
-from jaxcal.bulk.table_file import PIECE, Piece, read_file
-from jaxcal.market.quote_columns import validate_quotes
-from jaxcal.venues import deribit, json_file
+from jaxcal.market.tables.quote_columns import validate_quotes
+from jaxcal.venues import json_file
+from jaxcal.venues.deribit import deribit_table as deribit
 
 Make = Callable[..., pd.DataFrame]
 Job = Callable[..., Summary]
@@ -172,8 +176,8 @@ def test_a_bomb_takes_no_more_memory_than_a_table(kind: str, tmp_path: Path) -> 
         times = pa.array(np.arange(rows) // 10_000 * 10**9, pa.timestamp("us", "UTC"))
         pq.write_table(table.append_column("quote_time", times), source, row_group_size=rows)
     code = (
-        "import resource, sys; from pathlib import Path; from jaxcal.bulk.block import read_windows; "
-        "from jaxcal.bulk.part import cut_parts; from jaxcal.bulk.source import find_source\n"
+        "import resource, sys; from pathlib import Path; from jaxcal.bulk.input.row_blocks import read_windows; "
+        "from jaxcal.bulk.input.partition import cut_parts; from jaxcal.bulk.input.input_files import find_source\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "parts = cut_parts(read_windows(find_source(Path(sys.argv[1]))), 16)\n"
         "rows = sum(surface.num_rows for part in parts for surface in part.surfaces)\n"

@@ -14,12 +14,15 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from jaxcal.bulk import block, pack, result, table_file
-from jaxcal.bulk.part_file import read_dataset
-from jaxcal.bulk.problem import BulkError, OutOfMemoryError, Problem, told
+from jaxcal.bulk.input import cleaned_partition as pack
+from jaxcal.bulk.input import file_chunks as table_file
+from jaxcal.bulk.input import row_blocks as block
+from jaxcal.bulk.input.input_problem import BulkError, OutOfMemoryError, Problem, told
+from jaxcal.bulk.output import fitted_partition as result
+from jaxcal.bulk.output.partition_files import read_dataset
 from jaxcal.bulk.summary import Summary
 from jaxcal.cli import app
-from tests.bulk.test_stage import Stages
+from tests.bulk.engines.test_stage import Stages
 
 Make = Callable[..., pd.DataFrame]
 Job = Callable[..., Summary]

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from jaxcal.calibration.shapes import few_shapes
+from jaxcal.calibration.engine.shape_buckets import few_shapes
 
 YEARS = np.array([0.1, 0.5, 1.0])
 PLACES = np.linspace(-1.5, 1.5, 7)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from jaxcal.calibration.initial import starts_from
-from jaxcal.calibration.smile_shape import SmileShape
-from jaxcal.models.ssvi import SSVIHeston
+from jaxcal.calibration.starts.smile_shape import SmileShape
+from jaxcal.calibration.starts.starting_values import starts_from
+from jaxcal.models.smiles.ssvi import SSVIHeston
 
 YEARS = np.array([7, 14, 30, 61, 91, 182, 365, 730]) / 365.0
 STRIKE = 100.0 * np.exp(np.linspace(-3.0, 2.0, 15) * 0.25 * np.sqrt(YEARS)[:, None])

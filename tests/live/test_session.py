@@ -16,13 +16,13 @@ from typer.testing import CliRunner
 
 import jaxcal as jc
 from jaxcal.cli import app
+from jaxcal.cli.console.live_panel import live_panel
 from jaxcal.live.log import LiveLog
 from jaxcal.live.recalibration import Health, Recalibration
 from jaxcal.live.session import LiveSession
-from jaxcal.report.live_panel import live_panel
-from jaxcal.venues.deribit_feed import DeribitFeed, FeedError, FeedSettings
-from jaxcal.venues.deribit_market import DeribitMarket
-from tests.venues.replay_server import Faults, ReplayServer, SyntheticMarket
+from jaxcal.venues.deribit_stream.feed import DeribitFeed, FeedError, FeedSettings
+from jaxcal.venues.deribit_stream.market import DeribitMarket
+from tests.venues.deribit_stream.replay_server import Faults, ReplayServer, SyntheticMarket
 
 FAST = FeedSettings(silence=10.0, timeout=10.0, first_wait=0.01, longest_wait=0.05)
 

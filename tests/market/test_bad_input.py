@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.market.quote_report import inspect_quotes
-from jaxcal.market.quotes import QuoteError, read_quotes
+from jaxcal.market.cleaning.quote_report import inspect_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
+from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from jaxcal.market.black import black_vega
+from jaxcal.formulas.black import black_vega
 
 MODELS = [
     jc.BlackScholes(0.2),

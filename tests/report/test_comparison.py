@@ -17,9 +17,9 @@ from rich.console import Console
 
 import jaxcal as jc
 from jaxcal.calibration.comparison import Comparison
-from jaxcal.calibration.fit import Fit
-from jaxcal.report.comparison import plot_comparison
-from jaxcal.report.console import comparison_table, fit_table
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.cli.console.fit_tables import comparison_table, fit_table
+from jaxcal.report.comparison_picture import plot_comparison
 from jaxcal.report.files import write_comparison, write_fit
 from jaxcal.report.smiles import plot_smiles
 

@@ -9,10 +9,10 @@ import pandas as pd
 import pytest
 
 from jaxcal.calibration.calibrate import calibrate
-from jaxcal.calibration.fit import Fit
-from jaxcal.market.quote_report import QuoteReport, inspect_quotes
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.surface import Surface
-from jaxcal.models.black_scholes import BlackScholes
+from jaxcal.models.diffusions.black_scholes import BlackScholes
 from jaxcal.report.files import write_fit
 
 

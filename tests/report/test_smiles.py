@@ -11,9 +11,9 @@ import pytest
 from matplotlib.collections import LineCollection
 
 from jaxcal.calibration.calibrate import calibrate
-from jaxcal.calibration.fit import Fit
+from jaxcal.calibration.results.fit import Fit
 from jaxcal.market.surface import Surface
-from jaxcal.models.black_scholes import BlackScholes
+from jaxcal.models.diffusions.black_scholes import BlackScholes
 from jaxcal.report.smiles import plot_smiles
 
 PNG = b"\x89PNG\r\n\x1a\n"

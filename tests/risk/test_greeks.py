@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from jaxcal.market.black import black_vega
+from jaxcal.formulas.black import black_vega
 
 GOLDENS = Path(__file__).parents[1] / "goldens"
 TABLE = pd.read_csv(GOLDENS / "greeks.csv", dtype={"value": str, "parameters": str})

@@ -67,8 +67,8 @@ def test_against_re_calibration_on_dax(dax):
 def test_the_curvature_of_the_residuals_matters(dax):
     """J' J alone is far off on this surface: what the full Hessian is for."""
     found = jc.quote_sensitivities(dax)
-    from jaxcal.calibration.problem import problem_of
-    from jaxcal.calibration.residuals import MarketValues
+    from jaxcal.calibration.objective.calibration_problem import problem_of
+    from jaxcal.calibration.objective.residuals import MarketValues
     from jaxcal.models.parameters import to_vector
 
     surface = dax.surface

@@ -8,8 +8,8 @@ import pytest
 import scipy.optimize
 
 import jaxcal as jc
-from jaxcal.calibration.problem import problem_of
-from jaxcal.calibration.residuals import MarketValues
+from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.models.parameters import search_bounds, to_vector
 
 FREE = ("v0", "kappa", "theta", "sigma", "rho")

@@ -19,10 +19,10 @@ from pathlib import Path
 import pandas as pd
 
 import jaxcal as jc
-from tests.venues.fuzz_cboe import PAGE, check_page, generated_line
-from tests.venues.fuzz_deribit import check_deribit, generated_entry, mutated_entry, recorded_entries
-from tests.venues.fuzz_levels import check_levels, generated_levels, mutated_levels, recorded_levels
+from tests.venues.cboe.fuzz_cboe import PAGE, check_page, generated_line
+from tests.venues.deribit.fuzz_deribit import check_deribit, generated_entry, mutated_entry, recorded_entries
 from tests.venues.mutations import Tally, mutated_text
+from tests.venues.order_books.fuzz_levels import check_levels, generated_levels, mutated_levels, recorded_levels
 
 BATCH = 400  # cases a file
 

@@ -7,8 +7,8 @@ import os
 
 import pytest
 
+from tests.venues.deribit_stream.fuzz_live import run as run_live
 from tests.venues.fuzz import run
-from tests.venues.fuzz_live import run as run_live
 
 
 def test_some_mutations():

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
-from tests.market.test_cells import smile
+from tests.market.tables.test_cells import smile
 
 ENTRY = {
     "instrument_name": "BTC-27JUN25-110000-C", "bid_price": 0.02, "ask_price": 0.0205, "mark_price": 0.0202,

@@ -1,0 +1,93 @@
+"""LocalEngine: the work of a bulk job in this process."""
+
+import queue
+import threading
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from jaxcal.bulk.engines.progress import Tally
+from jaxcal.bulk.input.cleaned_partition import Pack, pack_part
+from jaxcal.bulk.input.input_files import Source
+from jaxcal.bulk.input.partition import Cut
+from jaxcal.bulk.input.partition_rows import read_parts
+from jaxcal.bulk.output.dataset import Store
+from jaxcal.bulk.output.fitted_partition import Result, fit_pack
+from jaxcal.bulk.settings import Settings
+
+_AHEAD = 2  # parts that are read and cleaned while another one is fitted
+
+
+@dataclass(frozen=True)
+class LocalEngine:
+    """All cores or devices of this machine, and nothing but this process.
+
+    Example:
+        >>> from jaxcal.bulk.engines.local_engine import LocalEngine
+        >>> LocalEngine()
+        LocalEngine()
+    """
+
+    def run(self, source: Source, settings: Settings, store: Store, tally: Tally, stop: threading.Event) -> None:
+        """Read and clean in one thread, fit in this one, write in a third: they overlap, with few parts in between.
+
+        Args:
+            source: the input.
+            settings: all that decides the numbers.
+            store: the result; what is done there is not done again.
+            tally: counts what is done.
+            stop: once it is set, the run ends after the part at work.
+
+        Raises:
+            BulkError: the input cannot be cut into parts, or into others than before.
+            OSError: a part cannot be written.
+        """
+        packs: queue.Queue[Pack | Cut | BaseException | None] = queue.Queue(_AHEAD)
+        abandoned, done = threading.Event(), dict(store.done)
+
+        def put(item: Pack | Cut | BaseException | None) -> bool:
+            while not abandoned.is_set():
+                try:
+                    packs.put(item, timeout=0.1)
+                except queue.Full:
+                    continue
+                return True
+            return False
+
+        def read() -> None:
+            try:
+                for part in read_parts(source, settings, done):
+                    if not put(part if isinstance(part, Cut) else pack_part(part, settings.rules, settings.rate)):
+                        return
+                put(None)
+            except BaseException as error:  # raised again where the parts are asked for
+                put(error)
+
+        reader = threading.Thread(target=read, name="jaxcal-bulk-reader", daemon=True)
+        reader.start()
+        try:
+            with ThreadPoolExecutor(1, thread_name_prefix="jaxcal-bulk-writer") as writer:
+                writing: Future[None] | None = None
+                while not stop.is_set():
+                    item = packs.get()
+                    if item is None:
+                        tally.finished = True
+                        break
+                    if isinstance(item, BaseException):
+                        raise item
+                    if isinstance(item, Cut):
+                        tally.count(item, None)
+                        continue
+                    result = fit_pack(item, settings)
+                    if writing is not None:
+                        writing.result()
+                    writing = writer.submit(_write, store, tally, result)
+                if writing is not None:
+                    writing.result()
+        finally:
+            abandoned.set()
+            reader.join()
+
+
+def _write(store: Store, tally: Tally, result: Result) -> None:
+    store.write(result.cut.number, result.cut.digest, result.surfaces, result.quotes)
+    tally.count(result.cut, result.converged)

@@ -1,0 +1,210 @@
+"""Pack: the surfaces of a part, cleaned, and an account of every one of them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.bulk.input.input_problem import told
+from jaxcal.bulk.input.partition import MOST_ROWS, Cut
+from jaxcal.bulk.input.partition_rows import PartRows
+from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
+from jaxcal.market.surface import Surface, surfaces_from_quotes
+from jaxcal.market.tables.quote_columns import QuoteKey
+from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.verdict import Verdict
+
+# Outcomes of surfaces that never reach the solver, beside those of `Outcome`.
+NO_QUOTES, UNREADABLE, MIXED_CURRENCIES = "NO_QUOTES", "UNREADABLE", "MIXED_CURRENCIES"
+TOO_MANY_ROWS, ERROR = "TOO_MANY_ROWS", "ERROR"
+
+
+@dataclass
+class Account:
+    """What became of the rows of a surface.
+
+    Attributes:
+        num_rows: rows in the input.
+        left_out: number of rows left out, by verdict.
+        profile: the rules by which they were judged, in words; None where they could not be.
+        outcome, status: why there is nothing to fit; None where there is.
+    """
+
+    num_rows: int
+    left_out: dict[str, int] = field(default_factory=dict)
+    profile: str | None = None
+    outcome: str | None = None
+    status: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pack:
+    """A part, ready to be fitted.
+
+    Attributes:
+        cut: which part.
+        keys: underlying, and microseconds since 1970 in UTC, of every surface.
+        sources: files of every surface.
+        accounts: one for every surface of the part.
+        surfaces: what can be fitted, by position in the part.
+        origin: for each of them the files and the positions in them that its quotes come from, `row` by `row`.
+    """
+
+    cut: Cut
+    keys: tuple[tuple[str | None, int | None], ...]
+    sources: tuple[tuple[str, ...], ...]
+    accounts: tuple[Account, ...]
+    surfaces: dict[int, Surface]
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
+
+
+def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | None = None) -> Pack:
+    r"""Clean the rows of a part and lay them out as surfaces.
+
+    Args:
+        part: its rows.
+        rules: of the cleaning.
+        rate: for rows that have none.
+
+    Returns:
+        The pack. No table of quotes makes this raise: what cannot be used is in the accounts, and so is an exception
+        that a surface ends in.
+
+    Raises:
+        MemoryError: there is not enough memory for the part.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.bulk.input.cleaned_partition import pack_part
+        >>> from jaxcal.bulk.input.partition_rows import read_parts
+        >>> from jaxcal.bulk.settings import Settings
+        >>> from jaxcal.bulk.input.input_files import find_source
+        >>> from jaxcal.market.cleaning.cleaning_rules import CleaningRules
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
+        >>> pack = pack_part(next(read_parts(find_source(path), Settings(), {})), CleaningRules())
+        >>> pack.surfaces[0].num_quotes, pack.accounts[0].left_out
+        (1, {'strike not positive': 1})
+    """
+    accounts = [Account(num_rows) for num_rows in part.num_rows]
+    surfaces: dict[int, Surface] = {}
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
+    for table, of_row in part.tables:
+        named = table.assign(underlying_name=np.array([key[0] for key in part.keys], object)[of_row])
+        _clean_each(named, of_row, rules, rate, accounts, surfaces, origin)
+    for place in set(range(len(accounts))).difference(*(of_row.tolist() for _, of_row in part.tables)):
+        account = accounts[place]
+        account.left_out, account.outcome = {"too many rows": account.num_rows}, TOO_MANY_ROWS
+        account.status = (
+            f"Not fitted: it has {account.num_rows:,} rows, more than the {MOST_ROWS:,} that a surface may have: give "
+            "the quotes of every time their own quote_time."
+        )
+    for account in accounts:
+        if account.outcome is None and sum(account.left_out.values()) == account.num_rows:
+            reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
+            counted = "; ".join(f"{count:,} {name}" for name, count in reasons)
+            account.outcome, account.status = NO_QUOTES, f"Not fitted: no quote can be used: {counted}."
+    return Pack(
+        cut=part.cut,
+        keys=part.keys,
+        sources=part.sources,
+        accounts=tuple(accounts),
+        surfaces=dict(sorted(surfaces.items())),
+        origin=origin,
+    )
+
+
+def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: Sequence[Account]) -> NDArray[np.bool_]:
+    """Rows of surfaces whose prices are in one currency; the others are accounted for."""
+    fine = np.ones(len(table), bool)
+    if "currency_of_price" not in table:
+        return fine
+    words = table["currency_of_price"].astype(object).where(table["currency_of_price"].notna(), "quote")
+    code, names = pd.factorize(words.astype(str).str.strip().str.lower().replace({"": "quote", "nan": "quote"}))
+    if len(names) == 1:
+        return fine
+    pairs = np.unique(np.stack([of_row, code]), axis=1)
+    for place in np.flatnonzero(np.bincount(pairs[0]) > 1).tolist():
+        found = ", ".join(sorted(str(names[i]) for i in pairs[1][pairs[0] == place]))
+        account = accounts[place]
+        account.left_out = {"mixed currencies": account.num_rows}
+        account.outcome = MIXED_CURRENCIES
+        account.status = (
+            f"Not fitted: its prices are in several currencies ({found}): give each an underlying of its own."
+        )
+        fine &= of_row != place
+    return fine
+
+
+def _clean_each(
+    table: pd.DataFrame,
+    of_row: NDArray[np.int64],
+    rules: CleaningRules | SuitedRules,
+    rate: float | None,
+    accounts: Sequence[Account],
+    surfaces: dict[int, Surface],
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
+) -> None:
+    """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
+    try:
+        fine = _of_one_currency(table, of_row, accounts)
+        _clean(table[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
+    except MemoryError:
+        raise
+    except Exception as error:
+        places = np.unique(of_row)
+        if len(places) > 1:
+            for some in np.array_split(places, 2):
+                rows = np.isin(of_row, some)
+                _clean_each(table[rows], of_row[rows], rules, rate, accounts, surfaces, origin)
+            return
+        account = accounts[int(places[0])]
+        account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
+        known = isinstance(error, QuoteError)
+        account.outcome = UNREADABLE if known else ERROR
+        account.status = f"Not fitted: {error}." if known else f"Not fitted: {told(error)}."
+
+
+def _clean(
+    table: pd.DataFrame,
+    of_row: NDArray[np.int64],
+    rules: CleaningRules | SuitedRules,
+    rate: float | None,
+    accounts: Sequence[Account],
+    surfaces: dict[int, Surface],
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
+) -> None:
+    if not len(table):
+        return
+    places, ordinal = np.unique(of_row, return_inverse=True)
+    # The name by which the cleaning tells surfaces apart: their order is that of the places.
+    names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
+    table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
+    report = inspect_quotes(table, rules=rules, rate=rate)
+    found = surfaces_from_quotes(report)
+    _count(report, ordinal, [accounts[place] for place in places.tolist()])
+    source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
+    for key, one in zip(report.keys, report.rules, strict=True):
+        accounts[int(places[_ordinal(key)])].profile = str(one)
+    for key, sentence in report.refused.items():
+        account = accounts[int(places[_ordinal(key)])]
+        account.outcome, account.status = UNREADABLE, f"Not fitted: {sentence}."
+    for key, surface in found.items():
+        place = int(places[_ordinal(key)])
+        surfaces[place], origin[place] = surface, (source, row)
+
+
+def _ordinal(key: QuoteKey) -> int:
+    return int((key[0] or "0").removeprefix("surface "))
+
+
+def _count(report: QuoteReport, ordinal: NDArray[np.int64], accounts: Sequence[Account]) -> None:
+    code, names = pd.factorize(report.table["verdict"])
+    counts = np.bincount(ordinal * len(names) + code, minlength=len(accounts) * len(names)).reshape(-1, len(names))
+    for account, line in zip(accounts, counts.tolist(), strict=True):
+        found = {str(name): count for name, count in zip(names, line, strict=True) if count and name != Verdict.USED}
+        account.left_out = dict(sorted(found.items()))

@@ -1,0 +1,252 @@
+"""TableFile: the raw tables of a file, and what of it cannot be read."""
+
+import gzip
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from jaxcal.bulk.input.input_files import SourceFile
+from jaxcal.bulk.input.input_problem import Problem, told
+from jaxcal.market.tables.csv_file import read_back
+from jaxcal.market.tables.file_limits import UnreadableFileError
+from jaxcal.market.tables.headers import with_known_names
+from jaxcal.market.tables.read_quotes import NoQuoteError, QuoteError, read_registered
+from jaxcal.market.tables.sentences import one_line
+from jaxcal.market.tables.text_table import TextTable
+from jaxcal.market.tables.workbook import read_workbook
+
+LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
+PIECE = 131_072  # rows that are read at a time, however small the file is that they are packed in
+MOST_TEXT = 256 * 1024 * 1024  # bytes of text of so many rows
+MOST_COLUMNS = 1_000
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Consecutive rows of a file, as it names its columns; what a venue's own reader reads, as the tidy table.
+
+    Attributes:
+        file: which.
+        start: position of the first row in the file, from 0.
+        table: the rows; its index is their position behind `start`.
+        whole: whether these are all rows of the file.
+        bytes_read: of the file, up to the last row.
+        tidy: whether the columns are those of the tidy table already.
+    """
+
+    file: SourceFile
+    start: int
+    table: pd.DataFrame
+    whole: bool
+    bytes_read: int
+    tidy: bool = False
+
+
+def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
+    r"""Read a file in pieces of at most `PIECE` rows: memory depends on them, not on what the file unpacks to.
+
+    What cannot be read is a problem instead of an exception, and reading goes on behind it where that is possible:
+    after a damaged row group of a parquet file, after a row of a CSV file with too many cells.
+
+    Raises:
+        MemoryError: there is not enough memory for a piece.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.bulk.input.input_files import find_source
+        >>> from jaxcal.bulk.input.file_chunks import read_file
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n0.5,110,0.2,what\n")
+        >>> for part in read_file(find_source(path).files[0]):
+        ...     print(part if isinstance(part, Problem) else len(part.table))
+        1
+        chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
+    """
+    try:
+        for piece in _parquet(file) if file.is_parquet else _other(file):
+            if isinstance(piece, Piece):
+                if len(piece.table.columns) > MOST_COLUMNS:
+                    yield Problem(file.name, "file", _too_wide(len(piece.table.columns)))
+                    return
+                if not piece.tidy:
+                    piece = replace(piece, table=with_known_names(piece.table))
+                given = {name: value for name, value in file.columns if name not in piece.table.columns}
+                piece = replace(piece, table=piece.table.assign(**given)) if given else piece
+            yield piece
+    except MemoryError:
+        raise
+    except NoQuoteError as error:
+        yield Problem(file.name, "empty", str(error).removeprefix(f"{file.path.name}: "))
+    except UnreadableFileError as error:
+        yield Problem(file.name, "file", error.of("the file"))
+    except Exception as error:
+        yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
+
+
+def _other(file: SourceFile) -> Iterator[Piece | Problem]:
+    """A workbook, a file that a venue's own reader takes, else a CSV table."""
+    if file.is_workbook:
+        yield Piece(file, 0, read_workbook(file.path), True, file.size)
+        return
+    tidy = read_registered(file.path) if file.size < LARGE or not file.is_csv else None
+    if tidy is None:
+        yield from _csv(file)
+    else:
+        yield Piece(file, 0, tidy, True, file.size, tidy=True)
+
+
+def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
+    """Small row groups together, large ones in batches."""
+    with pq.ParquetFile(file.path) as reader:
+        metadata, schema = reader.metadata, reader.schema_arrow
+    if metadata.num_columns > MOST_COLUMNS:
+        yield Problem(file.name, "file", _too_wide(metadata.num_columns))
+        return
+    # Texts that are packed by number are only written out once it is known how long they all are.
+    texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
+    with pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as reader:
+        sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
+        total, start = max(sum(sizes), 1), 0
+        for chosen in _together(sizes):
+            end = start + sum(sizes[i] for i in chosen)
+            try:
+                if end - start <= PIECE:
+                    tables = iter([reader.read_row_groups(chosen)])
+                else:
+                    tables = (pa.Table.from_batches([batch]) for batch in reader.iter_batches(PIECE, row_groups=chosen))
+                for packed in tables:
+                    table = _unpacked(packed, schema).to_pandas().reset_index(drop=True)
+                    read = int(file.size * (start + len(table)) / total)
+                    yield Piece(file, start, table, len(table) == sum(sizes), read)
+                    start += len(table)
+            except MemoryError:
+                raise
+            except Exception as error:
+                lost = f"rows {start} to {end - 1} cannot be read: {_sentence(error)}"
+                yield Problem(file.name, "rows" if len(sizes) > len(chosen) else "file", lost)
+            start = end
+        if not sizes:
+            yield Piece(file, 0, schema.empty_table().to_pandas(), True, file.size)
+
+
+def _together(sizes: list[int]) -> Iterator[list[int]]:
+    """Row groups that are read in one go: as many as have `PIECE` rows, but one at least."""
+    chosen: list[int] = []
+    for i, size in enumerate(sizes):
+        if chosen and sum(sizes[j] for j in chosen) + size > PIECE:
+            yield chosen
+            chosen = []
+        chosen.append(i)
+    if chosen:
+        yield chosen
+
+
+def _unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Texts as the file has them, and not packed by number."""
+    packed = [name for name in table.column_names if pa.types.is_dictionary(table.schema.field(name).type)]
+    length = 0
+    for name in packed:
+        for chunk in table[name].chunks:
+            lengths = pc.call_function("binary_length", [chunk.dictionary]).cast(pa.int64())
+            length += pc.call_function("sum", [lengths.take(chunk.indices)]).as_py() or 0
+    if length > MOST_TEXT:
+        raise QuoteError(f"its texts are {length:,} bytes long, more than the {MOST_TEXT:,} of so many rows of quotes")
+    for name in packed:
+        kind = schema.field(name).type
+        if not pa.types.is_dictionary(kind):
+            table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
+    return table.replace_schema_metadata(schema.metadata)
+
+
+def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
+    """Pieces of a CSV table; `start` counts the rows that can be read."""
+    start = 0
+    text = TextTable.of(file.path)
+    try:
+        with file.path.open("rb") as raw, _text(file, raw) as stream:
+            for table in text.pieces(stream, PIECE):
+                whole = not start and len(table) < PIECE
+                place = file.size if whole else raw.tell()
+                yield Piece(file, start, read_back(table.reset_index(drop=True)), whole, place)
+                start += len(table)
+                stream.taken = 0
+    except pd.errors.ParserWarning:
+        yield Problem(file.name, "file", "the file is not a CSV table: its rows have more cells than its header")
+    except pd.errors.EmptyDataError:
+        yield Problem(file.name, "file", "the file is empty: it has neither columns nor rows")
+    except pd.errors.ParserError as error:
+        yield from _csv_rows(file, text, start, error)
+
+
+class _Text(io.RawIOBase):
+    """A stream that ends in an error where a piece takes too many bytes: a quote that is never closed, a line of them.
+
+    Attributes:
+        taken: bytes since the last piece.
+    """
+
+    def __init__(self, stream: io.BufferedIOBase) -> None:
+        self._stream, self.taken = stream, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        piece = self._stream.read(len(buffer))
+        buffer[: len(piece)] = piece
+        self.taken += len(piece)
+        if self.taken > MOST_TEXT:
+            raise QuoteError(
+                f"{PIECE:,} rows of it are more than {MOST_TEXT:,} bytes of text: it is no table of quotes"
+            )
+        return len(piece)
+
+
+def _text(file: SourceFile, raw: io.BufferedIOBase) -> _Text:
+    return _Text(gzip.open(raw) if file.name.lower().endswith(".gz") else raw)
+
+
+def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -> Iterator[Piece | Problem]:
+    """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
+    bad: list[str] = []
+    count, read = 0, 0
+
+    def pass_over(cells: list[str]) -> None:
+        nonlocal count
+        count += 1
+        if not bad:
+            bad.append(one_line(",".join(map(str, cells[:50])), 120))
+
+    options = {name: value for name, value in text.options.items() if name not in ("low_memory", "index_col")}
+    options |= {"compression": None, "engine": "python", "on_bad_lines": pass_over, "chunksize": PIECE}
+    with file.path.open("rb") as raw, _text(file, raw) as stream, pd.read_csv(stream, **options) as reader:
+        for table in map(text.numbers_of, reader):
+            stream.taken = 0
+            rest = read_back(table.iloc[max(start - read, 0) :].reset_index(drop=True))
+            whole = not read and len(table) < PIECE and not start
+            if len(rest):
+                place = file.size if whole else raw.tell()
+                yield Piece(file, read + len(table) - len(rest), rest, whole, place)
+            read += len(table)
+    if not count or not read:
+        yield Problem(file.name, "file", f"the file is not a CSV table: {_sentence(error)}")
+        return
+    rows = "1 row has" if count == 1 else f"{count:,} rows have"
+    yield Problem(file.name, "rows", f"{rows} more cells than the header, the first of them: {bad[0]}")
+
+
+def _too_wide(count: int) -> str:
+    return f"it has {count:,} columns, more than {MOST_COLUMNS:,}: it is no table of quotes"
+
+
+def _sentence(error: BaseException) -> str:
+    """What is wrong: of exceptions that are no finding of a reader the type too."""
+    known = isinstance(
+        error, QuoteError | UnreadableFileError | OSError | EOFError | pa.ArrowException | pd.errors.ParserError
+    )
+    return (" ".join(str(error).split())[:300] if known else "") or told(error)

@@ -1,0 +1,122 @@
+"""PartRows: the rows of a part by themselves, which may be sent to another process."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.bulk.input.input_files import Source
+from jaxcal.bulk.input.input_problem import BulkError
+from jaxcal.bulk.input.partition import Cut, Part, RawSurface, cut_parts
+from jaxcal.bulk.input.row_blocks import Block, read_windows
+from jaxcal.bulk.settings import Settings
+
+
+@dataclass(frozen=True, eq=False)
+class PartRows:
+    """What a part holds, apart from the blocks of the input that it was cut from: those hold rows of other parts too.
+
+    Attributes:
+        cut: which part.
+        keys: underlying, and microseconds since 1970 in UTC, of every surface.
+        sources: files of every surface.
+        num_rows: of every surface; also where it has so many that none is in the tables.
+        tables: the rows, as few tables as their columns allow, each with the surface (position in the part) of its
+            rows. The columns `source` and `source_row` say where a row comes from. All rows of a surface are in one
+            table.
+    """
+
+    cut: Cut
+    keys: tuple[tuple[str | None, int | None], ...]
+    sources: tuple[tuple[str, ...], ...]
+    num_rows: tuple[int, ...]
+    tables: list[tuple[pd.DataFrame, NDArray[np.int64]]]
+
+    @classmethod
+    def of(cls, part: Part) -> "PartRows":
+        r"""Take the rows of a part out of their blocks.
+
+        Example:
+            >>> import pathlib, tempfile
+            >>> from jaxcal.bulk.input.row_blocks import read_windows
+            >>> from jaxcal.bulk.input.partition import cut_parts
+            >>> from jaxcal.bulk.input.partition_rows import PartRows
+            >>> from jaxcal.bulk.input.input_files import find_source
+            >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+            >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
+            >>> _, last = cut_parts(read_windows(find_source(path)), size=1)
+            >>> [table["source_row"].tolist() for table, _ in PartRows.of(last).tables]
+            [[1]]
+        """
+        return cls(
+            cut=part.cut,
+            keys=tuple(surface.key[:2] for surface in part.surfaces),
+            sources=tuple(surface.sources for surface in part.surfaces),
+            num_rows=tuple(surface.num_rows for surface in part.surfaces),
+            tables=_tables(part.surfaces),
+        )
+
+
+def read_parts(source: Source, settings: Settings, done: Mapping[int, str]) -> Iterator[Cut | PartRows]:
+    r"""Read the input of a job, part by part.
+
+    Args:
+        source: the input.
+        settings: of the job.
+        done: for every part that is written, the digest of what it was made from.
+
+    Yields:
+        The rows of every part, or its cut alone if it is done.
+
+    Raises:
+        BulkError: a part that is done was made from other rows than are read now; the rows of surfaces are scattered
+            all over the input.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.bulk.input.partition_rows import read_parts
+        >>> from jaxcal.bulk.settings import Settings
+        >>> from jaxcal.bulk.input.input_files import find_source
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
+        >>> [part.keys for part in read_parts(find_source(path), Settings(), {})]
+        [(('B', None), ('A', None))]
+    """
+    for part in cut_parts(read_windows(source, settings.venue), settings.part_size):
+        cut = part.cut
+        before = done.get(cut.number)
+        if before is not None and before != cut.digest:
+            raise BulkError(
+                f"part {cut.number} was made from other rows than are read now, so that surfaces would be missing or "
+                "there twice: give --restart to begin again"
+            )
+        yield PartRows.of(part) if before is None else cut
+
+
+def _tables(surfaces: tuple[RawSurface, ...]) -> list[tuple[pd.DataFrame, NDArray[np.int64]]]:
+    forms: dict[tuple[str, ...], dict[int, tuple[Block, list[NDArray[np.int64]], list[int]]]] = {}
+    mixed: list[tuple[pd.DataFrame, NDArray[np.int64]]] = []
+    for place, surface in enumerate(surfaces):
+        if len({block.form for block, _ in surface.rows}) > 1:
+            table = pd.concat([_take(block, rows) for block, rows in surface.rows], ignore_index=True)
+            mixed.append((table, np.full(len(table), place)))
+            continue
+        for block, rows in surface.rows:
+            blocks = forms.setdefault(block.form, {})
+            _, taken, places = blocks.setdefault(id(block), (block, [], []))
+            taken.append(rows)
+            places.append(place)
+    tables = []
+    for blocks in forms.values():
+        pieces = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
+        places = [place for _, _, found in blocks.values() for place in found]
+        of_row = np.repeat(places, [len(rows) for _, taken, _ in blocks.values() for rows in taken])
+        tables.append((pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True), of_row))
+    return tables + mixed
+
+
+def _take(block: Block, rows: NDArray[np.int64]) -> pd.DataFrame:
+    names = np.array(block.files, object)[block.file[rows]]
+    return block.table.take(rows).assign(source=names, source_row=block.row[rows]).reset_index(drop=True)

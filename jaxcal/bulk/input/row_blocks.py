@@ -1,0 +1,304 @@
+"""Block: rows of the input in the tidy layout, with the surface to which each belongs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from jaxcal.bulk.input.file_chunks import PIECE, Piece, read_file
+from jaxcal.bulk.input.input_files import Source, SourceFile
+from jaxcal.bulk.input.input_problem import Problem, told
+from jaxcal.dates.instants import read_instants
+from jaxcal.market.tables.identity import identify
+from jaxcal.market.tables.layouts import LAYOUTS, Layout
+from jaxcal.market.tables.read_quotes import QuoteError, layout_of
+
+FILES = 64  # small files that are read as one table
+_EARLIEST, _LATEST = np.datetime64("1800-01-01", "us"), np.datetime64("2300-01-01", "us")  # what a quote_time may be
+_MOST_TRIES = 1_000  # to find the rows that a table cannot be read for
+
+# Underlying; microseconds since 1970 in UTC; and the file, for surfaces that cannot go on in another one.
+SurfaceKey = tuple[str | None, int | None, str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Consecutive rows of the input that are read together.
+
+    Attributes:
+        table: `[n]` rows, tidy.
+        key: `[n]` position in `keys`; -1 where the row does not say to which surface it belongs.
+        keys: surfaces in the order of their first rows.
+        file: `[n]` position in `files`.
+        row: `[n]` position of the row in its file.
+        files: names.
+        form: what must be equal for the tables of two blocks to be laid together.
+    """
+
+    table: pd.DataFrame
+    key: NDArray[np.int64]
+    keys: tuple[SurfaceKey, ...]
+    file: NDArray[np.int64]
+    row: NDArray[np.int64]
+    files: tuple[str, ...]
+    form: tuple[str, ...]
+
+
+@dataclass
+class Window:
+    """What is read in one go: blocks, problems, and the bytes of the input read so far."""
+
+    blocks: list[Block] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    bytes_read: int = 0
+
+
+def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
+    r"""Read the input in order, in windows that depend on the files alone: about `PIECE` rows, at most `FILES` files.
+
+    Args:
+        source: the input.
+        venue: layout of every table; recognised by the columns if None.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.bulk.input.row_blocks import read_windows
+        >>> from jaxcal.bulk.input.input_files import find_source
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
+        >>> [block.keys for window in read_windows(find_source(path)) for block in window.blocks]
+        [(('B', None, 'chain.csv'), ('A', None, 'chain.csv'))]
+    """
+    window, pieces = Window(), []
+    polls: dict[str, pd.DataFrame] = {}
+    rows = before = 0
+    for file in source.files:
+        for found in read_file(file):
+            if isinstance(found, Problem):
+                window.problems.append(found)
+            elif not len(found.table):
+                if found.whole:
+                    window.problems.append(Problem(file.name, "empty", "it has no rows"))
+            else:
+                pieces.append(found)
+                rows += len(found.table)
+                window.bytes_read = before + found.bytes_read
+            if rows >= PIECE:
+                yield _finish(window, pieces, source, venue, polls)
+                window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
+        before += file.size
+        window.bytes_read = before
+        if len({piece.file.name for piece in pieces}) >= FILES:
+            yield _finish(window, pieces, source, venue, polls)
+            window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
+    yield _finish(window, pieces, source, venue, polls)
+
+
+def _finish(
+    window: Window, pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
+) -> Window:
+    """The pieces as blocks: whole files with the same columns, one after the other, are laid together."""
+    start = 0
+    for stop in range(1, len(pieces) + 1):
+        if stop < len(pieces) and _alike(pieces[start], pieces[stop]):
+            continue
+        group, start = pieces[start:stop], stop
+        found = _block(group, source, venue, polls)
+        if isinstance(found, Problem):  # one bad file must not take the others with it, nor a bad row its file
+            alone = [one for piece in group for one in _salvaged(piece, source, venue, polls)]
+        else:
+            alone = [found]
+        for one in alone:
+            if isinstance(one, Problem):
+                window.problems.append(one)
+                continue
+            window.blocks.append(one)
+            window.problems += _without_key(one)
+    return window
+
+
+def _alike(a: Piece, b: Piece) -> bool:
+    if not (a.whole and b.whole and a.tidy == b.tidy and a.table.columns.equals(b.table.columns)):
+        return False
+    return _kinds(a.table) == _kinds(b.table)
+
+
+def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
+    """How the times of a table are written: what is written differently must not be read as one column."""
+    kinds = []
+    for name in ("expiry", "quote_time", "snapshot_ts", "session_date"):
+        column = table.get(name)
+        if not isinstance(column, pd.Series):
+            continue
+        if isinstance(column.dtype, pd.DatetimeTZDtype):
+            kinds.append("zoned time")
+        elif pd.api.types.is_datetime64_any_dtype(column):
+            kinds.append("time")
+        else:
+            kinds.append("number" if pd.api.types.is_numeric_dtype(column) else "text")
+    return tuple(kinds)
+
+
+def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> Block | Problem:
+    first = pieces[0]
+    sizes = [len(piece.table) for piece in pieces]
+    table = pd.concat([piece.table for piece in pieces], ignore_index=True)
+    file = np.repeat(np.arange(len(pieces)), sizes)
+    row = np.concatenate([piece.start + piece.table.index.to_numpy(np.int64) for piece in pieces])
+    layout = LAYOUTS["tidy"] if first.tidy else _layout(table, venue)
+    if isinstance(layout, str):
+        return Problem(first.file.name, "file", layout)
+    try:
+        tidy = _polled(layout, table, file, first, polls) if layout.name == "deribit" else layout.to_tidy(table)
+        tidy = _timed(identify(tidy)[0])
+        names = tuple(piece.file.name for piece in pieces)
+        key, keys = _keys(tidy, file, [piece.file for piece in pieces], source)
+    except MemoryError:
+        raise
+    except QuoteError as error:
+        return Problem(first.file.name, "file", str(error))
+    except Exception as error:
+        return Problem(first.file.name, "file", f"it is not a table of the {layout.name} layout: {told(error)}")
+    return Block(tidy, key, keys, file, row, names, (*map(str, tidy.columns), *_kinds(tidy)))
+
+
+def _salvaged(piece: Piece, source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> list[Block | Problem]:
+    """A piece by itself; where that cannot be read, without the rows that cannot be read by themselves."""
+    found = _block([piece], source, venue, polls)
+    if isinstance(found, Block) or (isinstance(_layout(piece.table, venue), str) and not piece.tidy):
+        return [found]
+    bad: list[int] = []
+    todo, tries = [(0, len(piece.table))], 0
+    while todo:
+        start, stop = todo.pop()
+        tries += 1
+        if tries > _MOST_TRIES:
+            return [found]  # it is not a matter of some rows
+        rows = replace(piece, table=piece.table.iloc[start:stop])
+        if tries > 1 and isinstance(_block([rows], source, venue, {}), Block):
+            continue
+        if stop - start == 1:
+            bad.append(start)
+        else:
+            middle = (start + stop) // 2
+            todo += [(middle, stop), (start, middle)]
+    rest = piece.table.drop(piece.table.index[bad])
+    kept = _block([replace(piece, table=rest)], source, venue, polls) if len(rest) else found
+    if isinstance(kept, Problem):
+        return [found]
+    count = f"{len(bad):,} row{' is' if len(bad) == 1 else 's are'} left out, the first of them row"
+    first = piece.start + int(piece.table.index[bad[0]])
+    return [kept, Problem(found.source, "rows", f"{count} {first}: {found.sentence}")]
+
+
+def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
+    try:
+        return layout_of(table, venue)
+    except QuoteError as error:
+        return str(error)
+
+
+def _polled(
+    layout: Layout, table: pd.DataFrame, file: NDArray[np.int64], first: Piece, polls: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """A table of a venue that is polled instrument by instrument: a poll ends with its file, not with a piece."""
+    if not first.whole:
+        before = polls.get(first.file.name)
+        whole = table if before is None or not first.start else pd.concat([before, table], ignore_index=True)
+        tidy = layout.to_tidy(whole)
+        named = ["underlying", "snapshot_ts"] if "underlying" in whole else ["snapshot_ts"]
+        last = tidy["quote_time"]
+        if "underlying" in whole:
+            last = last.groupby(whole["underlying"].astype(str)).transform("max")
+        else:
+            last = pd.Series(last.max(), last.index)
+        polls.clear()
+        polls[first.file.name] = whole[tidy["quote_time"].eq(last)].drop_duplicates(named)
+        return tidy.iloc[len(whole) - len(table) :].reset_index(drop=True)
+    if file[-1] == 0:
+        return layout.to_tidy(table)
+    names = table.get("underlying")
+    words = [""] * len(table) if names is None else names.astype(str)
+    marked = [f"{place} {word}" for place, word in zip(file.tolist(), words, strict=True)]
+    tidy = layout.to_tidy(table.assign(underlying=marked))
+    return tidy.drop(columns="underlying") if names is None else tidy.assign(underlying=names)
+
+
+def _timed(tidy: pd.DataFrame) -> pd.DataFrame:
+    """Times with their zone, so that a midnight among them is not taken for a bare date once it stands alone."""
+    if "quote_time" not in tidy:
+        return tidy
+    instants, bare = read_instants(tidy["quote_time"])
+    if np.isnat(instants).any() or bare.all():
+        return tidy
+    return tidy.assign(quote_time=pd.DatetimeIndex(instants).tz_localize("UTC"))
+
+
+def _keys(
+    tidy: pd.DataFrame, file: NDArray[np.int64], files: list[SourceFile], source: Source
+) -> tuple[NDArray[np.int64], tuple[SurfaceKey, ...]]:
+    """The surface of every row, numbered by first appearance."""
+    size = len(tidy)
+    code, names = np.zeros(size, np.int64), np.array([None], object)
+    known = np.ones(size, bool)
+    own = np.zeros(size, bool)  # surfaces that end with their file
+    if "underlying" in tidy:
+        code, found = pd.factorize(tidy["underlying"].astype(object))
+        names = np.array([*(_readable(str(name)) for name in found), ""], object)
+        blank = np.isin(names, ["", "nan", "NaN", "None"])[code]
+        known &= ~blank
+        if blank.all():
+            code, names, known = np.zeros(size, np.int64), np.array([None], object), np.ones(size, bool)
+    if names[0] is None:
+        own[:] = True
+        if source.is_folder:
+            code, names = file, np.array([_stem(one.name) for one in files], object)
+    time = np.zeros(size, np.int64)
+    if "quote_time" in tidy:
+        instants, _ = read_instants(tidy["quote_time"])
+        time = instants.astype(np.int64)
+        known &= (instants >= _EARLIEST) & (instants < _LATEST)  # NaT is neither
+    else:
+        own[:] = True
+    moment, moments = pd.factorize(time)
+    place = np.where(own, file, -1)
+    combined = (code * len(moments) + moment) * (len(files) + 1) + place
+    number, _ = pd.factorize(combined[known])
+    key = np.full(size, -1, np.int64)
+    key[known] = number
+    _, first = np.unique(number, return_index=True)
+    timed = "quote_time" in tidy
+    labels: list[str | None] = names.tolist()
+    return key, tuple(
+        (labels[code[row]], int(time[row]) if timed else None, files[place[row]].name if place[row] >= 0 else None)
+        for row in np.flatnonzero(known)[first].tolist()
+    )
+
+
+def _readable(name: str) -> str:
+    """A name that can be written to a file, also where half a letter is in it."""
+    return name.strip().encode(errors="backslashreplace").decode()
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(".gz").rpartition(".")[0] or name
+
+
+def _without_key(block: Block) -> list[Problem]:
+    """A problem for every file with rows that do not say to which surface they belong."""
+    lost = np.flatnonzero(block.key < 0)
+    problems = []
+    for place in np.unique(block.file[lost]).tolist():
+        rows = lost[block.file[lost] == place]
+        count = f"{len(rows):,} row{'s' if len(rows) > 1 else ''}"
+        first = int(block.row[rows[0]])
+        problems.append(
+            Problem(
+                block.files[place],
+                "rows",
+                f"{count} without a readable underlying or quote_time, the first of them row {first}",
+            )
+        )
+    return problems

@@ -1,0 +1,92 @@
+"""Result: the rows of a fitted part."""
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+import pandas as pd
+import pyarrow as pa
+
+from jaxcal.bulk.input.cleaned_partition import Pack
+from jaxcal.bulk.input.input_problem import told
+from jaxcal.bulk.input.partition import Cut
+from jaxcal.bulk.output.output_schema import quote_table, surface_table
+from jaxcal.bulk.settings import Settings
+from jaxcal.calibration.calibrate_many import calibrate_many
+from jaxcal.calibration.results.fits import Fits
+from jaxcal.market.surface import Surface
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A part, as it is written.
+
+    Attributes:
+        cut: which part.
+        surfaces: one row a surface.
+        quotes: one row a quote used, or None where they are not asked for.
+    """
+
+    cut: Cut
+    surfaces: pa.Table
+    quotes: pa.Table | None
+
+    @property
+    def converged(self) -> int:
+        """Number of fits that converged."""
+        return sum(self.surfaces["converged"].to_pylist())
+
+
+def fit_pack(pack: Pack, settings: Settings) -> Result:
+    """Fit the surfaces of a part in one batch.
+
+    Should the batch fail as a whole, its surfaces are fitted one by one, and those that fail alone get the outcome
+    `ERROR` with a sentence.
+
+    Raises:
+        MemoryError: there is not enough memory for the batch.
+
+    Example:
+        >>> import jax; jax.config.update("jax_enable_x64", True)
+        >>> from jaxcal.bulk.input.cleaned_partition import Account, Pack
+        >>> from jaxcal.bulk.input.partition import Cut
+        >>> from jaxcal.bulk.output.fitted_partition import fit_pack
+        >>> from jaxcal.bulk.settings import Settings
+        >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
+        >>> from jaxcal.synthetic import synthetic_surface
+        >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.5], moneyness=[-1.0, 0.0, 1.0])
+        >>> pack = Pack(Cut(0, 1, ""), (("A", None),), (("a.csv",),), (Account(3),), {0: surface}, {})
+        >>> result = fit_pack(pack, Settings(BlackScholes))
+        >>> result.surfaces.select(["underlying", "outcome", "num_quotes", "sigma"]).to_pylist()
+        [{'underlying': 'A', 'outcome': 'CONVERGED', 'num_quotes': 3, 'sigma': 0.2}]
+    """
+    failed: dict[int, str] = {}
+    found: list[tuple[Fits, pd.DataFrame]] = []
+    if pack.surfaces:
+        try:
+            found.append(_fit(pack.surfaces, settings))
+        except MemoryError:
+            raise
+        except Exception:  # of one surface, or of the batch: the next lines find out
+            for place, surface in pack.surfaces.items():
+                try:
+                    found.append(_fit({place: surface}, settings))
+                except MemoryError:
+                    raise
+                except Exception as error:
+                    failed[place] = f"Not fitted: {told(error)}"
+    frames = [frame for _, frame in found]
+    frame = pd.concat(frames) if len(frames) > 1 else frames[0] if frames else pd.DataFrame()
+    quotes = None
+    if settings.quotes:
+        places = [place for place in pack.surfaces if place not in failed]
+        fits = (fit for batch, _ in found for fit in batch)
+        quotes = quote_table(pack, {place: fit.to_frame() for place, fit in zip(places, fits, strict=True)})
+    table = surface_table(pack, frame, settings, version("jaxcal"), failed)
+    return Result(pack.cut, table, quotes)
+
+
+def _fit(surfaces: dict[int, Surface], settings: Settings) -> tuple[Fits, pd.DataFrame]:
+    fits = calibrate_many(
+        settings.model, surfaces, loss=settings.loss, free=settings.free, precision=settings.precision
+    )
+    return fits, fits.to_frame()

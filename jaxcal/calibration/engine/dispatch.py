@@ -1,0 +1,160 @@
+"""Work on many surfaces of one padded shape: cut into pieces of a few sizes, spread over cores or devices."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
+from threading import Lock
+from typing import Any, Literal, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, PartitionSpec
+from jaxtyping import Array
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_many, solve_rare_round, solve_round
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.compilation.quick_jit import QuickJit, never
+from jaxcal.models.base import AbstractModel
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+
+Model = TypeVar("Model", bound=AbstractModel)
+Precision = Literal["float64", "float32", "mixed"]
+Devices = Sequence[Any] | None  # of jax.Device
+
+_PIECES = (512,)  # surfaces in one call, on a processor, however few they are: one program serves batches of any size
+_FEW = 16  # surfaces, at most, fitted one by one there, by the program of `calibrate`: it compiles in half the time
+_LANES, _REFILL = 8, 2  # fits that step together on one core, as many as its cache holds, and that are replaced at once
+_ACCELERATOR_PIECES = (1024, 16384, 131072)
+_ACCELERATOR_LANES = 16384
+_STARTING = Lock()  # calls start one after the other and run together: two at once would both compile what is new
+
+
+def rounds(
+    names: tuple[str, ...],
+    method: Method,
+    target: Target,
+    start: Model,
+    precision: Precision = "float64",
+    devices: Devices = None,
+    own: Own | None = None,
+    *,
+    rare: bool = False,
+) -> Round[Model]:
+    """A `Round` of each surface, on the host; every field of `target`, `start` and `own`, numpy arrays, has a leading
+    axis.
+
+    With `rare`, few surfaces are fitted by programs that are soon compiled and slower, as on grids that few need.
+
+    In mixed precision each fit runs in float32 first and continues in float64 from where that ended.
+    """
+    if precision != "mixed" or target.vol.dtype == np.float32:
+        return _spread(names, method, target, start, devices, own, rare)
+    quotes, begin, near = single((target, start, own))
+    solver = method.solver
+    if isinstance(solver, LevenbergMarquardt):
+        # only near: what single precision takes to converge, double precision does in two steps
+        solver = dataclasses.replace(solver, xtol=0.03, ftol=1e-3, gtol=1e-3, atol=1e-4)
+    rough = _spread(names, single(method._replace(check=None, solver=solver)), quotes, begin, devices, near, rare)
+    usable = (rough.outcome != Outcome.NOT_FINITE) & np.isfinite(rough.cost)
+    start = jax.tree.map(lambda new, old: np.where(usable, new.astype(old.dtype), old), rough.model, start)
+    found = _spread(names, method, target, start, devices, own, rare)
+    return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + rough.num_steps)
+
+
+def single(tree: Any) -> Any:
+    """Every array of floating point numbers in single precision."""
+    return jax.tree.map(
+        lambda x: np.asarray(x, np.float32) if eqx.is_array_like(x) and jnp.result_type(x) == np.float64 else x, tree
+    )
+
+
+def _spread(
+    names: tuple[str, ...],
+    method: Method,
+    target: Target,
+    start: Model,
+    devices: Devices,
+    own: Own | None,
+    rare: bool,
+) -> Round[Model]:
+    size = len(target.expiry)
+    devices = tuple(devices or jax.local_devices())
+    on_cpu = devices[0].platform == "cpu"
+    workers = (os.cpu_count() or 1) if on_cpu and len(devices) == 1 else len(devices)
+    if on_cpu and len(devices) == 1 and size <= _FEW:
+        solve_one = partial(solve_rare_round if rare else solve_round, names)
+        return _one_by_one(solve_one, method, target, start, own, devices[0], workers)
+    sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
+    piece = next((s for s in sizes if s * workers >= size), sizes[-1])
+    lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
+    refill = _REFILL if on_cpu else max(1, lanes // 8)
+
+    def solve(inputs: Any, count: int) -> Round[Model]:
+        target, start, own = inputs
+        if len(devices) == 1:
+            with jax.default_device(devices[0]):
+                return solve_many(names, lanes, refill, method, target, start, np.int32(count), own)
+        counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
+        return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
+
+    several = len(devices) > 1
+    return _in_pieces(
+        solve, (target, start, own), size, piece * (len(devices) if several else 1), 1 if several else workers
+    )
+
+
+def _one_by_one(
+    solve: Callable[..., Round[Model]], method: Method, target: Target, start: Model, own: Own | None,
+    device: Any, workers: int,
+) -> Round[Model]:  # fmt: skip
+    def one(i: int) -> Round[Model]:
+        mine, begin, more = jax.tree.map(lambda leaf: leaf[i], (target, start, own))
+        by = method if more is None else method._replace(**more._asdict())
+        with _STARTING, jax.default_device(device):
+            found = solve(by, mine, begin)
+        return jax.tree.map(np.asarray, found)
+
+    with ThreadPoolExecutor(workers) as pool:
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *pool.map(one, range(len(target.expiry))))
+
+
+def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int, workers: int) -> Any:
+    """`fn` of parts of the leading axis, filled up to `piece`, each with how many of it count."""
+    number = -(-size // piece)
+    number = min(size, -(-number // workers) * workers)
+    edges = np.linspace(0, size, number + 1).astype(int)
+
+    def one(i: int) -> Any:
+        first, count = edges[i], edges[i + 1] - edges[i]
+        chosen = np.minimum(np.arange(first, first + piece), size - 1)
+        with _STARTING:
+            found = fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), int(count))
+        return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
+
+    if workers == 1 or number == 1:
+        found = [one(i) for i in range(number)]
+    else:
+        with ThreadPoolExecutor(workers) as pool:
+            found = list(pool.map(one, range(number)))
+    return found[0] if number == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
+
+
+@lru_cache
+def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) -> Any:
+    """`solve_many` on every device at once, each with its own part of the surfaces and its own loop: under `jit` of
+    sharded inputs the loop would go on everywhere until the slowest surface of all has ended.
+    """
+    mesh, split, whole = Mesh(np.asarray(devices), ("surface",)), PartitionSpec("surface"), PartitionSpec()
+
+    def local(method: Method, target: Target, start: Any, count: Array, own: Own | None) -> Any:
+        return solve_many(names, lanes, refill, method, target, start, count[0], own)
+
+    return QuickJit(
+        jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split, split), out_specs=split, check_vma=False),
+        small=never, task="fits of many surfaces",
+    )  # fmt: skip

@@ -1,0 +1,245 @@
+"""Round: one compiled fit on one pricing grid, checked on a finer one; of one surface, of its expiries, or of many."""
+
+from functools import partial
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, grid_of, problem_of
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.loss import AbstractLoss, losses, root_and_slope
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
+from jaxcal.compilation.quick_jit import QuickJit, never
+from jaxcal.models.base import AbstractFourierModel, AbstractModel
+from jaxcal.models.parameters import Scales, from_vector, to_vector
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.sinh import Sinh
+from jaxcal.solvers.batching import least_squares_many
+from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
+
+Model = TypeVar("Model", bound=AbstractModel)
+Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
+
+_VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
+MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
+_SMALL = 256  # places for quotes: of more, a program is slower by half without what its compilation is spared
+_LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
+
+
+class Round(eqx.Module, Generic[Model]):
+    """Where a round ended. `moved` says that the finer grid does not confirm its prices. `rmse_vol` is of the default
+    residuals, which rounds are compared by; `model_vol` is NaN also where a shared grid cannot tell it.
+    """
+
+    model: Model
+    residuals: Float[Array, "*b e k"]
+    model_vol: Float[Array, "*b e k"]
+    information: Float[Array, "*b p p"]
+    cost: Float[Array, "*b"]
+    rmse_vol: Float[Array, "*b"]
+    gradient: Float[Array, "*b"]
+    num_steps: Int[Array, "*b"]
+    outcome: Int[Array, "*b"]
+    at_bound: Bool[Array, "*b p"]
+    moved: Bool[Array, "*b"]
+
+
+class Method(NamedTuple):
+    """What is made small and how: everything of a round but the quotes and the start. The scale of a loss is a number
+    here.
+    """
+
+    residual: AbstractResidual
+    prior: AbstractPrior | None
+    solver: AbstractLeastSquaresSolver
+    limits: Limits
+    pricer: AbstractPricer
+    check: AbstractPricer | None
+    loss: AbstractLoss | None = None
+    scales: Scales = Scales()
+
+
+class Own(NamedTuple):
+    """What each of many surfaces has of its own beside its quotes: every leaf has a leading axis of surfaces."""
+
+    loss: AbstractLoss | None = None
+    prior: AbstractPrior | None = None
+
+
+def problem_by(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
+    """What `method` makes small of these quotes, on a grid built around `start`."""
+    return _problem(names, method, MarketValues.of(*target), target.weight, start)
+
+
+def _problem(
+    names: tuple[str, ...], method: Method, market: MarketValues, weight: Array, start: Model, offset: Any = None
+) -> CalibrationProblem[Model]:
+    return problem_of(
+        start, names, market, weight, method.residual, method.pricer, method.prior, method.loss, method.scales, offset
+    )
+
+
+class _Check(NamedTuple):
+    """What a second rule says of a fit, `[E, K]` each: residuals, the volatilities of the model, residuals as
+    volatilities, and what the two rules differ by in volatility.
+    """
+
+    residuals: Float[Array, "e k"]
+    model_vol: Float[Array, "e k"]
+    off_market: Float[Array, "e k"]
+    shift: Float[Array, "e k"]
+
+    @classmethod
+    def of_values(
+        cls, method: Method, problem: CalibrationProblem, finer: Array, fitted: Array | None, residual: Array
+    ) -> "_Check":
+        """From values by the second rule, and by that of the fit, which may be absent where its `residual` will do."""
+        market, used = problem.market, problem.market.used
+        residuals = jnp.where(used, method.residual(finer, market), 0.0)
+        plain = method.residual if isinstance(method.residual, ImpliedVolResidual) else ImpliedVolResidual()
+        if plain is method.residual:
+            # already volatilities: neither the inversion nor the prices of the fit are needed a second time
+            off_market, roots, slope = residuals, residuals, 1.0
+            if problem.loss is not None:
+                roots, slope = root_and_slope(problem.loss, residuals)
+            root = residual[: used.size].reshape(used.shape)
+            shift = (roots - root / jnp.where(used, problem.root_weight, 1.0)) / slope
+        else:
+            assert fitted is not None
+            off_market = jnp.where(used, plain(finer, market), 0.0)
+            shift = jnp.where(used, (finer - fitted) / jnp.maximum(market.vega, _LEAST_VEGA), 0.0)
+        return cls(residuals, plain.model_vol(finer, market), off_market, shift)
+
+
+def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
+    """What a fit reports, from prices of the finer grid; without one, from its own."""
+    model, market = problem.model_at(solution.y), problem.market
+    if method.check is None:
+        finer = problem.values(solution.y)
+    else:
+        finer = grid_of(model, market, method.check).value(model).reshape(market.vol.shape)
+    fitted = None if isinstance(method.residual, ImpliedVolResidual) else problem.values(solution.y)
+    return _reported(solution, problem, _Check.of_values(method, problem, finer, fitted, solution.residual))
+
+
+def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Check) -> Round[Model]:
+    market, vol = problem.market, problem.market.vol
+    used, weight = market.used, problem.root_weight**2
+    count = jnp.sum(used.astype(vol.dtype))
+    enough = count >= solution.y.size
+    jacobian = solution.jacobian
+    if problem.loss is not None:
+        # the information is that of the residuals, whatever their loss
+        _, slope = root_and_slope(problem.loss, check.residuals)
+        jacobian = jnp.concatenate([jacobian[: vol.size] / slope.reshape(-1, 1), jacobian[vol.size :]])
+    rmse = jnp.sqrt(jnp.sum(check.off_market**2) / jnp.maximum(count, 1.0))
+    resolved = max(_VOL_TOLERANCE, 1000.0 * float(jnp.finfo(vol.dtype).eps))  # single precision shows no more
+    tolerance = jnp.maximum(resolved, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
+    return Round(
+        model=problem.model_at(solution.y),
+        residuals=jnp.where(used, check.residuals, jnp.nan),
+        model_vol=check.model_vol,
+        information=jacobian.T @ jacobian,
+        # of the finer prices, like the residuals
+        cost=solution.cost
+        + jnp.sum(weight * losses(problem.loss, check.residuals))
+        - 0.5 * jnp.sum(solution.residual[: vol.size] ** 2),
+        rmse_vol=rmse,
+        gradient=solution.gradient,
+        num_steps=solution.num_steps,
+        outcome=jnp.where(enough, solution.outcome, Outcome.TOO_FEW_QUOTES).astype(jnp.int32),
+        at_bound=solution.at_bound,
+        moved=~(jnp.sqrt(jnp.sum(check.shift**2) / jnp.maximum(count, 1.0)) <= tolerance)
+        & enough
+        & jnp.all(jnp.isfinite(market.value)),
+    )
+
+
+def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+    if isinstance(start, AbstractFourierModel) and isinstance(method.pricer, Sinh) and method.check is not None:
+        return _solve_in_turns(names, method, target, start)
+    problem = problem_by(names, method, target, start)
+    lower, upper = method.limits
+    solution = least_squares(
+        lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
+        lower=lower, upper=upper, max_step=MAX_STEP,
+    )  # fmt: skip
+    return _ended(method, solution, problem)
+
+
+def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+    """The same in three turns of one loop, which compiles in half the time: the fit, then prices on a grid built where
+    it ended, and prices midway between the nodes of that. The mean of these two is the rule of twice as many nodes,
+    which checks the fit; `method.check`, another shape of grid, is not compiled.
+    """
+    market, (lower, upper) = MarketValues.of(*target), method.limits
+
+    def turn(y: Array, rule: tuple[Array, Array]) -> tuple[Array, tuple[Solution, Array]]:
+        fits, offset = rule
+        here = from_vector(start, names, y, method.scales)
+        problem = _problem(names, method, market, target.weight, here, offset)
+        solution = least_squares(
+            lambda y, p: p.residuals(y), method.solver, y, problem,
+            lower=lower, upper=upper, max_step=MAX_STEP, run=fits,
+        )  # fmt: skip
+        return solution.y, (solution, problem.values(solution.y))
+
+    y0 = to_vector(start, names, method.scales)
+    rules = jnp.asarray([True, False, False]), jnp.asarray([0.0, 0.0, 0.5], y0.dtype)
+    _, (solutions, values) = jax.lax.scan(turn, y0, rules)
+    solution = jax.tree.map(lambda leaf: leaf[0], solutions)
+    problem = CalibrationProblem(
+        start, names, market, None, method.residual, method.prior, jnp.sqrt(target.weight), method.loss, method.scales
+    )
+    # of values, not of volatilities: what the two rules are wrong by cancels in values only
+    finer = 0.5 * (values[1] + values[2])
+    return _reported(solution, problem, _Check.of_values(method, problem, finer, values[0], solution.residual))
+
+
+def is_small(names: tuple[str, ...], method: Method, target: Target, start: Any) -> bool:
+    """Whether a fit has so few quotes that a program which compiles quickly is as fast."""
+    return target.vol.size <= _SMALL
+
+
+solve_round = QuickJit(_solve, static_argnums=0, small=is_small, task="fit")
+solve_rare_round = QuickJit(_solve, static_argnums=0, rare=True, task="fit on a finer grid")
+
+
+@partial(QuickJit, static_argnums=0, small=never, task="fit of every expiry")
+def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+    """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
+    return jax.vmap(partial(_solve, names, method))(target.slices(), start)
+
+
+@partial(QuickJit, static_argnums=(0, 1, 2), small=never, task="fits of many surfaces")
+def solve_many(
+    names: tuple[str, ...],
+    lanes: int,
+    refill: int,
+    method: Method,
+    target: Target,
+    start: Model,
+    count: Int[Array, ""],
+    own: Own | None = None,
+) -> Round[Model]:
+    """Many surfaces at once: every field of `target`, of `start`, of `own` and of the result has a leading axis; from
+    `count` on it is padding. `own` replaces the loss and the prior of `method`.
+    """
+    y0 = jax.vmap(partial(to_vector, names=names, scales=method.scales))(start)
+    lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)
+
+    def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:
+        target, start, own = data
+        return problem_by(names, method if own is None else method._replace(**own._asdict()), target, start)
+
+    return least_squares_many(
+        lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),
+        build=build, keep=partial(_ended, method),
+        lower=lower, upper=upper, max_step=MAX_STEP, count=count, lanes=lanes, refill=refill,
+    )  # fmt: skip

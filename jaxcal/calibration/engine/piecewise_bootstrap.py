@@ -1,0 +1,33 @@
+"""Bootstrap: parameters that vary over time, fitted one interval after the other."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.models.base import AbstractModel
+
+Model = TypeVar("Model", bound=AbstractModel)
+
+
+def bootstrapped(
+    run: Callable[[Target, Model], Round[Model]], start: Model, names: Sequence[str], target: Target
+) -> Model:
+    """`start` fitted to the expiries up to its first knot, then up to its second, and so on but for the last interval.
+
+    An option's price depends on the intervals before its expiry only, so each fit finds the parameters of one interval
+    more; it starts there from those of the interval before. `run` fits to a target from a given start.
+    """
+    knots = np.asarray(getattr(start, "knots"))  # noqa: B009
+    varying = [name for name in names if np.ndim(getattr(start, name)) == 1]
+    model: Any = start
+    for i, knot in enumerate(knots):
+        weight = jnp.where((target.expiry <= knot * (1.0 + 1e-9))[:, None], target.weight, 0.0)
+        model = run(target._replace(weight=weight), model).model
+        ahead = [jnp.where(jnp.arange(len(knots) + 1) > i, v[i], v) for v in (getattr(model, n) for n in varying)]
+        model = eqx.tree_at(lambda m: [getattr(m, name) for name in varying], model, ahead)
+    return model

@@ -1,0 +1,66 @@
+"""Surfaces of many sizes padded to a few common shapes, stacked on the host."""
+
+# pyright: reportArgumentType=false
+# (arrays on the host, where `Target` is declared with those of JAX)
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal.calibration.objective.fit_data import Target
+
+_MOST = 6  # shapes: each costs a compilation
+
+
+def few_shapes(shapes: Sequence[tuple[int, int]], most: int = _MOST) -> list[tuple[NDArray[np.int64], tuple[int, int]]]:
+    """Groups of positions with the shape (expiries, strikes) that each group is padded to, at most `most` of them.
+
+    One shape stays as it is. Of several, each is rounded up to powers of two; then the pair whose union adds the least
+    work is merged, until few enough are left.
+
+    Example:
+        >>> [(place.tolist(), shape) for place, shape in few_shapes([(3, 8), (4, 8), (8, 64)])]
+        [([0, 1], (4, 8)), ([2], (8, 64))]
+    """
+    if len(set(shapes)) == 1:
+        return [(np.arange(len(shapes)), shapes[0])]
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, (e, k) in enumerate(shapes):
+        groups.setdefault((_power(e), _power(k)), []).append(i)
+
+    def work(shape: tuple[int, int], count: int) -> float:
+        # phi costs about as much at the nodes of an expiry as the sums for some thirty strikes
+        return count * shape[0] * (30.0 + shape[1])
+
+    while len(groups) > most:
+        found = sorted(groups)
+        pairs = [(a, b, (max(a[0], b[0]), max(a[1], b[1]))) for i, a in enumerate(found) for b in found[i + 1 :]]
+        a, b, union = min(
+            pairs,
+            key=lambda p: work(p[2], len(groups[p[0]]) + len(groups[p[1]]))
+            - work(p[0], len(groups[p[0]])) - work(p[1], len(groups[p[1]])),
+        )  # fmt: skip
+        members = groups.pop(a) + groups.pop(b)
+        groups[union] = sorted(groups.get(union, []) + members)
+    return [(np.asarray(groups[shape]), shape) for shape in sorted(groups)]
+
+
+def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
+    """Targets on the host with a leading axis, padded to (expiries, strikes) by places without a quote."""
+    dtype = np.asarray(targets[0].vol).dtype
+    sides = [None if side is None else np.nan for side in (targets[0].bid_vol, targets[0].ask_vol)]
+    size, (e, k) = len(targets), shape
+    whole = Target(
+        np.ones((size, e), dtype), np.ones((size, e), dtype), np.ones((size, e, k), dtype),
+        np.full((size, e, k), 0.2, dtype), np.zeros((size, e, k), dtype),
+        *(filler and np.full((size, e, k), filler, dtype) for filler in sides),
+    )  # fmt: skip
+    for i, target in enumerate(targets):
+        for field, values in zip(jax.tree.leaves(whole), jax.tree.leaves(target), strict=True):
+            field[(i, *(slice(length) for length in values.shape))] = values
+    return whole
+
+
+def _power(size: int) -> int:
+    return 1 << max(0, int(size) - 1).bit_length()

@@ -1,0 +1,105 @@
+"""CalibrationProblem: everything a solver needs, with all that does not depend on the parameters computed once."""
+
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual, MarketValues
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
+from jaxcal.models.parameters import Scales, from_vector
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.pricing.sinh import Sinh
+from jaxcal.pricing.smile_grid import SmileGrid
+
+Model = TypeVar("Model", bound=AbstractModel)
+
+
+class CalibrationProblem(eqx.Module, Generic[Model]):
+    """A model template, which of its fields are free, market values, a pricing grid, a residual, a loss and a prior.
+
+    Attributes:
+        model: values of the fixed fields; those of the free ones are ignored.
+        free: names of the free fields, the order of a search vector.
+        market: the surface in the terms of the residual.
+        grid: values from a model: a `FourierGrid`, for instance.
+        residual: what is made small.
+        prior: residuals of the parameters, or None.
+        root_weight: `[E, K]`, 0 at padding.
+        loss: of every residual, with a scale that is a number; None for half the square.
+        scales: search scales and ties that are not the model's own.
+    """
+
+    model: Model
+    free: tuple[str, ...] = eqx.field(static=True)
+    market: MarketValues
+    grid: Any
+    residual: AbstractResidual
+    prior: AbstractPrior | None
+    root_weight: Float[Array, "e k"]
+    loss: AbstractLoss | None = None
+    scales: Scales = Scales()
+
+    def model_at(self, y: Float[Array, " p"]) -> Model:
+        """The model of a search vector."""
+        return from_vector(self.model, self.free, y, self.scales)
+
+    def values(self, y: Float[Array, " p"]) -> Float[Array, "e k"]:
+        """Out-of-the-money model values in units of the forward."""
+        return self.grid.value(self.model_at(y)).reshape(self.root_weight.shape)
+
+    def residuals(self, y: Float[Array, " p"]) -> Float[Array, " m"]:
+        """Weighted residuals, `E * K` of them, zero at padding; those of the prior follow.
+
+        Half the sum of their squares is the cost: with a loss they are its signed roots.
+        """
+        difference = self.residual(self.values(y), self.market)
+        if self.loss is not None:
+            difference = self.loss.root(difference)
+        quotes = (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
+        if self.prior is None:
+            return quotes
+        return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
+
+    def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
+        """What a fit makes small: the weighted sum of the losses of the quotes, and half the sum of squares of the
+        prior's residuals.
+        """
+        residuals = self.residuals(y)
+        return 0.5 * (residuals @ residuals)
+
+
+def problem_of(
+    model: Model,
+    free: tuple[str, ...],
+    market: MarketValues,
+    weight: Float[Array, "e k"],
+    residual: AbstractResidual,
+    pricer: AbstractPricer,
+    prior: AbstractPrior | None = None,
+    loss: AbstractLoss | None = None,
+    scales: Scales = Scales(),
+    offset: Float[Array, ""] | None = None,
+) -> CalibrationProblem[Model]:
+    """A problem whose grid is built around `model` and the market's at-the-money volatilities; with an `offset` of the
+    nodes of `Sinh`.
+    """
+    grid = grid_of(model, market, pricer, offset)
+    return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss, scales)
+
+
+def grid_of(
+    model: AbstractModel, market: MarketValues, pricer: AbstractPricer, offset: Float[Array, ""] | None = None
+) -> Any:
+    """What values the quotes of a market under `model` and models near it; a smile model needs no pricer."""
+    if isinstance(model, AbstractVolModel):
+        return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.ratio * market.forward)
+    assert isinstance(model, AbstractFourierModel)
+    quotes = market.expiry[:, 0], market.log_strike, market.atm_total_vol()
+    if offset is None:
+        return pricer.grid(model, *quotes)
+    assert isinstance(pricer, Sinh)
+    return pricer.grid(model, *quotes, offset=offset)

@@ -1,0 +1,77 @@
+"""Unfitted: a fit that did not take place has no numbers, so that no filter and no average takes it for a good one."""
+
+import dataclasses
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Bool
+from numpy.typing import ArrayLike, NDArray
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.models.base import AbstractModel
+
+Model = TypeVar("Model", bound=AbstractModel)
+
+UNFITTED = tuple(int(outcome) for outcome in Outcome if not outcome.fitted)
+
+
+def is_unfitted(outcome: ArrayLike) -> Bool[np.ndarray, "*b"]:
+    """Where an outcome, as a number, says "Not fitted".
+
+    Example:
+        >>> is_unfitted([Outcome.CONVERGED, Outcome.TOO_FEW_QUOTES]).tolist()
+        [False, True]
+    """
+    return np.isin(np.asarray(outcome), UNFITTED)
+
+
+def without_unfitted(result: Round[Model], weight: ArrayLike) -> Round[Model]:
+    """The last round of a fit, or of many, on the host or not, with NaN for every number of what was not fitted: no
+    step, and no parameter at a bound.
+
+    Args:
+        result: whose fields have the axes of its `outcome` first.
+        weight: `[..., e, k]` of the quotes. Where every expiry was fitted by itself, one that is padding has no
+            parameters, and takes nothing from the sums over the others.
+    """
+    outcome = np.asarray(result.outcome)
+    if outcome.ndim == 0 and int(outcome) not in UNFITTED:  # the common case, for which numpy takes its time
+        return result
+    bad = is_unfitted(outcome)
+    if not bad.any():
+        return result
+    weight = np.asarray(weight)
+    counted = bad
+    if bad.ndim == weight.ndim - 1:
+        quoted = np.any(weight > 0, axis=-1)
+        counted = bad & (quoted | ~quoted.any(axis=-1, keepdims=True))
+
+    def blank(leaf: Any, where: NDArray[np.bool_], filler: Any) -> Any:
+        values = np.array(leaf)
+        values[where] = filler
+        return values if isinstance(leaf, np.ndarray) else jax.numpy.asarray(values)
+
+    numbers = ("residuals", "model_vol", "information", "cost", "rmse_vol", "gradient")
+    fields = {name: blank(getattr(result, name), counted, np.nan) for name in numbers}
+    fields |= {name: blank(getattr(result, name), bad, 0) for name in ("num_steps", "at_bound")}
+    names = list(result.model.bounds)
+    model = [blank(getattr(result.model, name), bad, np.nan) for name in names]
+    result = eqx.tree_at(lambda r: [getattr(r.model, name) for name in names], result, model)
+    return eqx.tree_at(lambda r: [getattr(r, name) for name in fields], result, list(fields.values()))
+
+
+def unknown_model(template: type[Model], shape: tuple[int, ...] = (), dtype: Any = float) -> Model:
+    """A model of which nothing is known: NaN in every parameter, each of `shape`.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> float(unknown_model(jc.BlackScholes).sigma)
+        nan
+    """
+    needed = [f.name for f in dataclasses.fields(template) if f.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    # of shapes alone: a model checks its numbers where it is made, and NaN is none
+    like = jax.eval_shape(lambda value: template(**dict.fromkeys(needed, value)), 0.0)
+    return jax.tree.map(lambda _: np.full(shape, np.nan, dtype), like)

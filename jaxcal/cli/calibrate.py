@@ -1,0 +1,71 @@
+"""The command `jaxcal calibrate`: one model to one table of quotes."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
+from jaxcal.cli.console.terminal import default_folder, refuse, say
+from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.quote_options import (
+    QuotesArgument,
+    QuoteTimeOption,
+    RateOption,
+    SheetOption,
+    TimeOption,
+    UnderlyingOption,
+    VenueOption,
+    with_cleaning,
+)
+from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
+from jaxcal.models.registry import ModelName
+
+if TYPE_CHECKING:
+    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+
+
+@with_cleaning
+def calibrate(
+    quotes: QuotesArgument,
+    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for parameters.json, residuals.csv and smiles.png; it is made if need be.",
+            show_default="the name of the table with -fit, in the working directory",
+        ),
+    ] = None,
+    venue: VenueOption = None,
+    underlying: UnderlyingOption = None,
+    time: TimeOption = None,
+    rate: RateOption = None,
+    quote_time: QuoteTimeOption = None,
+    sheet: SheetOption = None,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
+    *,
+    rules: "CleaningRules | SuitedRules",
+) -> None:
+    """Fit a model to a table of quotes; write the parameters, the residuals and a picture of every smile.
+
+    Rows that cannot be used are left out and counted by reason.
+
+    Exit codes: 0 the fit converged, 1 it did not (the files are written all the same), 2 the input cannot be used or
+    the files cannot be written.
+    """
+    counts = chosen_loss(loss, loss_scale)
+    report, surface, name = read_surface(
+        quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet
+    )
+    chosen = model.model
+    try:
+        fit, seconds = timed_fit(chosen, surface, counts)
+    except ValueError as error:
+        refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
+    title = f"{chosen.__name__}, {name or quotes.name}"
+    show_fit(fit, title, None)
+    say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
+    write_files(fit, default_folder(quotes, "fit") if out is None else out, report, str(quotes), None)
+    raise typer.Exit(0 if fit.converged else 1)

@@ -1,0 +1,51 @@
+"""A fit of the command line: timed, shown and written."""
+
+import time as clock
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jaxcal.cli.console.terminal import refuse, say, show
+
+if TYPE_CHECKING:
+    from jaxcal.calibration.objective.loss import AbstractLoss
+    from jaxcal.calibration.results.fit import Fit
+    from jaxcal.market.cleaning.quote_report import QuoteReport
+    from jaxcal.market.surface import Surface
+    from jaxcal.models.base import AbstractModel
+
+
+def timed_fit(
+    model: "type[AbstractModel]", surface: "Surface", loss: "AbstractLoss | None" = None
+) -> "tuple[Fit, float]":
+    """A fit, and how many seconds it took, compiling included."""
+    import jax
+
+    from jaxcal.calibration.calibrate import calibrate as fit_model
+
+    start = clock.perf_counter()
+    fit = jax.block_until_ready(fit_model(model, surface, loss=loss))
+    return fit, clock.perf_counter() - start
+
+
+def show_fit(fit: "Fit", title: str, truth: "AbstractModel | None") -> None:
+    """The table of a fit, beside the parameters that made the quotes where they are known."""
+    from jaxcal.cli.console.fit_tables import fit_table
+
+    show(fit_table(fit, title=title, truth=truth))
+
+
+def write_files(fit: "Fit", folder: Path, report: "QuoteReport", source: str, title: str | None) -> None:
+    """Write the files of a fit and say where they are; end with 2 where they cannot be written."""
+    from jaxcal.report.files import write_fit
+
+    try:
+        paths = write_fit(fit, folder, report=report, source=source, title=title)
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    list_files(paths)
+
+
+def list_files(paths: dict[str, Path]) -> None:
+    """Say which files were written."""
+    for path in paths.values():
+        say(f"  {path}")

@@ -1,0 +1,162 @@
+"""The command `jaxcal replay`: its options, what it says, and its exit codes."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from jaxcal.cli.console.signals import INTERRUPTED, stopped_by_signals
+from jaxcal.cli.console.terminal import complain, default_folder, refuse, say
+from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
+from jaxcal.models.registry import ModelName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+    from jaxcal.market.surface import Surface
+    from jaxcal.market.tables.quote_columns import QuoteKey
+
+
+class TableKind(StrEnum):
+    """Format of the written table."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+@with_cleaning
+def replay(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER", help="Recorded quotes: a folder of tables or answers of Deribit, or one file."
+        ),
+    ],
+    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder for path.csv (or .parquet) and path.png; it is made if need be.",
+            show_default="the name of FOLDER with -replay, in the working directory",
+        ),
+    ] = None,
+    kind: Annotated[TableKind, typer.Option("--format", help="Format of the table.")] = TableKind.CSV,
+    venue: VenueOfFilesOption = None,
+    rate: RateOption = None,
+    underlying: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Only this underlying.", show_default="all")
+    ] = None,
+    memory: Annotated[
+        float,
+        typer.Option(
+            metavar="DAYS",
+            help="Days until what was known is nearly forgotten: the smaller, the rougher the path.",
+        ),
+    ] = 60.0,
+    loss: LossOption = LossName.LINEAR,
+    loss_scale: ScaleOption = None,
+    *,
+    rules: "CleaningRules | SuitedRules",
+) -> None:
+    """Run a recorded series of surfaces through a recalibrator; write the parameters over time with their bands.
+
+    A surface is all quotes of one underlying at one time. Each fit starts from all that came before; a surface that
+    is out of reach of its past is held back until the next one confirms it.
+
+    Exit codes: 0 all fits converged; 1 one did not (the files are written all the same); 2 the input cannot be used,
+    or the files cannot be written; 3 part of the input could not be read and was left out; 130 interrupted (the files
+    are written with what was fitted before).
+    """
+    from jaxcal.report.parameter_path import write_path
+    from jaxcal.streams.recalibrator import Recalibrator
+    from jaxcal.streams.replay import replay as replay_surfaces
+
+    try:
+        recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
+    except ValueError as error:
+        refuse(str(error))
+    surfaces, unread = _surfaces(source, venue, underlying, rate, rules)
+    try:
+        with stopped_by_signals("the fit at work is done") as stop:
+            table = replay_surfaces(recalibrator, surfaces, stop=stop)
+    except ValueError as error:
+        refuse(f"{source}: {error}")
+    if stop.is_set() and table.empty:
+        complain("Interrupted before the first fit: nothing is written.")
+        raise typer.Exit(INTERRUPTED)
+    _tell(table)
+    folder = default_folder(source.resolve(), "replay") if out is None else out
+    try:
+        paths = write_path(table, folder, kind=kind.value, title=f"{model.model.__name__}, {source.name}")
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    for path in paths.values():
+        say(f"  {path}")
+    if len(table) < len(surfaces):
+        complain(f"Interrupted: {len(table):,} of {len(surfaces):,} surfaces were fitted.")
+        raise typer.Exit(INTERRUPTED)
+    if unread:
+        raise typer.Exit(3)
+    raise typer.Exit(0 if table["converged"].all() else 1)
+
+
+def _surfaces(
+    source: Path,
+    venue: str | None,
+    underlying: str | None,
+    rate: float | None,
+    rules: "CleaningRules | SuitedRules",
+) -> "tuple[dict[QuoteKey, Surface], int]":
+    """All surfaces of the files, and how many files could not be read; else the end."""
+    from jaxcal.bulk.input.input_files import find_source
+    from jaxcal.bulk.input.input_problem import BulkError
+    from jaxcal.market.cleaning.quote_report import inspect_quotes, profile_words
+    from jaxcal.market.surface import surfaces_from_quotes
+    from jaxcal.market.tables.read_quotes import NoQuoteError, read_quotes
+
+    try:
+        files = find_source(source).files
+    except BulkError as error:
+        refuse(str(error))
+    surfaces, used, unread = {}, {}, 0
+    for file in files:
+        try:
+            table = read_quotes(file.path, venue)
+            for name, value in file.columns:
+                if name not in table:
+                    table[name] = value
+            report = inspect_quotes(table, rules=rules, rate=rate)
+            surfaces |= surfaces_from_quotes(report)
+            used |= dict(zip(report.keys, report.rules, strict=True))
+        except NoQuoteError as error:
+            complain(f"jaxcal: {file.name} is left out: {error}")
+        except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says
+            complain(f"jaxcal: {file.name} is left out: {' '.join(str(error).split())}")
+            unread += 1
+    if underlying is not None:
+        found = sorted({str(key[0]) for key in surfaces})
+        surfaces = {key: surface for key, surface in surfaces.items() if key[0] == underlying}
+        if not surfaces:
+            refuse(f"{source}: there is no underlying {underlying!r}, only {', '.join(found) or 'none'}")
+    if not surfaces:
+        refuse(f"{source}: no surface can be used")
+    profile = profile_words(used[key] for key in surfaces)
+    say(f"{len(surfaces):,} surface{'s' * (len(surfaces) != 1)}, profile {profile}")
+    return surfaces, unread
+
+
+def _tell(table: "pd.DataFrame") -> None:
+    """What became of the surfaces, stream by stream."""
+    from jaxcal.cli.options.surface_choice import key_text
+
+    for underlying, stream in table.groupby("underlying", dropna=False):
+        counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())
+        rmse, inside = 100.0 * stream["rmse_vol"].median(), stream["inside"].median()
+        how = "" if rmse != rmse else f"; RMSE {rmse:.3g} vol points in the median"
+        how += "" if inside != inside else f", {inside:.0%} of the quotes between bid and ask"
+        name = "" if underlying != underlying or underlying is None else f"{key_text((str(underlying), None))}: "
+        say(f"{name}{len(stream)} surfaces ({counts}){how}")

@@ -1,0 +1,254 @@
+"""The quote table: a file in, the tidy table out."""
+
+import inspect
+import zlib
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from jaxcal.market.tables import text_table, workbook
+from jaxcal.market.tables.csv_file import read_back
+from jaxcal.market.tables.file_limits import UnreadableFileError, oversize
+from jaxcal.market.tables.headers import collision, with_known_names
+from jaxcal.market.tables.layouts import LAYOUTS, Layout, recognise
+from jaxcal.market.tables.sentences import listed, one_line, quoted, shown
+from jaxcal.market.tables.text_table import TextTable
+from jaxcal.market.tables.workbook import read_workbook
+
+
+class QuoteError(ValueError):
+    """A quote file or table that cannot be used at all; the sentence names the column and the remedy.
+
+    It is one printable line of less than 500 letters, whatever the file holds.
+
+    Example:
+        >>> from jaxcal.market.surface import Surface
+        >>> Surface.from_quotes(pd.DataFrame({"strike": [100.0], "iv": [0.2]}))
+        Traceback (most recent call last):
+        jaxcal.market.tables.read_quotes.QuoteError: ...
+    """
+
+    def __init__(self, sentence: str) -> None:
+        """See the class."""
+        super().__init__(one_line(sentence))
+
+
+class NoQuoteError(QuoteError):
+    """A file that can be read and holds no quote of an option: a list of instruments, someone's notes.
+
+    Example:
+        >>> raise NoQuoteError("notes.json: 0 of 1 entries are options' quotes")
+        Traceback (most recent call last):
+        jaxcal.market.tables.read_quotes.NoQuoteError: notes.json: 0 of 1 entries are options' quotes
+    """
+
+
+_TABLE_ENDINGS = (*text_table.ENDINGS, ".parquet", ".pq", *workbook.ENDINGS)
+# Readers of files that are no tables, by their endings; those of venues are added by the package itself.
+Reader = Callable[..., pd.DataFrame | None]
+_READERS: dict[str, Reader] = {}
+_TIMES = ("quote_time", "snapshot_ts", "session_date")
+
+
+def register_reader(endings: tuple[str, ...], reader: Reader) -> None:
+    """Let `read_quotes` read files with these endings (lower case) by this function, which gives a tidy table.
+
+    Where it gives None, the file is not for it, and is read like any other. A reader with a second argument is given
+    the `quote_time` that the caller of `read_quotes` gives.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.tables.read_quotes import read_quotes, register_reader
+        >>> register_reader((".example",), lambda path: pd.DataFrame({"expiry": [0.5], "strike": [9.0], "iv": [0.2]}))
+        >>> len(read_quotes("chain.example"))
+        1
+    """
+    _READERS.update(dict.fromkeys(endings, reader))
+
+
+def file_endings() -> tuple[str, ...]:
+    """How the names of files end that `read_quotes` reads, lower case.
+
+    Example:
+        >>> from jaxcal.market.tables.read_quotes import file_endings
+        >>> ".parquet" in file_endings()
+        True
+    """
+    return tuple(dict.fromkeys((*_TABLE_ENDINGS, *_READERS)))
+
+
+def read_registered(path: Path, quote_time: pd.Timestamp | None = None) -> pd.DataFrame | None:
+    r"""The tidy table of a file that is for a registered reader; None of any other.
+
+    Raises:
+        QuoteError: what the reader says.
+        OSError: there is no such file, or it may not be read.
+
+    Example:
+        >>> import pathlib, tempfile
+        >>> from jaxcal.market.tables.read_quotes import read_registered
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n")
+        >>> read_registered(path) is None
+        True
+    """
+    name = path.name.lower()
+    ending = max((ending for ending in _READERS if name.endswith(ending)), key=len, default=None)
+    if ending is None:
+        return None
+    reader = _READERS[ending]
+    timed = quote_time is not None and len(inspect.signature(reader).parameters) > 1
+    return reader(path, quote_time) if timed else reader(path)
+
+
+def read_quotes(
+    path: str | PathLike[str],
+    venue: str | None = None,
+    *,
+    quote_time: pd.Timestamp | str | None = None,
+    sheet: str | None = None,
+) -> pd.DataFrame:
+    r"""Read a file of option quotes into the tidy table.
+
+    Args:
+        path: a table of text (`.csv`, `.tsv`, `.txt`, also `.gz`; commas, semicolons, tabs or bars between cells;
+            UTF-8, UTF-16 or cp1252), a parquet file, an Excel workbook (`.xlsx`), what Deribit's public interface
+            answered (`.json`, `.jsonl`, also `.gz`; see `read_deribit`), or Cboe's table of delayed quotes (see
+            `read_cboe`).
+            Names of columns may be in any case, with blanks, brackets or quotes around.
+        venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
+            if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
+            files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
+        quote_time: the time of the quotes, UTC where it has no zone, for a file that does not say it.
+        sheet: of a workbook in which several hold quotes.
+
+    Returns:
+        The tidy table, one row a quote; the index is the position in the file, from 0. Numbers are not checked
+        here: `inspect_quotes` does that row by row.
+
+    Raises:
+        QuoteError: the file is empty, damaged, of another kind than its name says, too large to be read whole, or in
+            none of these layouts; the message lists its columns.
+        OSError: there is no such file, or it may not be read.
+
+    Example:
+        >>> import tempfile, pathlib
+        >>> from jaxcal.market.tables.read_quotes import read_quotes
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
+        >>> _ = path.write_text("T;Strike; IV ;underlying_price\n0,5;100;0,2;101\n")
+        >>> read_quotes(path)
+           expiry  strike   iv   spot
+        0     0.5   100.0  0.2  101.0
+    """
+    file = Path(path)
+    if file.is_dir():
+        raise QuoteError(f"{shown(file.name)} is a folder: give one file, or jaxcal bulk or replay for all in it")
+    time = None if quote_time is None else _given_time(quote_time)
+    if (tidy := read_registered(file, time)) is not None:
+        return tidy if time is None or tidy["quote_time"].notna().all() else _filled(tidy, time)
+    table = with_known_names(_read_file(file, sheet).reset_index(drop=True))
+    if time is not None:
+        table = _filled(table, time)
+    layout = layout_of(table, venue)
+    if not len(table):
+        raise QuoteError(f"the file has no rows, only the columns {listed(table.columns)}")
+    try:
+        return layout.to_tidy(table)
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+        raise QuoteError(f"{shown(file.name)} is not a table of the {layout.name} layout: {error}") from None
+
+
+def layout_of(table: pd.DataFrame, venue: str | None = None) -> Layout:
+    """The layout of a table whose columns have the names that layouts know (`with_known_names`).
+
+    Raises:
+        QuoteError: none has these columns, or the one of this name lacks some, or two columns are one.
+
+    Example:
+        >>> import pandas as pd
+        >>> from jaxcal.market.tables.read_quotes import layout_of
+        >>> layout_of(pd.DataFrame({"T": [0.5], "strike": 9.0, "iv": 0.2})).name
+        'published'
+    """
+    if twice := collision(table.columns):
+        raise QuoteError(twice)
+    columns = listed(table.columns, 120)
+    if {"side", "level"} <= set(table.columns):
+        raise QuoteError(f"the file holds order-book levels: use merge_books on its table; columns found: {columns}")
+    known = "; ".join(f"{layout.name} ({', '.join(layout.required)})" for layout in LAYOUTS.values())
+    if venue is not None and venue not in LAYOUTS:
+        raise QuoteError(f"venue {quoted(venue)} is not known; known layouts, with the columns each needs: {known}")
+    layout = recognise(table.columns) if venue is None else LAYOUTS[venue]
+    if layout is None:
+        raise QuoteError(
+            f"the layout of the file is not known; columns found: {columns}; "
+            f"known layouts, with the columns each needs: {known}"
+        )
+    if missing := layout.missing(table.columns):
+        raise QuoteError(f"the {layout.name} layout needs the columns {', '.join(missing)}; columns found: {columns}")
+    return layout
+
+
+def _given_time(given: pd.Timestamp | str) -> pd.Timestamp:
+    try:
+        time = pd.Timestamp(given)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise QuoteError(f"quote_time {quoted(given)} is no time: {error}") from None
+    if time is pd.NaT:
+        raise QuoteError("quote_time is no time")
+    if isinstance(given, str) and len(given.strip()) <= 10:
+        raise QuoteError(f"quote_time {quoted(given)} is a bare date: add a time of day, as in 2026-03-11T14:30:00Z")
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+
+
+def _filled(table: pd.DataFrame, time: pd.Timestamp) -> pd.DataFrame:
+    """The table with this time where it has none."""
+    own = next((name for name in _TIMES if name in table and table[name].notna().any()), None)
+    if own is None:
+        return table.assign(quote_time=time)
+    if table[own].notna().all():
+        raise QuoteError(f"quote_time is given, and the file has times of its own in column {own}: leave one out")
+    return table.assign(**{own: table[own].astype(object).where(table[own].notna(), str(time))})
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_parquet(path, page_checksum_verification=True)  # of pages that have checksums
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise UnreadableFileError(f"it is no parquet file, or is damaged: {one_line(str(error), 200)}") from None
+
+
+def _read_file(path: Path, sheet: str | None) -> pd.DataFrame:
+    name = path.name.lower()
+    too_large = oversize(path)  # an OSError where there is no such file
+    if too_large:
+        raise QuoteError(f"{shown(path.name)}: {too_large}")
+    if not name.endswith(_TABLE_ENDINGS):
+        raise QuoteError(
+            f"{shown(path.name)}: only .csv, .csv.gz, .parquet, .tsv, .txt, .xlsx, .json and .jsonl files are read"
+        )
+    if sheet is not None and not name.endswith(workbook.ENDINGS):
+        raise QuoteError(f"{shown(path.name)} is no workbook: it has no sheet {quoted(sheet)}")
+    try:
+        with path.open("rb"):  # what follows is the fault of the file
+            pass
+        if name.endswith((".parquet", ".pq")):
+            return _read_parquet(path)
+        return read_workbook(path, sheet) if name.endswith(workbook.ENDINGS) else read_back(TextTable.of(path).read())
+    except (PermissionError, FileNotFoundError):
+        raise
+    except pd.errors.ParserWarning:
+        raise QuoteError(f"{shown(path.name)} is not a CSV table: its rows have more cells than its header") from None
+    except (EOFError, zlib.error, OSError) as error:
+        raise QuoteError(f"{shown(path.name)} is damaged: {error}") from None
+    except pd.errors.EmptyDataError:
+        raise QuoteError(f"{shown(path.name)} is empty: it has neither columns nor rows") from None
+    except (pd.errors.ParserError, UnicodeError) as error:
+        raise QuoteError(f"{shown(path.name)} is not a CSV table: {error}") from None
+    except UnreadableFileError as error:
+        raise QuoteError(error.of(shown(path.name))) from None
+    except (ValueError, TypeError, OverflowError, KeyError, NotImplementedError, pa.ArrowException) as error:
+        raise QuoteError(f"{shown(path.name)} cannot be read: {error}") from None

@@ -1,0 +1,48 @@
+"""Pinned: one parameter drawn to a value, which makes a fit a point of the profile of that parameter."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import Scales, to_vector
+
+
+class Pinned(AbstractPrior):
+    """One more residual, `stiffness (direction . y - centre)` of the search vector y, beside those of another prior.
+
+    Where a fit with it ends, no other parameters at the same place of `direction . y` have a lower cost without it: so
+    that cost is on the profile exactly, and one compiled fit serves the profiles of all parameters.
+
+    Args:
+        free: names of the parameters in y.
+        scales: of the fit.
+        inner: the fit's own prior, or None.
+        direction: `[p]`, 1 at one place and 0 elsewhere.
+        centre: on the search scale.
+        stiffness: of the draw.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> drawn = Pinned(("sigma",), Scales(), None, np.ones(1), np.log(0.2), 3.0)
+        >>> print(drawn(jc.BlackScholes(0.22)).round(3))
+        [0.286]
+    """
+
+    free: tuple[str, ...] = eqx.field(static=True)
+    scales: Scales = eqx.field(static=True)
+    inner: AbstractPrior | None
+    direction: Float[Array | np.ndarray, "*b p"]
+    centre: Float[Array | np.ndarray, "*b"] | float
+    stiffness: Float[Array | np.ndarray, "*b"] | float
+
+    def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
+        """See `AbstractPrior`."""
+        y = to_vector(model, self.free, self.scales)
+        place = jnp.sum(jnp.asarray(self.direction, y.dtype) * y)
+        drawn = jnp.asarray(self.stiffness, y.dtype) * (place - jnp.asarray(self.centre, y.dtype))
+        if self.inner is None:
+            return drawn[None]
+        return jnp.concatenate([self.inner(model).astype(y.dtype), drawn[None]])

@@ -1,0 +1,135 @@
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+"""Ridge: refits of one surface with a parameter drawn away from its fitted value, all at once."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal._status import Outcome
+from jaxcal.calibration.arguments_of_many import for_each
+from jaxcal.calibration.engine.dispatch import rounds
+from jaxcal.calibration.engine.grid_fit import Method, Own
+from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.objective.loss import curvature
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.interval import Interval
+from jaxcal.models.parameters import from_vector, search_bounds, to_vector
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+from jaxcal.uncertainty.profile_pull import Pinned
+
+_STIFF = 10.0  # the draw to a value, against the curvature of the cost along the ridge
+_FURTHEST = 12.0  # on a search scale, from the fit
+
+
+class Point(NamedTuple):
+    """A refit: the place of the parameter on its search scale, in standard errors from the fit; the cost; the model."""
+
+    x: float
+    cost: float
+    good: bool
+    model: AbstractModel
+
+
+class Ridge(NamedTuple):
+    """A fit on its search scales, and the line on which the others follow each parameter to first order."""
+
+    fit: Fit
+    y: NDArray[np.floating]
+    lower: NDArray[np.floating]
+    upper: NDArray[np.floating]
+    errors: NDArray[np.floating]  # [p] standard errors, or steps where there is none
+    follow: NDArray[np.floating]  # [p, p] row i: how all move with parameter i
+    noise: float  # of the cost: twice a rise over it is a chi-square
+    dof: int
+
+    @classmethod
+    def of(cls, fit: Fit, limits: Mapping[str, Interval]) -> "Ridge":
+        """Of a fit of one model to a whole surface, within `limits`."""
+        dtype = np.dtype(fit.surface.vol.dtype)
+        y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), np.float64)
+        lower, upper = search_bounds(fit.model, limits, fit.free, dtype)
+        weight, residuals = np.asarray(fit.surface.weight, float)[None], np.asarray(fit.residuals, float)[None]
+        loss = jax.tree.map(lambda leaf: np.asarray(leaf)[None], fit.loss)
+        information, at_bound = np.asarray(fit.information, float)[None], np.asarray(fit.at_bound)[None]
+        misfit, counts = misfit_of(loss, weight, residuals, y.size), np.sum(weight > 0, axis=(1, 2))
+        covariance = search_covariance(information, at_bound, misfit, counts)[0]
+        dof = int(counts[0] - np.sum(~at_bound)) if counts[0] > y.size else 0
+        variance = misfit[0] / max(dof, 1)
+        alone = variance / np.maximum(np.diagonal(information[0]), 1e-300)
+        known = np.isfinite(np.diagonal(covariance))
+        errors = np.sqrt(np.where(known, np.diagonal(covariance), alone))
+        follow = np.eye(y.size)
+        for i in np.flatnonzero(known):
+            follow[i] = np.where(np.isfinite(covariance[i]), covariance[i], 0.0) / covariance[i, i]
+        used = weight[0] > 0
+        bend = np.asarray(curvature(fit.loss, jnp.asarray(np.where(used, np.nan_to_num(residuals[0]), 0.0))))
+        mean = 1.0 if fit.loss is None else float(np.sum(weight[0] * bend) / np.sum(weight[0]))
+        return cls(fit, y, lower, upper, np.clip(errors, 1e-9, 0.5), follow, float(variance * mean), dof)
+
+    def model_at(self, y: Any) -> Any:
+        """The model of a search vector."""
+        dtype = np.dtype(self.fit.surface.vol.dtype)
+        return from_vector(self.fit.model, self.fit.free, jnp.asarray(y, dtype), self.fit.objective.scales)
+
+    def room(self, i: int, side: int) -> float:
+        """How far parameter `i` may go up (1) or down (-1), in standard errors."""
+        bound = min(self.upper[i] - self.y[i], _FURTHEST) if side > 0 else min(self.y[i] - self.lower[i], _FURTHEST)
+        return float(max(bound, 0.0) / self.errors[i])
+
+    def fits(self, places: Sequence[tuple[int, float]]) -> list[Point]:
+        """Refits drawn to parameter `i` at `x` standard errors from the fit."""
+        if not places:
+            return []
+        fit, dtype, size = self.fit, np.dtype(self.fit.surface.vol.dtype), len(places)
+        index, x = np.asarray([i for i, _ in places]), np.asarray([x for _, x in places])
+        step = np.clip(x * self.errors[index], -_FURTHEST, _FURTHEST)
+        aim = np.clip(self.y[index] + step, self.lower[index], self.upper[index])
+        step = aim - self.y[index]
+        start = np.clip(self.y + step[:, None] * self.follow[index], self.lower, self.upper)
+        start[np.arange(size), index] = aim
+        models = jax.tree.map(np.asarray, jax.vmap(self.model_at)(jnp.asarray(start, dtype)))
+        stiffness = np.sqrt(_STIFF * max(self.noise, 1e-30)) / self.errors[index]
+        centre = self.y[index] + step * (1.0 + 1.0 / _STIFF)
+        direction = np.eye(self.y.size, dtype=dtype)[index]
+        drawn = Pinned(
+            fit.free, fit.objective.scales, for_each(fit.prior, size, dtype), direction, centre.astype(dtype),
+            stiffness.astype(dtype),
+        )  # fmt: skip
+        own = Own(for_each(fit.loss, size, dtype), drawn)
+        residual = fit.objective.residual
+        one = jax.tree.map(np.asarray, Target.of(fit.surface, spread=residual.needs_spread))
+        target = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), one)
+        found: Any = None
+        left = np.arange(size)
+        for method, check in ladder_of(type(fit.model), None):
+            box = (self.lower, self.upper)
+            of_round = Method(residual, None, LevenbergMarquardt(), box, method, check, scales=fit.objective.scales)
+            quotes, mine, begin = jax.tree.map(lambda leaf: leaf[left], (target, own, models))  # noqa: B023
+            result = rounds(fit.free, of_round, quotes, begin, own=mine)
+            if found is None:
+                found = jax.tree.map(np.array, result)
+            else:
+                for old, new in zip(jax.tree.leaves(found), jax.tree.leaves(result), strict=True):
+                    old[left] = new
+            models = found.model
+            left = np.flatnonzero(found.moved)
+            if not left.size:
+                break
+        ended = jax.vmap(lambda model: to_vector(model, fit.free, fit.objective.scales))(found.model)
+        ended = np.asarray(ended, np.float64)[np.arange(size), index]
+        cost = found.cost - 0.5 * (stiffness * (ended - centre)) ** 2
+        good = (found.outcome == Outcome.CONVERGED) & ~found.moved
+        places_found = (ended - self.y[index]) / self.errors[index]
+        return [Point(float(places_found[i]), float(cost[i]), bool(good[i]), _row(found.model, i)) for i in range(size)]
+
+
+def _row(tree: Any, i: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[i], tree)

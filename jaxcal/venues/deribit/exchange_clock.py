@@ -1,0 +1,71 @@
+"""ExchangeClock: the exchange's time, from what it answers and what its messages say."""
+
+from collections import deque
+from statistics import median
+from typing import Any
+
+EARLIEST, LATEST = 1_262_304_000_000, 4_102_444_800_000  # ms since 1970: 2010 and 2100
+_WITNESSES = 10  # messages from which their times count
+_APART = 300_000.0  # ms between the clock and the messages that cannot be the way of a message
+
+
+class ExchangeClock:
+    """What time it is on the exchange; the clock of this machine is only where it begins.
+
+    An answer of the exchange is believed where it is a time in milliseconds between 2010 and 2100, and not five minutes
+    away from what most of the last messages say. Where the messages contradict the clock, it should be asked for again;
+    and where its answer cannot be believed either, the messages set it. So neither a wrong answer nor a jump of the
+    machine's clock, nor a machine that slept, makes quotes old or new that are not.
+
+    Args:
+        at: local time in seconds, of a clock that only grows; so are all others.
+        wall: seconds since 1970, as this machine has it.
+
+    Example:
+        >>> from jaxcal.venues.deribit.exchange_clock import ExchangeClock
+        >>> clock = ExchangeClock(100.0, 1.7e9)
+        >>> clock.answered(1_749_938_299_000, 101.0, 103.0), clock.now(102.0)
+        (True, 1749938299000)
+        >>> [clock.answered(value, 101.0, 103.0) for value in (0, -1, 10**18, float("nan"), "1749938299000", True)]
+        [False, False, False, False, False, False]
+    """
+
+    def __init__(self, at: float, wall: float) -> None:
+        """See the class."""
+        self._ahead = 1e3 * (wall - at)  # ms by which the exchange's clock is ahead of the local one
+        self._heard: deque[float] = deque(maxlen=64)  # the same, by each of the last messages
+
+    def now(self, at: float) -> int:
+        """The exchange's time, ms since 1970."""
+        return int(1e3 * at + self._ahead)
+
+    def answered(self, value: Any, asked: float, came: float) -> bool:
+        """Take the answer of the exchange to the question for its time, if it can be believed.
+
+        Returns:
+            Whether it is.
+        """
+        if isinstance(value, bool) or not isinstance(value, int) or not EARLIEST <= value < LATEST:
+            return False
+        ahead = value - 1e3 * 0.5 * (asked + came)
+        if self._contradicts(ahead):
+            return False
+        self._ahead = ahead
+        return True
+
+    def heard(self, time: int, at: float) -> None:
+        """A message on a contract came that was made at this time (ms of the exchange)."""
+        self._heard.append(time - 1e3 * at)
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether most of the last messages contradict it."""
+        return self._contradicts(self._ahead)
+
+    def follow_messages(self) -> None:
+        """Set it to what most of the last messages say, where they contradict it."""
+        if self.doubtful:
+            self._ahead = median(self._heard)
+
+    def _contradicts(self, ahead: float) -> bool:
+        return len(self._heard) >= _WITNESSES and abs(median(self._heard) - ahead) > _APART

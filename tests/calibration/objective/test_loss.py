@@ -1,0 +1,160 @@
+"""Losses: exact in cost and gradient, the same optimum as scipy's, one or many; bad quotes decide little."""
+
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+# pyright: reportIndexIssue=false
+# (which loss a fit has, and that its numbers are arrays, is what the tests are about)
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.optimize import least_squares
+
+import jaxcal as jc
+from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.loss import at_scale, curvature, influence, loss_of, losses
+from jaxcal.calibration.objective.residuals import MarketValues
+from jaxcal.calibration.robust_scale import UNBOUNDED
+from jaxcal.models.parameters import search_bounds, to_vector
+
+FREE = tuple(jc.Heston.bounds)
+KINDS = {"huber": jc.Huber, "soft_l1": jc.SoftL1, "cauchy": jc.Cauchy}
+# rho of z = (r / scale)^2, in units of scale^2 / 2: scipy's definitions
+SCIPY = {
+    "huber": lambda z: np.where(z <= 1, z, 2 * np.sqrt(z) - 1),
+    "soft_l1": lambda z: 2 * (np.sqrt(1 + z) - 1),
+    "cauchy": np.log1p,
+}
+RESIDUALS = jnp.asarray([-0.2, -0.011, -0.003, -1e-5, 0.0, 1e-9, 2e-4, 0.0099, 0.0101, 0.05, 3.0])
+
+
+@pytest.fixture(scope="module")
+def spoiled(dax):
+    """One quote in twenty is 10 vol points too high."""
+    bad = np.random.default_rng(3).uniform(size=dax.vol.shape) < 0.05
+    return eqx.tree_at(lambda s: s.vol, dax, dax.vol + jnp.asarray(0.1 * bad))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_values_and_derivatives(name):
+    loss = KINDS[name](0.01)
+    expected = 0.5 * 0.01**2 * SCIPY[name]((np.asarray(RESIDUALS) / 0.01) ** 2)
+    np.testing.assert_allclose(np.asarray(losses(loss, RESIDUALS)), expected, rtol=1e-12, atol=1e-18)
+    step = 1e-7 * np.maximum(np.abs(np.asarray(RESIDUALS)), 1e-3)
+    up, down = RESIDUALS + step, RESIDUALS - step
+    pull = (np.asarray(losses(loss, up)) - np.asarray(losses(loss, down))) / np.asarray(up - down)
+    np.testing.assert_allclose(np.asarray(influence(loss, RESIDUALS)), pull, rtol=1e-6, atol=1e-12)
+    bend = (np.asarray(influence(loss, up)) - np.asarray(influence(loss, down))) / np.asarray(up - down)
+    np.testing.assert_allclose(np.asarray(curvature(loss, RESIDUALS)), bend, rtol=1e-6, atol=1e-7)
+    slopes = jax.vmap(jax.grad(loss.root))(RESIDUALS)  # in reverse mode
+    assert (np.asarray(slopes) > 0).all()
+    np.testing.assert_allclose(np.asarray(loss.root(-RESIDUALS)), -np.asarray(loss.root(RESIDUALS)), rtol=1e-15)
+    wide = at_scale(loss, UNBOUNDED).root(RESIDUALS)
+    np.testing.assert_allclose(np.asarray(wide), np.asarray(RESIDUALS), rtol=1e-15)
+    assert loss.root(RESIDUALS.astype(jnp.float32)).dtype == jnp.float32
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_the_optimum_is_that_of_scipy(spoiled, name):
+    start = jax.tree.map(jnp.asarray, jc.Heston(0.15, 9.0, 0.07, 2.0, -0.5))
+    fit = jc.calibrate(start, spoiled, loss=KINDS[name](0.01))
+    market = MarketValues.of_surface(spoiled)
+    plain = problem_of(fit.model, FREE, market, spoiled.weight, jc.ImpliedVolResidual(), jc.Sinh(54))
+    lower, upper = search_bounds(start, jc.Heston.bounds, FREE, np.dtype(np.float64))
+    residuals = jax.jit(lambda y: plain.residuals(y))
+    jacobian = jax.jit(jax.jacfwd(lambda y: plain.residuals(y)))
+    found = least_squares(
+        lambda y: np.asarray(residuals(y)), np.asarray(to_vector(start, FREE)), lambda y: np.asarray(jacobian(y)),
+        bounds=(lower, upper), loss=name, f_scale=0.01, xtol=1e-14, ftol=1e-15, gtol=1e-15, max_nfev=2000,
+    )  # fmt: skip
+    assert fit.converged
+    np.testing.assert_allclose(float(fit.cost), found.cost, rtol=1e-9)
+    np.testing.assert_allclose(np.asarray(to_vector(fit.model, FREE)), found.x, atol=2e-5)
+    # the problem says the same cost, and its gradient is zero there
+    problem = eqx.tree_at(lambda p: p.loss, plain, KINDS[name](0.01), is_leaf=lambda x: x is None)
+    y = to_vector(fit.model, FREE)
+    np.testing.assert_allclose(float(problem.cost(y)), float(fit.cost), rtol=1e-9)
+    gradient = np.asarray(jax.grad(problem.cost)(y))
+    scale = np.sqrt(2 * float(fit.cost) * np.diagonal(fit.information))
+    assert np.max(np.abs(gradient) / scale) < 1e-5
+
+
+def test_information_and_standard_errors(dax, dax_fit, spoiled):
+    plain = dax_fit.standard_errors
+    wide = jc.calibrate(dax_fit.model, dax, loss=jc.Huber(UNBOUNDED))
+    np.testing.assert_allclose(np.asarray(wide.information), np.asarray(dax_fit.information), rtol=1e-5)
+    for name in FREE:
+        np.testing.assert_allclose(getattr(wide.standard_errors, name), getattr(plain, name), rtol=1e-5)
+    # Huber's formula, written out
+    fit = jc.calibrate(dax_fit.model, spoiled, loss=jc.Huber(0.005))
+    used = np.asarray(dax.weight) > 0
+    r, n, p = np.asarray(fit.residuals)[used], used.sum(), 5
+    psi, inside = np.clip(r, -0.005, 0.005), (np.abs(r) < 0.005).mean()
+    s2 = (1 + p / n * (1 - inside) / inside) ** 2 * np.sum(psi**2) / (n - p) / inside**2
+    errors = np.sqrt(s2 * np.diagonal(np.linalg.inv(np.asarray(fit.information))))
+    np.testing.assert_allclose(float(fit.standard_errors.v0), errors[0] * float(fit.model.v0), rtol=1e-8)
+    np.testing.assert_allclose(float(fit.standard_errors.rho), errors[4], rtol=1e-8)
+
+
+def test_bad_quotes_decide_little(truth, options):
+    noise = np.random.default_rng(1).normal(scale=0.003, size=options.vol.shape)
+    bad = 0.1 * (np.random.default_rng(2).uniform(size=options.vol.shape) < 0.05)
+    noisy = eqx.tree_at(lambda s: s.vol, options, options.vol + noise)
+    worse = eqx.tree_at(lambda s: s.vol, options, options.vol + noise + bad)
+
+    def error(surface, **settings):
+        fit = jc.calibrate(jc.Heston, surface, **settings)
+        assert fit.converged
+        return max(abs(float(getattr(fit.model, n)) / getattr(truth, n) - 1.0) for n in FREE), fit
+
+    clean, _ = error(noisy)
+    linear, _ = error(worse)
+    robust, fit = error(worse, loss="huber")
+    assert robust < 2.0 * clean
+    assert linear > 3.0 * robust
+    # 1.345 standard deviations of the noise, which the bad quotes and the fit itself hardly change
+    assert pytest.approx(float(fit.loss.scale), rel=0.25) == 1.345 * 0.003
+    mad = 1.4826 * np.nanmedian(np.abs(np.asarray(fit.residuals)))
+    assert 1.345 * mad == pytest.approx(float(fit.loss.scale), rel=0.02)
+
+
+def test_many_as_one(dax, spoiled, options):
+    surfaces = [dax, spoiled, options]
+    for loss in (jc.Huber(0.005), "huber"):
+        many = jc.calibrate_many(jc.Heston, surfaces, loss=loss)
+        for fit, surface in zip(many, surfaces, strict=True):
+            one = jc.calibrate(jc.Heston, surface, loss=loss)
+            np.testing.assert_allclose(np.asarray(fit.model_vol), np.asarray(one.model_vol), atol=1e-6)
+            np.testing.assert_allclose(float(fit.cost), float(one.cost), rtol=1e-5, atol=1e-14)
+            np.testing.assert_allclose(float(fit.loss.scale), float(one.loss.scale), rtol=1e-4)
+            assert fit.status == one.status
+            np.testing.assert_allclose(
+                float(fit.standard_errors.kappa), float(one.standard_errors.kappa), rtol=1e-3, atol=1e-9
+            )
+    np.testing.assert_allclose(many.standard_errors.kappa[1], float(many[1].standard_errors.kappa), rtol=1e-10)
+
+
+@pytest.mark.slow
+def test_expiries_by_themselves_share_a_scale(spoiled):
+    one = jc.calibrate(jc.SVI, spoiled, loss="huber")
+    many = jc.calibrate_many(jc.SVI, [spoiled], loss="huber")[0]
+    np.testing.assert_allclose(np.asarray(one.model_vol), np.asarray(many.model_vol), atol=1e-6)
+    np.testing.assert_allclose(float(one.loss.scale), float(many.loss.scale), rtol=1e-4)
+    assert np.ndim(one.loss.scale) == 0
+
+
+def test_an_exact_fit_needs_no_robustness(options):
+    fit = jc.calibrate(jc.Heston, options, loss="huber")
+    assert fit.converged
+    assert float(fit.rmse_vol) < 1e-8
+
+
+def test_bad_input(dax):
+    with pytest.raises(ValueError, match="there is no loss 'hubber'; there are linear, huber"):
+        jc.calibrate(jc.Heston, dax, loss="hubber")
+    for scale in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="must be positive, or"):
+            jc.Huber(scale)
+    assert loss_of(jc.Linear()) is None
+    assert isinstance(loss_of("soft-l1"), jc.SoftL1)

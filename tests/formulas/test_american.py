@@ -1,0 +1,151 @@
+"""American prices and volatilities: against QuantLib, bounds, limits, derivatives, round trips."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import pytest
+
+import jaxcal as jc
+
+# QuantLib 1.44, QdFpAmericanEngine, scheme of high precision: `python -m benchmarks.speed.american --goldens`
+GOLDENS = pd.read_csv(Path(__file__).parents[1] / "goldens" / "american.csv")
+SPOT = 100.0
+COLUMNS = ("vol", "strike", "expiry", "rate", "dividend_yield", "is_call")
+
+
+def price(vol, strike, expiry, spot, rate, dividend_yield, is_call):
+    return jc.american_price(vol, strike, expiry, spot=spot, rate=rate, dividend_yield=dividend_yield, is_call=is_call)
+
+
+def inverse(value, strike, expiry, spot, rate, dividend_yield, is_call):
+    return jc.american_vol(value, strike, expiry, spot=spot, rate=rate, dividend_yield=dividend_yield, is_call=is_call)
+
+
+@pytest.fixture(scope="module")
+def options():
+    """All columns of the goldens, and the spot, in the order of `price`."""
+    vol, strike, expiry, rate, dividend_yield, is_call = (jnp.asarray(GOLDENS[name].to_numpy()) for name in COLUMNS)
+    return vol, strike, expiry, jnp.full_like(vol, SPOT), rate, dividend_yield, is_call
+
+
+@pytest.fixture(scope="module")
+def found(options):
+    return np.asarray(price(*options))
+
+
+def test_prices_are_those_of_quantlib(found):
+    error = np.abs(found - GOLDENS["price"]) / np.maximum(SPOT, GOLDENS["strike"])
+    assert len(error) > 180
+    assert error.max() < 5e-5
+    assert np.quantile(error, 0.9) < 1e-5
+
+
+def test_never_below_europe_or_exercise_at_once(options, found):
+    vol, strike, expiry, spot, rate, dividend_yield, is_call = options
+    forward = spot * jnp.exp((rate - dividend_yield) * expiry)
+    european = jc.black_price(vol, strike, expiry, forward=forward, discount=jnp.exp(-rate * expiry), is_call=is_call)
+    at_once = jnp.where(is_call, spot - strike, strike - spot)
+    assert (found >= np.asarray(european) - 1e-10 * SPOT).all()
+    assert (found >= np.asarray(at_once) - 1e-12 * SPOT).all()
+    # a call without yield is European
+    alike = np.asarray(is_call & (dividend_yield == 0.0) & (rate >= 0.0))
+    assert alike.sum() > 3
+    np.testing.assert_allclose(found[alike], np.asarray(european)[alike], atol=1e-10)
+
+
+def test_a_call_is_a_put_the_other_way_round(options, found):
+    vol, strike, expiry, spot, rate, dividend_yield, is_call = options
+    other = price(vol, spot, expiry, strike, dividend_yield, rate, ~is_call)
+    np.testing.assert_allclose(other, found, rtol=1e-12, atol=1e-12)
+
+
+def test_rises_with_volatility():
+    vol = jnp.exp(jnp.linspace(jnp.log(1e-4), jnp.log(5.0), 300))[:, None]
+    strike = jnp.array([70.0, 90.0, 100.0, 115.0, 140.0])
+    for rate, dividend_yield in ((0.05, 0.0), (0.03, 0.06), (1e-4, 0.02)):
+        values = price(vol, strike, 0.7, SPOT, rate, dividend_yield, False)
+        assert (np.diff(values, axis=0) >= -1e-6).all()
+
+
+@pytest.mark.parametrize(
+    ("vol", "strike", "expiry", "rate", "dividend_yield", "expected"),
+    [
+        (0.0, 110.0, 1.0, 0.05, 0.0, 10.0),  # exercised at once
+        (0.0, 90.0, 1.0, 0.05, 0.0, 0.0),
+        (0.0, 100.0, 1.0, 0.01, 0.06, 100.0 * (np.exp(-0.01) - np.exp(-0.06))),  # the spot falls: wait
+        (1e-6, 110.0, 1.0, 0.05, 0.0, 10.0),
+        (0.3, 110.0, 0.0, 0.05, 0.0, 10.0),  # at expiry
+        (0.3, 110.0, 1e-10, 0.05, 0.0, 10.0),
+        (0.2, 300.0, 1.0, 0.05, 0.0, 200.0),  # deep in the money
+        (-0.2, 100.0, 1.0, 0.05, 0.0, np.nan),
+        (0.2, 0.0, 1.0, 0.05, 0.0, np.nan),
+        (0.2, 100.0, np.nan, 0.05, 0.0, np.nan),
+        (0.2, np.inf, 1.0, 0.05, 0.0, np.nan),
+    ],
+)
+def test_limits(vol, strike, expiry, rate, dividend_yield, expected):
+    value = price(vol, strike, expiry, SPOT, rate, dividend_yield, False)
+    np.testing.assert_allclose(value, expected, atol=2e-4)
+
+
+def test_derivatives_are_slopes(options):
+    slopes = jax.jit(jax.grad(lambda *numbers: price(*numbers, options[-1]).sum(), argnums=(0, 1, 2, 3)))(*options[:-1])  # pyright: ignore[reportCallIssue]
+    for place, step in ((0, 2e-3), (1, 2e-3), (3, 2e-3)):
+        width = step * options[place]
+        up, down = ([x + sign * width if i == place else x for i, x in enumerate(options)] for sign in (1.0, -1.0))
+        differences = (price(*up) - price(*down)) / (2.0 * width)
+        assert np.isfinite(slopes[place]).all()
+        scale = SPOT if place == 0 else 1.0
+        # differences over a kink, or over a large part of a short option's range, are not slopes
+        error = np.abs(np.asarray(slopes[place] - differences)) / scale
+        assert np.quantile(error, 0.8) < 1e-3
+    assert np.isfinite(slopes[2]).all()
+
+
+def test_volatility_comes_back(options, found):
+    vol = np.asarray(options[0])
+    vega = np.asarray(price(options[0] + 1e-4, *options[1:]) - found) / 1e-4
+    moves = vega > 0.1 * SPOT
+    assert moves.sum() > 60
+    back = np.asarray(inverse(jnp.asarray(found), *options[1:]))
+    np.testing.assert_allclose(back[moves], vol[moves], atol=1e-6)
+    # what the option is exercised for at once says nothing of volatility
+    at_once = np.asarray(jnp.where(options[-1], options[3] - options[1], options[1] - options[3]))
+    assert np.isnan(back[(found <= at_once) & (at_once > 0)]).all()
+    slope = jax.jit(jax.grad(lambda p: jnp.nansum(inverse(p, *options[1:]))))(jnp.asarray(found))
+    np.testing.assert_allclose(np.asarray(slope)[moves], 1.0 / vega[moves], rtol=5e-3)
+
+
+def test_no_volatility_gives_the_price():
+    value = jnp.array([9.99, 10.0, 110.0, 120.0, jnp.nan, 12.0])
+    back = np.asarray(inverse(value, 110.0, 1.0, SPOT, 0.05, 0.0, False))
+    assert np.isnan(back[:5]).all()
+    assert 0.1 < back[5] < 0.3
+
+
+def test_shapes_and_precision():
+    values = jc.american_price(
+        np.float32(0.2), np.ones((3, 1), np.float32), np.ones(2, np.float32), spot=1.0, rate=0.05, is_call=False
+    )
+    assert values.shape == (3, 2)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values, 0.0609, atol=1e-4)
+    assert jc.american_price(np.ones(0), 1.0, 1.0, spot=1.0, rate=0.1).shape == (0,)
+
+
+def test_far_from_the_money_early_exercise_is_not_lost_in_rounding():
+    # QuantLib 1.44, QdFpAmericanEngine, scheme of high precision
+    strike = np.asarray([60.0, 50.0, 45.0, 40.0])
+    exact = np.asarray([7.03781575e-03, 1.81219553e-04, 1.55400264e-05, 7.36576417e-07])
+    found = np.asarray(price(0.2, strike, 1.0, SPOT, 0.08, 0.0, False))
+    np.testing.assert_allclose(found, exact, rtol=3e-3)
+
+
+def test_second_differences_in_the_spot_are_gamma():
+    spot, bump = np.linspace(95.0, 105.0, 41), 1e-2
+    up, here, down = (np.asarray(price(0.2, 100.0, 1.0, spot + move, 0.08, 0.0, False)) for move in (bump, 0.0, -bump))
+    gamma = np.asarray(jax.vmap(jax.hessian(lambda s: price(0.2, 100.0, 1.0, s, 0.08, 0.0, False)))(jnp.asarray(spot)))
+    np.testing.assert_allclose((up - 2.0 * here + down) / bump**2, gamma, rtol=1e-3)
