@@ -27,7 +27,7 @@ class QuickJit(Generic[Result]):
     seconds saved after some thousand fits. It is not for batches of fits. Inside `jit` and `grad` this is `jax.jit`;
     under `vmap` and `jvp`, which run its program at once, it keeps its options.
 
-    A compilation that takes long is announced (`_compiling.py`). Where programs are kept on disk (`_kept_programs.py`)
+    A compilation that takes long is announced (`messages.py`). Where programs are kept on disk (`kept_programs.py`)
     one is read from there without a trace.
 
     Args:
