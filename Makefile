@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 NOTEBOOKS := $(wildcard notebooks/*.py)
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-slow test-lowest lint format bench notebooks clean
+.PHONY: demo test test-slow test-lowest lint format bench notebooks docs clean
 
 demo: $(VENV)/.run
 	$(BIN)/jaxcal demo
@@ -42,12 +42,16 @@ notebooks: $(VENV)/.dev
 		$(BIN)/jupyter-execute --inplace "$$copy" || exit 1; \
 	done
 
+# The documentation site, in site/: a link that leads nowhere or an argument without a description is an error.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 # The tests with every run-time dependency at its lower bound: what the bounds in pyproject.toml rest on.
 test-lowest: $(LOWEST)/.dev
 	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
 
 clean:
-	rm -rf $(VENV) $(LOWEST) .cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	rm -rf $(VENV) $(LOWEST) .cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/.run: pyproject.toml | $(BIN)/python
@@ -56,6 +60,10 @@ $(VENV)/.run: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	$(PIP) --editable ".[dev]"
+	touch $@
+
+$(VENV)/.docs: pyproject.toml | $(BIN)/python
+	$(PIP) --editable ".[docs]"
 	touch $@
 
 $(VENV)/.bench: pyproject.toml | $(BIN)/python

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.instruments import roofline
 from benchmarks.tables import bulk_tables, readme_table
-from benchmarks.tables.bulk_tables import BEGIN, END, RESULTS, filled, merged, page, readme_rows
+from benchmarks.tables.bulk_tables import PAGE, RESULTS, merged, page, readme_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 ABOUT = dict.fromkeys(bulk_tables.ABOUT, "x") | {"machine": "Chip, 2 cores", "commit": "abc", "date": "2026-01-01"}
@@ -55,24 +55,10 @@ def test_readme_takes_its_rows_from_the_csv(tmp_path: Path) -> None:
     assert readme_table.bulk(tmp_path / "nowhere") == []
 
 
-def test_page_is_filled_between_its_markers(tmp_path: Path) -> None:
-    found = table(tmp_path)
-    once = filled(f"before\n{BEGIN}\nold\n{END}\nafter\n", found)
-    assert once.startswith(f"before\n{BEGIN}\n## Figures\n")
-    assert "old" not in once
-    assert "### Noise" in once
-    assert once.endswith(f"{END}\nafter\n")
-    assert filled(once, found) == once
-    with pytest.raises(SystemExit, match="once each"):
-        filled("no markers", found)
-
-
 def test_docs_are_what_the_results_make_them() -> None:
-    text = (ROOT / "docs" / "many_surfaces.md").read_text(encoding="utf-8")
-    results = RESULTS / "bulk.csv"
-    if results.exists():
-        assert text == filled(text, pd.read_csv(results)), "run python -m benchmarks.tables.readme_table"
-    assert ">>>" not in text.split(BEGIN)[1]
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(pd.read_csv(RESULTS / "bulk.csv")), "run python -m benchmarks.tables.readme_table"
+    assert ">>>" not in text
 
 
 def test_limit_is_that_of_the_scarcer_resource() -> None:

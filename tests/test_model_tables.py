@@ -1,4 +1,4 @@
-"""The tables of docs/models.md are those that `python -m benchmarks.tables.model_tables` makes of the results."""
+"""The tables of docs/results/models.md are those that `benchmarks.tables.model_tables` makes of the results at hand."""
 
 from pathlib import Path
 

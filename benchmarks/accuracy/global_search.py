@@ -12,7 +12,7 @@ known is the lowest of the run; within 0.01 % of its RMSE a fit has reached it.
 that is compiled is compiled before.
 
 Writes `benchmarks/results/global_search.csv`, `global_search_starts.csv`, and puts the tables of these into
-`docs/optimisers.md`.
+`docs/results/optimisers.md`.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from benchmarks.inputs.chains import dax, single_chains
 from benchmarks.instruments.machine import description
 from benchmarks.tables.readme_table import ROOT, markdown
 
-RESULTS, PAGE = Path(__file__).parents[1] / "results", ROOT / "docs" / "optimisers.md"
+RESULTS, PAGE = Path(__file__).parents[1] / "results", ROOT / "docs" / "results" / "optimisers.md"
 METHODS_FILE, STARTS_FILE = "global_search.csv", "global_search_starts.csv"
 REACHED = 1e-4  # of the best RMSE: some chains have optima that differ by less than 0.1 %
 NEAR = 1e-3  # likewise, where it is counted how many of the fits from given starts end near it

@@ -1,4 +1,4 @@
-"""Many Heston surfaces: `python -m benchmarks.speed.bulk` measures and writes `benchmarks/results/bulk.csv` and `.md`.
+"""Many Heston surfaces: `python -m benchmarks.speed.bulk` measures and writes `benchmarks/results/bulk.csv`.
 
     python -m benchmarks.speed.bulk                                # all parts: some fifteen minutes on two cores
     python -m benchmarks.speed.bulk --only peers                   # the others keep the figures of their last run
@@ -237,7 +237,6 @@ def main() -> None:
         about = machine.description()
         rows = [found | about for found in parts[name](options)]
         table = merged(options.out / "bulk.csv", rows)
-        (options.out / "bulk.md").write_text(page(table), encoding="utf-8")
         print(page(table[table["part"] == name]), flush=True)
 
 

@@ -1,9 +1,9 @@
 """What a first call costs: programs, fusions and CPU seconds to compile, for the public calls, each in a new process.
 
 `python -m benchmarks.speed.first_calls` measures all of them, writes `results/first_calls.csv` and puts the table into
-`docs/first_call.md`; `--only "calibrate Heston"` prints some; `--recorded` counts the programs that all recorded chains
-take. A new public call that compiles gets a row in `CALLS`; `tests/test_first_calls.py` holds programs and fusions to
-the last run.
+`docs/results/first_calls.md`; `--only "calibrate Heston"` prints some; `--recorded` counts the programs that all
+recorded chains take. A new public call that compiles gets a row in `CALLS`; `tests/test_first_calls.py` holds programs
+and fusions to the last run.
 """
 
 import argparse
@@ -28,7 +28,7 @@ from benchmarks.inputs.chains import DATA
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "first_calls.csv"
-PAGE = ROOT / "docs" / "first_call.md"
+PAGE = ROOT / "docs" / "results" / "first_calls.md"
 
 Call = Callable[[], Any]
 HESTON = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
@@ -192,7 +192,7 @@ def recorded(models: list[str]) -> pd.DataFrame:
 
 
 def table_of(rows: pd.DataFrame) -> str:
-    """For `docs/first_call.md`."""
+    """For `docs/results/first_calls.md`."""
     lines = ["| call | programs | fusions | first, CPU s | later, CPU ms |", "| --- | --- | --- | --- | --- |"]
     lines += [
         f"| {row.call} | {row.programs} | {row.fusions} | {row.cpu_seconds:.1f} | {row.warm_cpu_ms:.3g} |"

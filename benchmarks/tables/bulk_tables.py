@@ -1,5 +1,5 @@
 """The tables of `benchmarks/speed/bulk.py`: `results/bulk.csv`, where a part that is run again replaces its rows, and
-the page made from it.
+`docs/results/many_surfaces.md`, made from it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
-BEGIN, END = "<!-- bulk: begin -->", "<!-- bulk: end -->"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "results" / "many_surfaces.md"
 PARTS = ("peers", "compaction", "size", "quotes", "noise", "memory", "devices")
 ABOUT = ("machine", "load of the machine before the run", "system", "versions", "commit", "date")
 HEADINGS = {
@@ -70,6 +70,7 @@ def page(table: pd.DataFrame) -> str:
         "# Many Heston surfaces",
         "",
         "Made by `python -m benchmarks.speed.bulk`, whose first lines say what is timed.",
+        "[Many surfaces](../many_surfaces.md) is the guide.",
     ]
     for name in PARTS:
         part = table[table["part"] == name]
@@ -88,12 +89,3 @@ def readme_rows(table: pd.DataFrame) -> list[str]:
     lines = table_of(part, columns)
     lines[0] = lines[0].replace("|  |", f"| {about['surfaces']:,.0f} Heston surfaces, cold starts |", 1)
     return [*lines, "", f"{about['machine']}; commit {about['commit']}; {about['date']}."]
-
-
-def filled(text: str, table: pd.DataFrame) -> str:
-    """`docs/many_surfaces.md` with the tables of all parts between its markers."""
-    if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise SystemExit(f"the page must hold {BEGIN} and {END} once each")
-    tables = page(table).replace("# Many Heston surfaces", "## Figures", 1).replace("\n## ", "\n### ")
-    tables = tables.replace("### Figures", "## Figures", 1)
-    return f"{text.split(BEGIN)[0]}{BEGIN}\n{tables}{END}{text.split(END)[1]}"

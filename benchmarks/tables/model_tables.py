@@ -1,9 +1,9 @@
-"""The tables of docs/models.md, from the files of the last runs: `python -m benchmarks.tables.model_tables`.
+"""The tables of docs/results/models.md, from the files of the last runs: `python -m benchmarks.tables.model_tables`.
 
 Replaces what stands between the markers `<!-- fits: begin -->` and `<!-- fits: end -->`, and likewise for recovery,
-gallery, minima, chains, inside and snapshots, and writes docs/model_chains.md with every chain by itself. The figures
-are those of `results/{model_fits,recovery,gallery,local_minima,real_chains,snapshots}.csv`, rounded; only the medians
-over chains and snapshots are computed here.
+gallery, minima, chains, inside and snapshots, and writes docs/results/model_chains.md with every chain by itself. The
+figures are those of `results/{model_fits,recovery,gallery,local_minima,real_chains,snapshots}.csv`, rounded; only the
+medians over chains and snapshots are computed here.
 """
 
 import argparse
@@ -20,7 +20,8 @@ from benchmarks.accuracy.snapshots import by_model as by_model_of_snapshots
 from benchmarks.tables.readme_table import ROOT, markdown
 
 RESULTS = ROOT / "benchmarks" / "results"
-MODELS_PAGE, CHAINS_PAGE = ROOT / "docs" / "models.md", ROOT / "docs" / "model_chains.md"
+PAGES = ROOT / "docs" / "results"
+MODELS_PAGE, CHAINS_PAGE = PAGES / "models.md", PAGES / "model_chains.md"
 NONE = "–"
 US, ON_A_CLOCK = ("ndx", "spx"), "US indices on a clock"
 INSIDE = (
@@ -203,7 +204,7 @@ def chain_page(table: pd.DataFrame | None) -> str:
     lines = [
         "# The models on every recorded chain",
         "",
-        "Made by `python -m benchmarks.tables.model_tables`; [the models](models.md) has the medians.",
+        "Made by `python -m benchmarks.tables.model_tables`; [the results of the models](models.md) have the medians.",
         "",
     ]
     if table is None:

@@ -2,7 +2,7 @@
 
 Replaces what stands between the markers `<!-- results -->` and `<!-- /results -->`. Every figure is copied from
 `results/one_surface.csv`, `results/one_surface.md`, `results/implied_vol.md` or `results/bulk.csv`; nothing is computed
-here. The tables of docs/many_surfaces.md are filled in too.
+here. docs/results/many_surfaces.md is written too.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.tables.bulk_tables import filled, readme_rows
+from benchmarks.tables.bulk_tables import PAGE, page, readme_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -85,7 +85,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--readme", type=Path, default=ROOT / "README.md")
-    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "many_surfaces.md")
+    parser.add_argument("--page", type=Path, default=PAGE)
     arguments = parser.parse_args()
     text = arguments.readme.read_text(encoding="utf-8")
     if text.count(START) != 1 or text.count(END) != 1:
@@ -94,8 +94,7 @@ def main() -> None:
     block = "\n".join([*fits(arguments.results), "", *implied_vols(arguments.results), *bulk(arguments.results)])
     arguments.readme.write_text(f"{before}{START}\n{block}\n{END}{after}", encoding="utf-8")
     if (arguments.results / "bulk.csv").exists():
-        page = filled(arguments.page.read_text(encoding="utf-8"), pd.read_csv(arguments.results / "bulk.csv"))
-        arguments.page.write_text(page, encoding="utf-8")
+        arguments.page.write_text(page(pd.read_csv(arguments.results / "bulk.csv")), encoding="utf-8")
 
 
 if __name__ == "__main__":
