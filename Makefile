@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 NOTEBOOKS := $(wildcard notebooks/*.py)
 LOWEST := .venv-lowest
 
-.PHONY: demo test test-slow test-lowest lint format bench notebooks docs clean
+.PHONY: demo test test-slow test-lowest lint format bench notebooks docs package clean
 
 demo: $(VENV)/.run
 	$(BIN)/jaxcal demo
@@ -45,6 +45,14 @@ notebooks: $(VENV)/.dev
 # The documentation site, in site/: a link that leads nowhere or an argument without a description is an error.
 docs: $(VENV)/.docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
+# The sdist, the wheel made from it, and that wheel in an empty environment, away from this folder.
+package: $(VENV)/.dev
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist . > /dev/null
+	$(PYTHON) -m venv build/installed
+	build/installed/bin/python -m pip --quiet --disable-pip-version-check install dist/*.whl
+	cd build && installed/bin/python -I ../tools/installed_package.py
 
 # The tests with every run-time dependency at its lower bound: what the bounds in pyproject.toml rest on.
 test-lowest: $(LOWEST)/.dev

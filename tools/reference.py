@@ -24,7 +24,8 @@ class Reference(griffe.Extension):
         everything = list(_inside(pkg))
         for found in everything:
             if found.docstring is not None:
-                found.docstring.value = readable(found.docstring.value)
+                known = found.docstring.value == "See the class."
+                found.docstring.value = "" if known else readable(found.docstring.value)
         for found in everything:
             if isinstance(found, griffe.Class) and "__init__" not in found.members and _is_module(found):
                 found.set_member("__init__", _init(found))
