@@ -32,7 +32,6 @@ import numpy as np
 import pandas as pd
 
 import jaxcal as jc
-from jaxcal.calibration.objective.weights import weights_from
 
 # %% [markdown]
 # ## An answer of `get_book_summary_by_currency`
@@ -158,7 +157,7 @@ merged.disagreements[columns].round(5)
 # %%
 assert merged.disagreements["crossed_by"].gt(0.0).any()
 [book_surface] = jc.surfaces_from_quotes(merged.quotes, rules=jc.CleaningRules.crypto()).values()
-weights = weights_from(merged.quotes, book_surface, "depth_weight")
+weights = jc.weights_from(merged.quotes, book_surface, "depth_weight")
 weighted = jc.calibrate(fit.model, book_surface, weights=weights)
 pd.DataFrame({"summaries": vars(fit.model), "books": vars(weighted.model), "truth": vars(truth)}).astype(float).round(3)
 

@@ -75,7 +75,7 @@ class RayEngine:
             import ray.data
             import ray.exceptions
         except ImportError:
-            raise BulkError("the Ray engine needs Ray: pip install 'jaxcal[ray]'") from None
+            raise BulkError("the Ray engine needs Ray: pip install 'ray[data]>=2.51'") from None
         with _connected(ray, self.address), _heard() as errors:
             try:
                 rows = self._pipeline(ray, source, settings, store).iter_batches(

@@ -145,7 +145,7 @@ class DeribitFeed:
         try:
             from websockets.exceptions import InvalidURI, WebSocketException
         except ImportError:
-            raise FeedError("the live feed needs the extra jaxcal[live]: pip install 'jaxcal[live]'") from None
+            raise FeedError("the live feed needs websockets: pip install 'websockets>=15.0'") from None
         waits = backoff(self.settings.first_wait, self.settings.longest_wait, self._rng)
         while True:
             self.ready.clear()

@@ -36,7 +36,7 @@ def test_without_ray_there_is_a_sentence(tmp_path: Path, make_quotes: Make, monk
     arguments = ["bulk", str(tmp_path / "in.csv"), str(tmp_path / "out"), *OPTIONS, "--engine", "ray"]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 2
-    assert result.stderr == "jaxcal: the Ray engine needs Ray: pip install 'jaxcal[ray]'\n"
+    assert result.stderr == "jaxcal: the Ray engine needs Ray: pip install 'ray[data]>=2.51'\n"
 
 
 def test_the_local_engine_does_not_import_ray() -> None:

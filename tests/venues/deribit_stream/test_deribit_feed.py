@@ -219,7 +219,7 @@ def test_addresses_and_coins_that_are_refused(currency, url, says):
 
 def test_a_missing_client_library_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "websockets.exceptions", None)
-    with pytest.raises(FeedError, match=r"pip install 'jaxcal\[live\]'"):
+    with pytest.raises(FeedError, match=r"pip install 'websockets>=15.0'"):
         asyncio.run(DeribitFeed("BTC").run())
 
 
