@@ -79,7 +79,7 @@ def test_sections_without_results_say_so(tmp_path: Path) -> None:
     assert "old" not in page
     names = [name for name, _ in model_tables.SECTIONS.values()]
     for name in names:
-        assert page.count(f"Not measured yet: `python -m benchmarks.{name}` does it.") == names.count(name)
+        assert page.count(f"Not measured yet: `python -m benchmarks.accuracy.{name}` does it.") == names.count(name)
     assert "benchmarks.accuracy.real_chains" in chain_page(None)
 
 

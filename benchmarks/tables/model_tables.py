@@ -312,7 +312,7 @@ def span(table: pd.DataFrame) -> str:
 
 
 def missing(name: str) -> str:
-    return f"Not measured yet: `python -m benchmarks.{name}` does it."
+    return f"Not measured yet: `python -m benchmarks.accuracy.{name}` does it."
 
 
 def read(results: Path, name: str) -> pd.DataFrame | None:

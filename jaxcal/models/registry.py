@@ -42,31 +42,31 @@ class ModelName(StrEnum):
     @property
     def model(self) -> "type[AbstractModel]":
         """The class."""
-        module, name = _CLASSES[self].split(".")
+        module, _, name = _CLASSES[self].rpartition(".")
         return getattr(importlib.import_module(f"jaxcal.models.{module}"), name)
 
 
 _CLASSES = {
-    ModelName.BLACK_SCHOLES: "black_scholes.BlackScholes",
-    ModelName.HESTON: "heston.Heston",
-    ModelName.BATES: "bates.Bates",
-    ModelName.SVCJ: "svcj.SVCJ",
-    ModelName.DOUBLE_HESTON: "double_heston.DoubleHeston",
-    ModelName.MERTON: "merton.Merton",
-    ModelName.KOU: "kou.Kou",
-    ModelName.VARIANCE_GAMMA: "variance_gamma.VarianceGamma",
-    ModelName.NIG: "nig.NIG",
-    ModelName.CGMY: "cgmy.CGMY",
-    ModelName.BLACK_SCHOLES_HULL_WHITE: "hull_white.BlackScholesHullWhite",
-    ModelName.HESTON_HULL_WHITE: "hull_white.HestonHullWhite",
-    ModelName.CLOCKED_DOUBLE_HESTON: "clocked_double_heston.ClockedDoubleHeston",
-    ModelName.PIECEWISE_HESTON: "piecewise_heston.PiecewiseHeston",
-    ModelName.PIECEWISE_BATES: "piecewise_bates.PiecewiseBates",
-    ModelName.SABR: "sabr.SABR",
-    ModelName.NORMAL_SABR: "sabr.NormalSABR",
-    ModelName.SVI: "svi.SVI",
-    ModelName.SSVI: "ssvi.SSVI",
-    ModelName.SSVI_HESTON: "ssvi.SSVIHeston",
+    ModelName.BLACK_SCHOLES: "diffusions.black_scholes.BlackScholes",
+    ModelName.HESTON: "diffusions.heston.Heston",
+    ModelName.BATES: "jumps.bates.Bates",
+    ModelName.SVCJ: "jumps.svcj.SVCJ",
+    ModelName.DOUBLE_HESTON: "diffusions.double_heston.DoubleHeston",
+    ModelName.MERTON: "jumps.merton.Merton",
+    ModelName.KOU: "jumps.kou.Kou",
+    ModelName.VARIANCE_GAMMA: "levy.variance_gamma.VarianceGamma",
+    ModelName.NIG: "levy.nig.NIG",
+    ModelName.CGMY: "levy.cgmy.CGMY",
+    ModelName.BLACK_SCHOLES_HULL_WHITE: "diffusions.hull_white.BlackScholesHullWhite",
+    ModelName.HESTON_HULL_WHITE: "diffusions.hull_white.HestonHullWhite",
+    ModelName.CLOCKED_DOUBLE_HESTON: "diffusions.clocked_double_heston.ClockedDoubleHeston",
+    ModelName.PIECEWISE_HESTON: "diffusions.piecewise_heston.PiecewiseHeston",
+    ModelName.PIECEWISE_BATES: "jumps.piecewise_bates.PiecewiseBates",
+    ModelName.SABR: "smiles.sabr.SABR",
+    ModelName.NORMAL_SABR: "smiles.sabr.NormalSABR",
+    ModelName.SVI: "smiles.svi.SVI",
+    ModelName.SSVI: "smiles.ssvi.SSVI",
+    ModelName.SSVI_HESTON: "smiles.ssvi.SSVIHeston",
 }
 
 
