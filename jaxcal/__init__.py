@@ -1,6 +1,8 @@
 """Calibrate option-pricing models to market quotes: quotes in, fitted parameters a user can trust out."""
 
+from importlib import import_module as _import_module
 from importlib.metadata import version as _version
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from jaxcal.compilation.garbage import collection_paused as _collection_paused
 
@@ -143,3 +145,14 @@ with _collection_paused():
 _register_reader(_JSON_ENDINGS, _json_quotes)
 _register_reader(_CBOE_ENDINGS, _cboe_quotes)
 __version__ = _version("jaxcal")
+
+if _TYPE_CHECKING:
+    from jaxcal import bulk as bulk
+    from jaxcal import live as live
+else:
+
+    def __getattr__(name: str) -> object:
+        """`jc.bulk` and `jc.live`: imported when they are first asked for, as a fit needs neither."""
+        if name in {"bulk", "live"}:
+            return _import_module(f"jaxcal.{name}")
+        raise AttributeError(f"module 'jaxcal' has no attribute {name!r}")

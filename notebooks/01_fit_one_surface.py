@@ -107,12 +107,11 @@ pd.DataFrame(
 # errors of the truth.
 
 # %%
-from jaxcal.synthetic import BTC_MODEL  # what the chain was made from
 
 errors = fit.standard_errors
 comparison = pd.DataFrame(
     {
-        "truth": {name: float(getattr(BTC_MODEL, name)) for name in fit.parameters},
+        "truth": {name: float(getattr(jc.synthetic.BTC_MODEL, name)) for name in fit.parameters},
         "fitted": fit.parameters,
         "standard error": {name: float(getattr(errors, name)) for name in fit.parameters},
     }

@@ -28,8 +28,6 @@ import numpy as np
 import pandas as pd
 
 import jaxcal as jc
-from jaxcal.report.parameter_path import plot_path
-from jaxcal.streams.replay import replay
 
 # %% [markdown]
 # ## A stream whose truth we know
@@ -78,11 +76,11 @@ for time in times[:4]:
 # `replay` does that for recorded surfaces and keeps the path with its bands.
 
 # %%
-path = replay(recalibrator, surfaces)
+path = jc.streams.replay(recalibrator, surfaces)
 path.set_index("quote_time")[["update", "rmse_vol", "surprise", "v0"]].iloc[[0, 1, 19, 20, 21, 29, 30, 31]].round(4)
 
 # %%
-plot_path(path, title="Heston, a synthetic stream")
+jc.plot_path(path, title="Heston, a synthetic stream")
 
 # %% [markdown]
 # The doubled variance was followed, the garbage was not, and the surface after it is taken as if nothing had been.

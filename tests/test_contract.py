@@ -35,6 +35,13 @@ DEEP = (
     "jaxcal.solvers.implicit.minimum",
 )
 
+# Where pages send readers now: attributes of `jc`, without another import.
+PLACES = (
+    "bulk.run_job", "bulk.Settings", "bulk.RayEngine", "bulk.read_dataset", "bulk.BulkError", "bulk.Summary",
+    "live.LiveSession", "live.Recalibration", "live.DeribitFeed", "streams.replay", "report.write_path",
+    "solvers.minimum", "models.complex_math.Cartesian",
+)  # fmt: skip
+
 
 def parameters(function: Any) -> list[str]:
     """Names of the arguments, the keyword-only ones with a star, those that may be left out with an equals sign."""
@@ -145,6 +152,14 @@ def test_nothing_that_users_rely_on_went(part: str) -> None:
 def test_the_list_has_all_there_is(part: str) -> None:
     listed = json.loads(GOLDEN.read_text(encoding="utf-8"))[part]
     assert missing(json.loads(json.dumps(PARTS[part]())), listed) == [], "run python tests/test_contract.py"
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_folders_offer_what_pages_name(place: str) -> None:
+    value: Any = jc
+    for name in place.split("."):
+        value = getattr(value, name)
+    assert callable(value)
 
 
 @pytest.mark.parametrize("place", DEEP)

@@ -5,6 +5,7 @@ import re
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,7 +15,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 LINKED = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "benchmarks/README.md"))]
-PUBLIC = [name for name, value in vars(jaxcal).items() if not name.startswith("_") and not inspect.ismodule(value)]
 NAV = re.findall(r"^ +- (?:[\w ]+: )?(\S+\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
@@ -40,16 +40,32 @@ def anchors(path: Path) -> set[str]:
     return names
 
 
+def entries() -> Counter[str]:
+    """What the pages of the reference describe, by its full name."""
+    texts = [path.read_text("utf-8") for path in (DOCS / "api").glob("*.md")]
+    return Counter(name for text in texts for name in re.findall(r"^::: jaxcal\.([\w.]+)$", text, flags=re.MULTILINE))
+
+
+def public_names(module: ModuleType) -> list[str]:
+    values = vars(module).items()
+    return [name for name, value in values if not name.startswith("_") and not inspect.ismodule(value)]
+
+
 def test_every_public_name_stands_on_one_page_of_the_reference() -> None:
-    entries = Counter(
-        name
-        for path in (DOCS / "api").glob("*.md")
-        for name in re.findall(r"^::: jaxcal\.(\w+)$", path.read_text("utf-8"), flags=re.M)
-    )
-    assert {name: entries[name] for name in PUBLIC if entries[name] != 1} == {}, (
-        "add ::: jaxcal.NAME to a page of docs/api"
-    )
-    assert sorted(name for name in entries if not hasattr(jaxcal, name)) == []
+    found = entries()
+    remedy = "add ::: jaxcal.NAME to a page of docs/api"
+    assert {name: found[name] for name in public_names(jaxcal) if found[name] != 1} == {}, remedy
+    top = [name for name in found if "." not in name]
+    assert sorted(name for name in top if not hasattr(jaxcal, name)) == []
+
+
+@pytest.mark.parametrize("folder", ["bulk", "live", "report", "solvers", "streams"])
+def test_what_a_folder_offers_is_described(folder: str) -> None:
+    module, found = getattr(jaxcal, folder), entries()
+    # one described at the top, or in a module of its own name, need not be described again
+    described = {name for name in found if "." not in name} | {name.rpartition(".")[2] for name in found}
+    assert [name for name in public_names(module) if name not in described] == []
+    assert all(callable(getattr(module, name)) for name in public_names(module))
 
 
 @pytest.mark.parametrize("path", LINKED, ids=lambda path: path.relative_to(ROOT).as_posix())

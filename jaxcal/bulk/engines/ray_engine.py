@@ -46,8 +46,8 @@ class RayEngine:
         ValueError: a number is out of range.
 
     Example:
-        >>> from jaxcal.bulk.engines.ray_engine import RayEngine
-        >>> RayEngine(workers=4, num_gpus=0.5)
+        >>> import jaxcal as jc
+        >>> jc.bulk.RayEngine(workers=4, num_gpus=0.5)
         RayEngine(workers=4, num_gpus=0.5, address=None)
     """
 
