@@ -94,7 +94,7 @@ def warm_up(
                 one = lambda: (calibrate_many(template, several).model, finer(solve_rare_round))  # noqa: B023, E731
                 timed(template, "calibrate_many", shape, one)
         law = _start(template, _surface(8, 16))
-        if getattr(template, "per_expiry", False):
+        if template.per_expiry:
             law = jax.tree.map(lambda leaf: leaf[0], law)
         strike = np.linspace(80.0, 120.0, _OPTIONS)
         for task, call in (("price", price), ("greeks", greeks)):

@@ -41,7 +41,7 @@ def main() -> None:
         surface = jc.Surface.from_vols(EXPIRY, strike, vols(model, strike), forward=100.0)
         free = tuple(field for field in model.bounds if field not in model.held)
         start = model  # one with parameters of each expiry starts at them
-        if not getattr(model, "per_expiry", False):
+        if not model.per_expiry:
             arrays = jax.tree.map(jnp.asarray, model)
             start = from_vector(arrays, free, to_vector(arrays, free) - NEARBY)
         row = {"model": name, "parameters": sum(np.size(getattr(model, field)) for field in free)}

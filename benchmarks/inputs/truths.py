@@ -132,7 +132,7 @@ def vols(model: jc.AbstractModel, strike: np.ndarray) -> np.ndarray:
     """`[E, K]` volatilities by a contour for each quote, much finer than the grid of a fit; each expiry of a model with
     parameters of its own by those.
     """
-    if getattr(model, "per_expiry", False):
+    if model.per_expiry:
         import jax
 
         slices = [jax.tree.map(lambda leaf, i=i: leaf[i], model) for i in range(EXPIRY.size)]

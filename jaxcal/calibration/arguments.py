@@ -106,7 +106,7 @@ def start_of(model: Model, surface: Surface) -> Model:
     """`model` with its numbers in the dtype of the surface, one set an expiry where the model has parameters of its own
     for each; a ValueError where a parameter has another shape.
     """
-    expiries = surface.expiry.shape if getattr(model, "per_expiry", False) else ()
+    expiries = surface.expiry.shape if model.per_expiry else ()
     one = type(model).__name__
     for name in model.bounds:
         shape = np.shape(getattr(model, name))

@@ -62,7 +62,7 @@ def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | N
         return model, None
     if isinstance(model, AbstractModel):
         size = None if model.vectors else batch_size(model)
-        if getattr(model, "per_expiry", False) or size is None:
+        if model.per_expiry or size is None:
             return type(model), [model] * len(keys)
         if size != len(keys):
             raise ValueError(f"there are {len(keys)} surfaces, but {size} starts")

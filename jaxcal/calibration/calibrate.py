@@ -189,7 +189,7 @@ def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, seve
     ladder = ladder_of(template, pricer)
     shared = last_shared(ladder)
     first = min(first, shared)
-    slices = getattr(template, "per_expiry", False)
+    slices = template.per_expiry
     one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
     box = search_bounds(one, limits, names, surface.vol.dtype)
     target = Target.of(surface, spread=residual.needs_spread)

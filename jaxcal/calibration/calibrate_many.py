@@ -190,8 +190,8 @@ def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
 def _refused(i: int, model: type[AbstractModel] | AbstractModel, names: tuple[str, ...], surface: Any) -> Part:
     """A result for a surface that was not fitted."""
     e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
-    quotes = (e, 1, k) if getattr(model, "per_expiry", False) else (e, k)
-    slices, p = (e,) if getattr(model, "per_expiry", False) else (), len(names)
+    quotes = (e, 1, k) if model.per_expiry else (e, k)
+    slices, p = (e,) if model.per_expiry else (), len(names)
 
     def nan(*shape: int) -> jax.Array:
         return jnp.full((1, *shape), jnp.nan)

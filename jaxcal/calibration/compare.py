@@ -181,7 +181,7 @@ def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
 
 def _num_parameters(fit: Fit[Any]) -> int:
     """Free parameters; of every fitted expiry, where each has its own."""
-    times = fitted_places(fit).any(axis=-1).sum() if np.ndim(fit.outcome) else 1
+    times = fitted_places(fit).any(axis=-1).sum() if fit.by_expiry else 1
     return int(fit.information.shape[-1] * times)
 
 

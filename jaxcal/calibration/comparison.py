@@ -198,7 +198,7 @@ def fitted_places(fit: Fit[Any]) -> np.ndarray:
 
 def _parameter_rows(fit: Fit[Any]) -> list[tuple[str, float, float, float]]:
     errors = fit.standard_errors
-    if np.ndim(fit.outcome) == 0:
+    if not fit.by_expiry:
         names = labels(fit.model, fit.free)
         values = _numbers(fit.model, fit.free), _numbers(errors, fit.free)
         return [(name, _UNKNOWN, value, error) for name, value, error in zip(names, *values, strict=True)]

@@ -61,7 +61,7 @@ def fit_with_own_strength(
     if len(rules) > 1:
         raise ValueError("two priors have a strength that is to be found: give one of them a number")
     template = start if isinstance(start, type) else type(start)
-    if getattr(template, "per_expiry", False):
+    if template.per_expiry:
         raise ValueError(f"{template.__name__} is fitted expiry by expiry: give the strength of its prior as a number")
     rule = rules[0]
     plain = run(start, at_strength(prior, 0.0), loss)

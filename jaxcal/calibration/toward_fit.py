@@ -33,7 +33,7 @@ class Toward(AbstractPrior):
 
     def __init__(self, fit: Fit) -> None:
         """Of a fit of one model to a whole surface."""
-        if np.ndim(fit.outcome):
+        if fit.by_expiry:
             raise ValueError(f"{type(fit.model).__name__} was fitted expiry by expiry: toward takes a fit of one model")
         information = np.asarray(fit.information, float)
         if not (np.isfinite(information).all() and _finite(fit.model)):

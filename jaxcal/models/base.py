@@ -26,8 +26,9 @@ class AbstractModel(eqx.Module):
     logarithmic or a linear scale. A field without bounds is not a parameter: it stays as it is, and a
     model without any can be priced but not fitted. `vectors` names the
     fields that may be vectors `[n]` within one model, `held` the parameters that quotes hardly determine and that a
-    calibration leaves as they are unless told otherwise. Bounds are not enforced on construction: a model may be priced
-    anywhere its formula holds. Where that is, `violations` says.
+    calibration leaves as they are unless told otherwise. `per_expiry` says that the parameters are those of one expiry:
+    a calibration fits every expiry by itself, and the fields of the fitted model have shape `[E]`. Bounds are not
+    enforced on construction: a model may be priced anywhere its formula holds. Where that is, `violations` says.
 
     Raises:
         ValueError: on construction outside `jit`, with numbers that break a rule of `violations`, or with a parameter
@@ -45,6 +46,7 @@ class AbstractModel(eqx.Module):
     bounds: ClassVar[Mapping[str, Interval]] = MappingProxyType({})  # none: a law to price, not to fit
     vectors: ClassVar[frozenset[str]] = frozenset()  # fields that may be `[n]` within one model
     held: ClassVar[frozenset[str]] = frozenset()  # parameters that a fit moves only where `free` names them
+    per_expiry: ClassVar[bool] = False  # the parameters are those of one expiry: each is fitted by itself
 
     def violations(self) -> Mapping[str, BoolLike]:
         """The rules of the model's domain, as sentences, each with whether (or where) the parameters break it.
@@ -175,9 +177,6 @@ class AbstractFourierModel(AbstractModel):
 class AbstractVolModel(AbstractModel):
     """A smile model: Black volatilities in closed form, no characteristic function. Subclass it and give `vol`.
 
-    `per_expiry` says that the parameters are those of one expiry: `calibrate` then fits every expiry by itself and the
-    fields of the fitted model have shape `[E]`.
-
     Example:
         >>> class Flat(AbstractVolModel):
         ...     sigma: Float[Array, ""] | float
@@ -188,8 +187,6 @@ class AbstractVolModel(AbstractModel):
         >>> round(float(jc.price(Flat(0.2), 100.0, 1.0, forward=100.0)), 6)
         7.965567
     """
-
-    per_expiry: ClassVar[bool] = False
 
     @abstractmethod
     def vol(self, strike: RealLike, expiry: RealLike, forward: RealLike) -> Float[Array, "..."]:

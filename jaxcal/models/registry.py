@@ -1,16 +1,16 @@
-"""The models by the names that the command line takes."""
+"""The models of the library by name: the one list of them."""
 
 import importlib
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-# Imported where a class is asked for, so that a list of the names does not wait for the library.
+# The classes are imported when one is asked for: a command line that lists the names does not wait for JAX.
 if TYPE_CHECKING:
     from jaxcal.models.base import AbstractModel
 
 
 class ModelName(StrEnum):
-    """Every model whose fit starts from parameters read off the surface.
+    """Every model whose fit starts from parameters read off the surface: its name, and where its class is.
 
     Example:
         >>> from jaxcal.models.registry import ModelName
@@ -18,56 +18,41 @@ class ModelName(StrEnum):
         'DoubleHeston'
     """
 
-    BLACK_SCHOLES = "black-scholes"
-    HESTON = "heston"
-    BATES = "bates"
-    SVCJ = "svcj"
-    DOUBLE_HESTON = "double-heston"
-    MERTON = "merton"
-    KOU = "kou"
-    VARIANCE_GAMMA = "variance-gamma"
-    NIG = "nig"
-    CGMY = "cgmy"
-    BLACK_SCHOLES_HULL_WHITE = "black-scholes-hull-white"
-    HESTON_HULL_WHITE = "heston-hull-white"
-    CLOCKED_DOUBLE_HESTON = "clocked-double-heston"
-    PIECEWISE_HESTON = "piecewise-heston"
-    PIECEWISE_BATES = "piecewise-bates"
-    SABR = "sabr"
-    NORMAL_SABR = "normal-sabr"
-    SVI = "svi"
-    SSVI = "ssvi"
-    SSVI_HESTON = "ssvi-heston"
+    BLACK_SCHOLES = "black-scholes", "diffusions.black_scholes.BlackScholes"
+    HESTON = "heston", "diffusions.heston.Heston"
+    BATES = "bates", "jumps.bates.Bates"
+    SVCJ = "svcj", "jumps.svcj.SVCJ"
+    DOUBLE_HESTON = "double-heston", "diffusions.double_heston.DoubleHeston"
+    MERTON = "merton", "jumps.merton.Merton"
+    KOU = "kou", "jumps.kou.Kou"
+    VARIANCE_GAMMA = "variance-gamma", "levy.variance_gamma.VarianceGamma"
+    NIG = "nig", "levy.nig.NIG"
+    CGMY = "cgmy", "levy.cgmy.CGMY"
+    BLACK_SCHOLES_HULL_WHITE = "black-scholes-hull-white", "diffusions.hull_white.BlackScholesHullWhite"
+    HESTON_HULL_WHITE = "heston-hull-white", "diffusions.hull_white.HestonHullWhite"
+    CLOCKED_DOUBLE_HESTON = "clocked-double-heston", "diffusions.clocked_double_heston.ClockedDoubleHeston"
+    PIECEWISE_HESTON = "piecewise-heston", "diffusions.piecewise_heston.PiecewiseHeston"
+    PIECEWISE_BATES = "piecewise-bates", "jumps.piecewise_bates.PiecewiseBates"
+    SABR = "sabr", "smiles.sabr.SABR"
+    NORMAL_SABR = "normal-sabr", "smiles.sabr.NormalSABR"
+    SVI = "svi", "smiles.svi.SVI"
+    SSVI = "ssvi", "smiles.ssvi.SSVI"
+    SSVI_HESTON = "ssvi-heston", "smiles.ssvi.SSVIHeston"
+
+    _place: str
+
+    def __new__(cls, name: str, place: str) -> "ModelName":
+        """A name that knows where its class is, below `jaxcal.models`."""
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member._place = place
+        return member
 
     @property
     def model(self) -> "type[AbstractModel]":
         """The class."""
-        module, _, name = _CLASSES[self].rpartition(".")
+        module, _, name = self._place.rpartition(".")
         return getattr(importlib.import_module(f"jaxcal.models.{module}"), name)
-
-
-_CLASSES = {
-    ModelName.BLACK_SCHOLES: "diffusions.black_scholes.BlackScholes",
-    ModelName.HESTON: "diffusions.heston.Heston",
-    ModelName.BATES: "jumps.bates.Bates",
-    ModelName.SVCJ: "jumps.svcj.SVCJ",
-    ModelName.DOUBLE_HESTON: "diffusions.double_heston.DoubleHeston",
-    ModelName.MERTON: "jumps.merton.Merton",
-    ModelName.KOU: "jumps.kou.Kou",
-    ModelName.VARIANCE_GAMMA: "levy.variance_gamma.VarianceGamma",
-    ModelName.NIG: "levy.nig.NIG",
-    ModelName.CGMY: "levy.cgmy.CGMY",
-    ModelName.BLACK_SCHOLES_HULL_WHITE: "diffusions.hull_white.BlackScholesHullWhite",
-    ModelName.HESTON_HULL_WHITE: "diffusions.hull_white.HestonHullWhite",
-    ModelName.CLOCKED_DOUBLE_HESTON: "diffusions.clocked_double_heston.ClockedDoubleHeston",
-    ModelName.PIECEWISE_HESTON: "diffusions.piecewise_heston.PiecewiseHeston",
-    ModelName.PIECEWISE_BATES: "jumps.piecewise_bates.PiecewiseBates",
-    ModelName.SABR: "smiles.sabr.SABR",
-    ModelName.NORMAL_SABR: "smiles.sabr.NormalSABR",
-    ModelName.SVI: "smiles.svi.SVI",
-    ModelName.SSVI: "smiles.ssvi.SSVI",
-    ModelName.SSVI_HESTON: "smiles.ssvi.SSVIHeston",
-}
 
 
 def model_names(text: str) -> list[ModelName]:

@@ -165,16 +165,15 @@ def _of_fit(fit: Fit | None) -> dict[str, Any]:
     """Parameters and their standard errors; of the expiries that have quotes, where each has its own."""
     if fit is None:
         return {"parameters": None, "standard_errors": None, "expiries": None}
-    per_expiry = np.ndim(fit.outcome) > 0
     quoted = np.any(np.asarray(fit.surface.weight) > 0, axis=-1)
 
     def shown(model: Any) -> dict[str, Any]:
         values = {name: np.asarray(getattr(model, name), np.float64) for name in fit.parameters}
-        return {name: _number(x[quoted] if per_expiry and x.ndim else x) for name, x in values.items()}
+        return {name: _number(x[quoted] if fit.by_expiry and x.ndim else x) for name, x in values.items()}
 
     # what is not free has no standard error, a setting that is no array included
     errors = {name: value if name in fit.free else None for name, value in shown(fit.standard_errors).items()}
-    years = np.asarray(fit.surface.expiry, np.float64)[quoted].tolist() if per_expiry else None
+    years = np.asarray(fit.surface.expiry, np.float64)[quoted].tolist() if fit.by_expiry else None
     return {"parameters": shown(fit.model), "standard_errors": errors, "expiries": years}
 
 

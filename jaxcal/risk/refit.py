@@ -68,7 +68,7 @@ def refits(fits: Sequence[Fit]) -> list[Refit]:
     for i, fit in enumerate(fits):
         shapes = tuple(np.shape(leaf) for leaf in jax.tree.leaves((fit.model, fit.objective)))
         groups.setdefault((shapes, jax.tree.structure(fit.objective)), []).append(i)
-    slices = any(np.ndim(fit.outcome) for fit in fits)
+    slices = any(fit.by_expiry for fit in fits)
     for group in groups.values():
         # where parameters are vectors the shapes of the surfaces are left as they are: a padded one is another program
         for members, shape in few_shapes([fits[i].surface.vol.shape for i in group]):  # type: ignore[misc]

@@ -142,7 +142,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         template = model if isinstance(model, type) else type(model)
         scales = scales_of(template, bounds)
         names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
-        if getattr(template, "per_expiry", False) or template.vectors:
+        if template.per_expiry or template.vectors:
             raise ValueError(
                 f"{template.__name__} has parameters of each expiry or interval: a stream takes flat models"
             )

@@ -153,7 +153,7 @@ def bootstrap(
     if num < 2:
         raise ValueError(f"num is {num}: a bootstrap takes at least 2 draws")
     names = list(fit.free)
-    if not np.isfinite(np.asarray(fit.cost)) and not np.ndim(fit.outcome):
+    if not np.isfinite(np.asarray(fit.cost)) and not fit.by_expiry:
         raise ValueError(f"there is nothing to draw from: {fit.status}")
     rng = np.random.default_rng(seed)
     surface, residual = fit.surface, fit.objective.residual
@@ -182,8 +182,7 @@ def bootstrap(
 def _noise_vol(fit: Fit, residual: Any) -> NDArray[np.floating]:
     """`[E, K]` the noise of every quote, as the residuals show it, in volatility."""
     weight, residuals = np.asarray(fit.surface.weight, np.float64), np.asarray(fit.residuals, np.float64)
-    slices = np.ndim(fit.outcome)
-    if not slices:
+    if not fit.by_expiry:
         weight, residuals = weight[None], residuals[None]
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), fit.loss)
     misfit = misfit_of(loss, weight, residuals, fit.information.shape[-1])
@@ -200,6 +199,6 @@ def _noise_vol(fit: Fit, residual: Any) -> NDArray[np.floating]:
     # how a residual moves with the volatility of its quote: -1 where residuals are volatilities
     slope = jax.jvp(off, (fit.surface.vol,), (jnp.ones_like(fit.surface.vol),))[1]
     slope = np.abs(np.asarray(slope, np.float64))
-    size = (np.sqrt(variance)[:, None] if slices else np.sqrt(variance[0])) / root
+    size = (np.sqrt(variance)[:, None] if fit.by_expiry else np.sqrt(variance[0])) / root
     known = slope > 1e-12
     return np.where((weight > 0) & known, size / np.where(known, slope, 1.0), 0.0)

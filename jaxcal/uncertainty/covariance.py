@@ -123,14 +123,15 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
     refuse_other("covariance", fit, Fit, ONE_FIT)
     if kind not in get_args(Kind):
         raise ValueError(f"kind is {kind!r}: it must be one of {', '.join(get_args(Kind))}")
-    slices = np.ndim(fit.outcome) > 0
-    if clusters is not None and (clusters != "expiry" or kind != "sandwich" or slices or fit.surface.num_expiries < 2):
+    if clusters is not None and (
+        clusters != "expiry" or kind != "sandwich" or fit.by_expiry or fit.surface.num_expiries < 2
+    ):
         raise ValueError(f"clusters is {clusters!r}: it may be 'expiry', for a sandwich of two or more expiries")
     information: NDArray = np.asarray(fit.information, np.float64)
     at_bound: NDArray = np.asarray(fit.at_bound, bool)
     weight, residuals = np.asarray(fit.surface.weight, np.float64), np.asarray(fit.residuals, np.float64)
     model, loss = fit.model, fit.loss
-    if not slices:
+    if not fit.by_expiry:
         information, at_bound, weight, residuals = information[None], at_bound[None], weight[None], residuals[None]
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], model)
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), loss)
@@ -205,7 +206,7 @@ def _natural(fit: Fit, models: AbstractModel, matrices: NDArray) -> NDArray:
     own = np.where(pair, slopes @ np.where(pair, matrices, 0.0) @ np.swapaxes(slopes, 1, 2), np.nan)
     every = labels(fit.model, list(fit.model.bounds))
     whole = np.full((len(every), len(every)), np.nan)
-    if np.ndim(fit.outcome) == 0:
+    if not fit.by_expiry:
         place = [every.index(label) for label in labels(fit.model, fit.free)]
         whole[np.ix_(place, place)] = own[0]
         return whole

@@ -64,11 +64,10 @@ def derivatives(fit: Fit) -> Derivatives:
         >>> found.jacobian.shape, bool(abs(found.hessian - 3 * 0.2033**2) < 1e-3)
         ((1, 8, 1), True)
     """
-    slices = np.ndim(fit.outcome) > 0
     residual = fit.objective.residual
     target = Target.of(fit.surface, spread=residual.needs_spread)
     one = fit.model
-    if slices:
+    if fit.by_expiry:
         target = target.slices()
     else:
         target, one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (target, one))

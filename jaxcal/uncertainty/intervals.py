@@ -55,7 +55,7 @@ class Intervals(eqx.Module, Generic[Model]):
         import pandas as pd
 
         names = list(self.lower.bounds)
-        own = 1 if getattr(self.lower, "per_expiry", False) else 0
+        own = int(self.lower.per_expiry)
         if any(np.ndim(getattr(self.lower, name)) > max(own, name in self.lower.vectors) for name in names):
             columns: dict[str, NDArray] = {}
             for name in names:
@@ -151,12 +151,12 @@ def degrees_of_freedom(fit: Fit | Fits) -> NDArray[np.integer]:
         2
     """
     if isinstance(fit, Fit):
-        slices = np.ndim(fit.outcome)
+        slices = int(fit.by_expiry)
         weight = np.asarray(fit.surface.weight)
         return _dof(weight.reshape(*weight.shape[:slices], -1), np.asarray(fit.at_bound))
     found = []
     for part in fit.parts:
-        slices = np.ndim(part.result.outcome)
+        slices = 1 + part.result.by_expiry
         found.append(_dof(part.weight.reshape(*part.weight.shape[:slices], -1), np.asarray(part.result.at_bound)))
     whole = np.zeros((len(fit), *np.max([x.shape[1:] for x in found], axis=0).astype(int)), int)
     for part, values in zip(fit.parts, found, strict=True):

@@ -168,7 +168,7 @@ def profiles(
         ['sigma']
     """
     known = labels(fit.model, fit.free)
-    if np.ndim(fit.outcome):
+    if fit.by_expiry:
         raise ValueError(f"{type(fit.model).__name__} was fitted expiry by expiry: a profile is of one fit")
     if unknown := [name for name in names if name not in known]:
         raise ValueError(f"{unknown[0]!r} was not fitted: a profile is of one of {', '.join(known)}")

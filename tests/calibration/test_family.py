@@ -41,7 +41,7 @@ SMILES = [
 
 def vols(model):
     """`[8, 15]` exact volatilities."""
-    if getattr(model, "per_expiry", False):
+    if model.per_expiry:
         slices = [jax.tree.map(lambda leaf, i=i: leaf[i], model) for i in range(8)]
         rows = [jc.model_vol(m, k, t, forward=100.0) for m, k, t in zip(slices, STRIKE, YEARS, strict=True)]
         return np.stack([np.asarray(row) for row in rows])

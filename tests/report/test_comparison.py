@@ -170,7 +170,7 @@ SPECIAL = {
 def fit_of(model: jc.AbstractModel, like: Fit) -> Fit:
     """A fit that ended at `model`: what the reports read of it, without the time to fit."""
     arrays = jax.tree.map(jnp.asarray, model)
-    slices = (2,) if getattr(model, "per_expiry", False) else ()
+    slices = (2,) if model.per_expiry else ()
     free = tuple(name for name in model.bounds if name not in model.held)
     size = sum(np.size(getattr(model, name)) for name in free) // (2 if slices else 1)
     return dataclasses.replace(

@@ -164,7 +164,7 @@ def _parameters(model: type[AbstractModel]) -> list[str]:
 
 
 def _is_list(model: type[AbstractModel], name: str) -> bool:
-    return name in model.vectors or bool(getattr(model, "per_expiry", False))
+    return name in model.vectors or model.per_expiry
 
 
 def _values(fitted: pd.DataFrame, name: str, suffix: str, is_list: bool) -> list[Any]:

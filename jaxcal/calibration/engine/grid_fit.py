@@ -49,6 +49,11 @@ class Round(eqx.Module, Generic[Model]):
     at_bound: Bool[Array, "*b p"]
     moved: Bool[Array, "*b"]
 
+    @property
+    def by_expiry(self) -> bool:
+        """Whether every expiry was fitted by itself, so that there is an axis for them."""
+        return self.model.per_expiry
+
 
 class Method(NamedTuple):
     """What is made small and how: everything of a round but the quotes and the start. The scale of a loss is a number

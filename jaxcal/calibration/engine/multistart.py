@@ -80,7 +80,7 @@ def best_tries(template: type[AbstractModel], batch: Batch, begin: Any, settings
     starts = starts if several else starts[:1]
     refuse_unlawful(starts[0], numbers=False)
 
-    slices = getattr(template, "per_expiry", False)
+    slices = template.per_expiry
     if slices:
         own = jax.tree.map(lambda leaf: np.repeat(leaf, shape[1], axis=0), batch.own)
         batch, starts = Batch(jax.tree.map(_merged, batch.target.slices()), own), jax.tree.map(_merged, starts)

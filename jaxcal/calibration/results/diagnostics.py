@@ -146,7 +146,7 @@ class Diagnostics(Generic[Model]):
 
 def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
     """Of a `Fit`, whose `diagnostics` this is."""
-    slices = np.ndim(fit.outcome) > 0
+    slices = fit.by_expiry
     errors = fit.standard_errors
     information, at_bound = np.asarray(fit.information, np.float64), np.asarray(fit.at_bound)
     weight, model = np.asarray(fit.surface.weight, np.float64), fit.model

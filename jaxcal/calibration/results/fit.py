@@ -101,13 +101,18 @@ class Fit(eqx.Module, Generic[Model]):
         return self.objective.prior
 
     @property
+    def by_expiry(self) -> bool:
+        """Whether every expiry was fitted by itself: the class of the model says `per_expiry`."""
+        return self.model.per_expiry
+
+    @property
     def status(self) -> Status:
         """How the fit ended; `str(status)` is a sentence that names the parameters at their bounds.
 
         Where every expiry was fitted by itself it is the outcome of the worst, and names those expiries.
         """
         at_bound = np.asarray(self.at_bound)
-        if np.ndim(self.outcome) == 0:
+        if not self.by_expiry:
             names = labels(self.model, self.free)
             return Status(Outcome(int(self.outcome)), tuple(n for n, at in zip(names, at_bound, strict=True) if at))
         if not self._quoted.any():
@@ -136,7 +141,7 @@ class Fit(eqx.Module, Generic[Model]):
         determine, and where quotes are too few. With a loss rho, the squares are those of rho', over the square of the
         mean of rho'' (P. Huber, "Robust Statistics", 1981, section 7.6).
         """
-        slices, scales = np.ndim(self.outcome) > 0, self.objective.scales
+        slices, scales = self.by_expiry, self.objective.scales
         weight, residuals = np.asarray(self.surface.weight), np.asarray(self.residuals)
         if not slices:
             weight, residuals = weight[None], residuals[None]
@@ -186,7 +191,7 @@ class Fit(eqx.Module, Generic[Model]):
         for field in dataclasses.fields(self.model):
             value, error = (np.asarray(getattr(model, field.name), np.float64) for model in (self.model, errors))
             for i, number in np.ndenumerate(value):
-                if np.ndim(self.outcome) and i and not self._quoted[i]:
+                if self.by_expiry and i and not self._quoted[i]:
                     continue  # padding
                 label = field.name if not i else f"{field.name}[{i[0]}]"
                 note = "not determined" if np.isnan(error[i]) else f"{error[i]:.4g}"

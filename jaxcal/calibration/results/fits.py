@@ -118,7 +118,7 @@ class Fits(Generic[Model]):
         if not isinstance(surface, Surface):
             raise KeyError(f"{self.keys[i]!r}: {self.reasons[i]}")
         e, k = surface.vol.shape
-        slices = np.ndim(result.outcome) > 0
+        slices = result.by_expiry
         cut = {"residuals": result.residuals.reshape(part.weight.shape[1:])[:e, :k]}
         if slices:
             cut |= {name: getattr(result, name)[:e] for name in _OF_SLICES}
@@ -167,7 +167,7 @@ class Fits(Generic[Model]):
         result = self.parts[number].result
         if i in self.reasons:
             return self.reasons[i]
-        if np.ndim(result.outcome) > 1 or np.shape(result.at_bound)[1] != len(self.free):
+        if result.by_expiry or np.shape(result.at_bound)[1] != len(self.free):
             return str(self._at(i).status)
         pinned = tuple(name for name, at in zip(self.free, result.at_bound[row], strict=True) if at)
         return str(Status(Outcome(int(self.outcome[i])), pinned))
@@ -253,7 +253,7 @@ class Fits(Generic[Model]):
 
         def of(part: Part) -> NDArray:
             result = part.result
-            if np.ndim(result.outcome) == 1:
+            if not result.by_expiry:
                 return np.asarray(outcome_of(result), np.int32)
             return np.asarray([self._outcome(int(i)) for i in part.place], np.int32)
 

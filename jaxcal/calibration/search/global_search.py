@@ -168,7 +168,7 @@ def _check(template: type[Any], method: str, num_starts: int, generations: int, 
             raise ValueError(f"{name} is {number}: it must be positive")
     if generations < 0:
         raise ValueError(f"generations is {generations}: it must not be negative")
-    if getattr(template, "per_expiry", False):
+    if template.per_expiry:
         raise ValueError(f"{template.__name__} is fitted expiry by expiry: a global search is of one fit")
 
 
