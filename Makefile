@@ -42,9 +42,10 @@ notebooks: $(VENV)/.dev
 		$(BIN)/jupyter-execute --inplace "$$copy" || exit 1; \
 	done
 
-# The documentation site, in site/: a link that leads nowhere or an argument without a description is an error.
+# The documentation site, in site/: a link that leads nowhere or an argument that does not exist is an error
+# (not with --quiet, which hides warnings from --strict too).
 docs: $(VENV)/.docs
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 # The sdist, the wheel made from it, and that wheel in an empty environment, away from this folder.
 package: $(VENV)/.dev

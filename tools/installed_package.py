@@ -42,6 +42,9 @@ def main() -> None:
     check((package / "py.typed").exists(), "py.typed is missing")
     fit = jc.calibrate(jc.BlackScholes, jc.Surface.from_quotes(jc.dax_quotes()))
     check(fit.converged, f"the fit of the DAX quotes says {fit.status}")
+    # without the extras: they are asked for where they are needed, and not before
+    check(jc.bulk.RayEngine(workers=1).workers == 1, "jc.bulk needs an extra")
+    check(callable(jc.live.LiveSession), "jc.live needs an extra")
     version = run("--version")
     check(version.returncode == 0 and jc.__version__ in version.stdout, f"jaxcal --version: {version}")
     with tempfile.TemporaryDirectory() as folder:
