@@ -57,9 +57,7 @@ def parameters(function: Any) -> list[str]:
 
 
 def names() -> dict[str, Any]:
-    public = {
-        name: value for name, value in vars(jc).items() if not name.startswith("_") and not inspect.ismodule(value)
-    }
+    public = {name: value for name in dir(jc) if not inspect.ismodule(value := getattr(jc, name))}
     found: dict[str, Any] = {}
     for name, value in sorted(public.items()):
         found[name] = {"parameters": parameters(value)}

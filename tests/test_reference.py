@@ -47,8 +47,8 @@ def entries() -> Counter[str]:
 
 
 def public_names(module: ModuleType) -> list[str]:
-    values = vars(module).items()
-    return [name for name, value in values if not name.startswith("_") and not inspect.ismodule(value)]
+    names = [name for name in dir(module) if not name.startswith("_")]
+    return [name for name in names if not inspect.ismodule(getattr(module, name))]
 
 
 def test_every_public_name_stands_on_one_page_of_the_reference() -> None:

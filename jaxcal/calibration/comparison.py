@@ -2,19 +2,17 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import numpy as np
+import pandas as pd
 
 from jaxcal._shown import html_of
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.parameters import labels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 _UNKNOWN = float("nan")
 
@@ -121,12 +119,10 @@ class Comparison:
         """Whether every model's fit to all quotes converged."""
         return all(entry.converged for entry in self.entries)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a model: the attributes of `Entry` except the fits, its name as `model`, then `num_steps`,
         `converged` and `status`, the reason.
         """
-        import pandas as pd
-
         names = ["num_parameters", "num_quotes", "rmse_points", "num_held_out", "rmse_out_points", "aic", "inside"]
         names += ["rmse_half_spreads", "first_seconds", "seconds"]
         rows = [
@@ -138,12 +134,10 @@ class Comparison:
         ]
         return pd.DataFrame(rows)
 
-    def parameters(self) -> "pd.DataFrame":
+    def parameters(self) -> pd.DataFrame:
         """One row a fitted parameter: `model`, `parameter` (with its place where it is a vector), `expiry` (years, NaN
         where it is not of one expiry), `value`, `standard_error` (NaN where there is none, see `Fit.standard_errors`).
         """
-        import pandas as pd
-
         rows = [(name, *row) for name, fit in self.fits.items() for row in _parameter_rows(fit)]
         return pd.DataFrame(rows, columns=["model", "parameter", "expiry", "value", "standard_error"])
 

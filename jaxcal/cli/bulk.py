@@ -3,7 +3,7 @@
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,10 +12,6 @@ from jaxcal.cli.console.terminal import complain, console, refuse, say
 from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.models.registry import ModelName
-
-if TYPE_CHECKING:
-    from jaxcal.bulk.summary import Summary
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 _MOST_SAID = 10  # problems that are said; all of them are in a file
 
@@ -96,7 +92,7 @@ def bulk(
         bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
     ] = False,
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Fit a model to every surface of a file or folder of quotes: files in, a parquet dataset out.
 
@@ -140,7 +136,7 @@ def bulk(
     raise typer.Exit(_tell(summary, out))
 
 
-def _tell(summary: "Summary", out: Path) -> int:
+def _tell(summary: Any, out: Path) -> int:
     """Say how the job ended; the exit code."""
     from jaxcal.market.cleaning.quote_report import profile_words
 

@@ -1,11 +1,10 @@
 """The command `jaxcal calibrate`: one model to one table of quotes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
 from jaxcal.cli.console.terminal import default_folder, refuse, say
 from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import (
@@ -18,11 +17,7 @@ from jaxcal.cli.options.quote_options import (
     VenueOption,
     with_cleaning,
 )
-from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
 from jaxcal.models.registry import ModelName
-
-if TYPE_CHECKING:
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 
 @with_cleaning
@@ -46,7 +41,7 @@ def calibrate(
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Fit a model to a table of quotes; write the parameters, the residuals and a picture of every smile.
 
@@ -55,6 +50,9 @@ def calibrate(
     Exit codes: 0 the fit converged, 1 it did not (the files are written all the same), 2 the input cannot be used or
     the files cannot be written.
     """
+    from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
+    from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
+
     counts = chosen_loss(loss, loss_scale)
     report, surface, name = read_surface(
         quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet

@@ -1,11 +1,10 @@
 """The command `jaxcal compare`: several models to one table of quotes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-from jaxcal.cli.console.fit_output import list_files
 from jaxcal.cli.console.terminal import default_folder, refuse, show
 from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import (
@@ -18,11 +17,7 @@ from jaxcal.cli.options.quote_options import (
     VenueOption,
     with_cleaning,
 )
-from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
 from jaxcal.models.registry import ModelName, model_names
-
-if TYPE_CHECKING:
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 
 @with_cleaning
@@ -48,7 +43,7 @@ def compare(
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Fit several models to a table of quotes; write how well each does, and a picture with all of them.
 
@@ -58,14 +53,16 @@ def compare(
     Exit codes: 0 all fits converged, 1 one did not or is not possible (the files are written all the same), 2 the
     input cannot be used, a model is unknown, or the files cannot be written.
     """
+    from jaxcal.calibration.compare import compare as compare_models
+    from jaxcal.cli.console.fit_output import list_files
+    from jaxcal.cli.console.fit_tables import comparison_table
+    from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
+    from jaxcal.report.files import write_comparison
+
     try:
         names = model_names(models)
     except ValueError as error:
         refuse(f"--models: {error}")
-    from jaxcal.calibration.compare import compare as compare_models
-    from jaxcal.cli.console.fit_tables import comparison_table
-    from jaxcal.report.files import write_comparison
-
     counts = chosen_loss(loss, loss_scale)
     report, surface, name = read_surface(
         quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet

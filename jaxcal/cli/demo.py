@@ -5,7 +5,6 @@ from typing import Annotated
 
 import typer
 
-from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
 from jaxcal.cli.console.terminal import say
 
 
@@ -21,6 +20,7 @@ def demo(
 
     Exit codes: 0 both fits converged, 1 one did not, 2 the files could not be written.
     """
+    from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
     from jaxcal.market.cleaning.quote_report import inspect_quotes
     from jaxcal.market.surface import Surface
     from jaxcal.market.tables.csv_file import write_csv

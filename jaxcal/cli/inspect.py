@@ -1,7 +1,7 @@
 """The command `jaxcal inspect`: its options, what it says, and its exit codes."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,9 +14,6 @@ from jaxcal.cli.options.quote_options import (
     VenueOption,
     with_cleaning,
 )
-
-if TYPE_CHECKING:
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 
 @with_cleaning
@@ -41,7 +38,7 @@ def inspect(
         ),
     ] = False,
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Say what is good in a table of quotes, and what is wrong with the rest; write a verdict for every row.
 
@@ -55,8 +52,9 @@ def inspect(
     from jaxcal.market.arbitrage.repair import repair_arbitrage
     from jaxcal.market.arbitrage.static_arbitrage import find_arbitrage
     from jaxcal.market.cleaning.quote_report import inspect_quotes
-    from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+    from jaxcal.market.tables.table_file import QuoteError
     from jaxcal.report.inspection_files import write_inspection
+    from jaxcal.venues.read_quotes import read_quotes
 
     if not quotes.exists():
         refuse(f"{quotes}: there is no such file")

@@ -1,25 +1,18 @@
 """The command `jaxcal live deribit`: its options, what it shows, and its exit codes."""
 
-import asyncio
 import contextlib
 import os
 import re
 import signal
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-from rich.live import Live
 
 from jaxcal.cli.console.terminal import complain, console, refuse, say
 from jaxcal.cli.options.quote_options import with_cleaning
 from jaxcal.models.registry import ModelName
-
-if TYPE_CHECKING:
-    from jaxcal.live.recalibration import Recalibration
-    from jaxcal.live.session import LiveSession
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", re.ASCII)
 _SECONDS = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -54,7 +47,7 @@ def deribit(
         str, typer.Option(metavar="TIME", help="A quote without a message for so long is stale.")
     ] = "60s",
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Follow Deribit's public stream and fit a model to all options of a coin, again and again.
 
@@ -64,6 +57,8 @@ def deribit(
     Exit codes: 0 stopped as asked; 1 no fit was used; 2 the options cannot be used, the server is not the exchange's,
     or the files cannot be written; 130 or 143 interrupted twice.
     """  # fmt: skip
+    import asyncio
+
     from jaxcal.live.log import LiveLog
     from jaxcal.live.session import LiveSession
     from jaxcal.streams.recalibrator import Recalibrator
@@ -79,7 +74,7 @@ def deribit(
         recalibrator = Recalibrator(model.model, memory=memory)
         with LiveLog(folder) as log, _screen(f"{model.model.__name__}, {currency}") as screen:
 
-            def show(step: "Recalibration") -> None:
+            def show(step: Any) -> None:
                 nonlocal used
                 used += step.used
                 screen.show(step)
@@ -96,8 +91,10 @@ def deribit(
     raise typer.Exit(0 if used else 1)
 
 
-async def _until_stopped(session: "LiveSession", seconds: float | None) -> None:
+async def _until_stopped(session: Any, seconds: float | None) -> None:
     """The session until it ends, or until the user or the system asks for its end."""
+    import asyncio
+
     task = asyncio.create_task(session.run(seconds=seconds))
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
@@ -126,6 +123,8 @@ class _screen:  # noqa: N801
     """A panel on a terminal, and a line each elsewhere."""
 
     def __init__(self, title: str) -> None:
+        from rich.live import Live
+
         self._title, self._console = title, console()
         self._live = Live(console=self._console, auto_refresh=False) if self._console.is_terminal else None
 
@@ -138,7 +137,7 @@ class _screen:  # noqa: N801
         if self._live is not None:
             self._live.stop()
 
-    def show(self, step: "Recalibration") -> None:
+    def show(self, step: Any) -> None:
         """Show a recalibration."""
         from jaxcal.cli.console.live_panel import health_line, live_line, live_panel
 

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,13 +11,6 @@ from jaxcal.cli.console.terminal import complain, default_folder, refuse, say
 from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.models.registry import ModelName
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
-    from jaxcal.market.surface import Surface
-    from jaxcal.market.tables.quote_columns import QuoteKey
 
 
 class TableKind(StrEnum):
@@ -60,7 +53,7 @@ def replay(
     loss: LossOption = LossName.LINEAR,
     loss_scale: ScaleOption = None,
     *,
-    rules: "CleaningRules | SuitedRules",
+    rules: Any,
 ) -> None:
     """Run a recorded series of surfaces through a recalibrator; write the parameters over time with their bands.
 
@@ -109,14 +102,15 @@ def _surfaces(
     venue: str | None,
     underlying: str | None,
     rate: float | None,
-    rules: "CleaningRules | SuitedRules",
-) -> "tuple[dict[QuoteKey, Surface], int]":
+    rules: Any,
+) -> tuple[dict[Any, Any], int]:
     """All surfaces of the files, and how many files could not be read; else the end."""
     from jaxcal.bulk.input.input_files import find_source
     from jaxcal.bulk.input.input_problem import BulkError
     from jaxcal.market.cleaning.quote_report import inspect_quotes, profile_words
     from jaxcal.market.surface import surfaces_from_quotes
-    from jaxcal.market.tables.read_quotes import NoQuoteError, read_quotes
+    from jaxcal.market.tables.table_file import NoQuoteError
+    from jaxcal.venues.read_quotes import read_quotes
 
     try:
         files = find_source(source).files
@@ -149,7 +143,7 @@ def _surfaces(
     return surfaces, unread
 
 
-def _tell(table: "pd.DataFrame") -> None:
+def _tell(table: Any) -> None:
     """What became of the surfaces, stream by stream."""
     from jaxcal.cli.options.surface_choice import key_text
 

@@ -3,6 +3,7 @@
 from datetime import timedelta
 from functools import lru_cache
 
+import holidays
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -27,8 +28,6 @@ def holidays_of(first: int, last: int) -> tuple[Days, Days]:
         >>> print(closed[:4], early[0])
         ['2025-01-01' '2025-01-09' '2025-01-20' '2025-02-17'] 2025-07-03
     """
-    import holidays
-
     years = range(first, last + 1)
 
     def days(category: str) -> Days:

@@ -18,7 +18,7 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.padding import array_shape
 from jaxcal.market.surface import Surface
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.streams.recalibrator import Recalibrator
 from jaxcal.streams.replay import parameter_band
 from jaxcal.streams.state import StreamState

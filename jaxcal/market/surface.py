@@ -19,7 +19,7 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.padding import padded
 from jaxcal.market.tables.quote_columns import QuoteKey
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.verdict import Verdict
 
 FloatColumn = NDArray[np.float64]

@@ -112,6 +112,10 @@ class AbstractFourierModel(AbstractModel):
 
     X = ln(S_T / F) must be a martingale in the sense E[exp X] = 1, so that `log_cf(-1j, t) = 0`.
 
+    The other methods are answered here for a model that says no more, each as its docstring has it: `moment_bounds`,
+    `decay_cone`, `drift`, `revival`, and `jump_kinds` together with `given_jumps`. They and `violations` are what a
+    model may define besides; nothing else is overridden, and no model is derived from a finished one.
+
     Example:
         >>> class MyBlack(AbstractFourierModel):
         ...     sigma: Float[Array, ""] | float
@@ -143,13 +147,13 @@ class AbstractFourierModel(AbstractModel):
         """
         return jnp.asarray(-0.4), jnp.asarray(0.4)
 
-    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
+    def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"] | None:
         """By how many nats ln|phi| may at most rise above its value at `z` before it falls for good, as z runs outward.
 
-        Zero, the answer given here, says that |phi| just falls, or rises slowly enough for a grid to see it. Jumps of
+        None, the answer given here, says that |phi| just falls, or rises slowly enough for a grid to see it. Jumps of
         nearly one size make it die and revive with a period of 2 pi / size.
         """
-        return jnp.zeros_like(jnp.real(z))
+        return None
 
     def jump_kinds(self, t: Float[Array, "*shape"]) -> JumpKinds | None:
         """The jumps that may be counted, by time `t`; None, the answer given here, where there are none.

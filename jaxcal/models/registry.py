@@ -2,11 +2,7 @@
 
 import importlib
 from enum import StrEnum
-from typing import TYPE_CHECKING
-
-# The classes are imported when one is asked for: a command line that lists the names does not wait for JAX.
-if TYPE_CHECKING:
-    from jaxcal.models.base import AbstractModel
+from typing import Any
 
 
 class ModelName(StrEnum):
@@ -49,8 +45,8 @@ class ModelName(StrEnum):
         return member
 
     @property
-    def model(self) -> "type[AbstractModel]":
-        """The class."""
+    def model(self) -> type[Any]:
+        """The class; it is imported here, so that a command line that lists the names does not wait for JAX."""
         module, _, name = self._place.rpartition(".")
         return getattr(importlib.import_module(f"jaxcal.models.{module}"), name)
 

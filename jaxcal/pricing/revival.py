@@ -15,9 +15,17 @@ _AWAKE = 0.5  # nats below which nothing revives that the ordinary bounds do not
 _BEYOND = 1.5 ** np.arange(14)  # where the integrand is looked at from the last node on, in units of that node
 
 
-def revives(model: AbstractFourierModel) -> bool:
-    """Whether `model` says anything about its revival."""
-    return type(model).revival is not AbstractFourierModel.revival
+def revives(model: AbstractFourierModel, t: Float[Array, " q"]) -> bool:
+    """Whether `model` says anything about a revival; nothing is computed for it."""
+    return jax.eval_shape(lambda t: model.revival(jax.lax.complex(t, t), t), t) is not None
+
+
+def revival_of(
+    model: AbstractFourierModel, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]
+) -> Float[Array, "*shape"]:
+    """`model.revival`, zero where the model says that there is none."""
+    found = model.revival(z, t)
+    return jnp.zeros_like(jnp.real(z)) if found is None else found
 
 
 def stepped_over(
@@ -33,10 +41,11 @@ def stepped_over(
     nothing. Elsewhere it is as if the whole peak was missed, or what `log_bound` says, if that is less. Zero for a
     model that does not revive.
     """
-    if not revives(model):
-        return jnp.zeros_like(t)
     model, z, log_terms = jax.lax.stop_gradient((model, z, log_terms))
-    revival = jnp.maximum(model.revival(z, t[:, None]), 0.0)
+    found = model.revival(z, t[:, None])
+    if found is None:
+        return jnp.zeros_like(t)
+    revival = jnp.maximum(found, 0.0)
     turn = jnp.abs(jnp.diff(jnp.imag(log_terms), axis=-1))
     far = (jnp.abs(jnp.diff(jnp.sqrt(revival), axis=-1)) > _STRIDE) | (turn > _TURN)
     edge = jnp.zeros_like(far[:, :1])
@@ -65,7 +74,7 @@ def from_beside(
     model, z, log_factor, steps = jax.lax.stop_gradient((model, z, log_factor, steps))
     rows, many = z.shape[0], z.shape[1] * z.shape[2]
     flat, years = z.reshape(rows, many), t[:, None]
-    size = (jnp.real(model.log_cf(flat, years)) + model.revival(flat, years)).reshape(z.shape) + log_factor
+    size = (jnp.real(model.log_cf(flat, years)) + revival_of(model, flat, years)).reshape(z.shape) + log_factor
     bound = size - 2.0 * jnp.pi * jnp.abs(steps)[:, :, None]
     bound = jnp.where(jnp.isnan(bound), jnp.inf, bound)
     above = (steps > 0)[:, :, None]
@@ -82,7 +91,7 @@ def beyond_last(
     model, last, k = jax.lax.stop_gradient((model, last, log_strike))
     reach = (last + 0.5j)[:, None] * jnp.asarray(_BEYOND, t.dtype).astype(last.dtype)[None, :]
     z = reach - 0.5j
-    revival = model.revival(z, t[:, None])
+    revival = revival_of(model, z, t[:, None])
     log_size = jnp.real(model.log_cf(z, t[:, None])) + revival + k[:, None] * (1.0 + jnp.imag(z))
     # measured on a logarithmic scale: |dz| = |z + i/2| d ln
     mass = jnp.exp(log_size + jnp.log(jnp.abs(reach / (z * (z + 1j))))) * float(np.log(1.5) / np.pi)

@@ -162,7 +162,7 @@ def grid_and_bound(
 ) -> tuple[FourierGrid, Float[Array, "q n"] | None]:
     """`saddle_grid`, and for `stepped_over` a bound on what each of its terms is wrong by, of a model that revives."""
     contour = contour_of(model, log_strike, expiry, num_nodes)
-    bound = _log_bound(model, contour, log_strike, expiry, num_nodes) if revives(model) else None
+    bound = _log_bound(model, contour, log_strike, expiry, num_nodes) if revives(model, expiry) else None
     return _grid(contour, log_strike, expiry, num_nodes), bound
 
 

@@ -2,9 +2,14 @@
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcal.calibration.comparison import Comparison, Entry
 from jaxcal.calibration.results.fit import Fit
@@ -21,11 +26,6 @@ from jaxcal.report.smile_panel import (
     style,
 )
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 _COLOURS = (
     "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#3a86c8", "#8d6e63", "#7a9e2b", "#e573b5", "#4d5d6c", "#12b5cb",
 )  # fmt: skip
@@ -35,7 +35,7 @@ _LINE_HEIGHT, _BAR_MARGIN = 0.27, 0.95  # inches of a bar, and of what is above 
 
 def plot_comparison(
     comparison: Comparison, path: str | PathLike[str] | None = None, *, title: str | None = None
-) -> "Figure":
+) -> Figure:
     """Draw a comparison: bars of the errors above, and below them the smiles with one line a model.
 
     Args:
@@ -63,9 +63,6 @@ def plot_comparison(
         >>> [axes.get_title() for axes in figure.axes][2:]
         ['182 days', '365 days']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     colours = {entry.name: _COLOURS[i % len(_COLOURS)] for i, entry in enumerate(comparison.entries)}
     fits = comparison.fits
     smiles, lines = _lines(fits, colours)
@@ -96,7 +93,7 @@ def _title(comparison: Comparison) -> str:
     )
 
 
-def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> "tuple[list[pd.DataFrame], list[tuple[Line, ...]]]":
+def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> tuple[list[pd.DataFrame], list[tuple[Line, ...]]]:
     """Some smiles, and for each the lines of all models."""
     if not fits:
         return [], []
@@ -109,7 +106,7 @@ def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> "tuple[list[pd
     return smiles, list(zip(*of_models, strict=True))
 
 
-def _draw_errors(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]) -> None:
+def _draw_errors(axes: Axes, entries: Sequence[Entry], colours: dict[str, str]) -> None:
     """Bars of the error in sample, rings of the error out of sample; the numbers stand beside them."""
     inside, outside = (np.array([getattr(e, name) for e in entries]) for name in ("rmse_points", "rmse_out_points"))
     _bars(axes, inside, entries, colours)
@@ -122,10 +119,8 @@ def _draw_errors(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]
     axes.set_title("RMSE, vol points: all quotes (held-out quotes: ring)", fontsize=9, color=INK, loc="left")
 
 
-def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str]) -> None:
+def _draw_spreads(axes: Axes, entries: Sequence[Entry], colours: dict[str, str]) -> None:
     """Bars of the share inside bid-ask; without spreads, the error against the number of parameters."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     share = np.array([100.0 * entry.inside for entry in entries])
     if np.isfinite(share).any():
         _bars(axes, share, entries, colours)
@@ -152,7 +147,7 @@ def _draw_spreads(axes: "Axes", entries: Sequence[Entry], colours: dict[str, str
     axes.tick_params(which="minor", labelsize=7.5, labelcolor=INK, length=0)
 
 
-def _bars(axes: "Axes", lengths: np.ndarray, entries: Sequence[Entry], colours: dict[str, str]) -> None:
+def _bars(axes: Axes, lengths: np.ndarray, entries: Sequence[Entry], colours: dict[str, str]) -> None:
     at = np.arange(len(entries))
     axes.barh(at, np.nan_to_num(lengths), height=0.62, color=[colours[entry.name] for entry in entries], alpha=0.85)
     axes.set_yticks(at, [figure_text(entry.name) for entry in entries])
@@ -163,7 +158,7 @@ def _bars(axes: "Axes", lengths: np.ndarray, entries: Sequence[Entry], colours: 
     axes.spines["left"].set_visible(False)
 
 
-def _label(axes: "Axes", texts: Sequence[str], ends: np.ndarray, room: float) -> None:
+def _label(axes: Axes, texts: Sequence[str], ends: np.ndarray, room: float) -> None:
     """Words at the ends of bars, on an axis as long as `room` and a little more."""
     for i, (text, end) in enumerate(zip(texts, ends, strict=True)):
         axes.annotate(

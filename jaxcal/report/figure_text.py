@@ -2,6 +2,8 @@
 
 from functools import cache
 
+from matplotlib.font_manager import FontProperties, findfont, get_font
+
 from jaxcal._text import printable, shortened
 
 _LONGEST = 90  # letters
@@ -23,6 +25,4 @@ def figure_text(text: str) -> str:
 
 @cache
 def _font_letters() -> frozenset[int]:
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
     return frozenset(get_font(findfont(FontProperties())).get_charmap())

@@ -2,25 +2,24 @@
 
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from jaxcal.market.tables.csv_file import write_csv
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, RULE
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLOURS = ("#1f4e79", "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#8d6e63")
 _GAP = 10.0  # times the usual time between surfaces, after which a line is not drawn through
 
 
 def write_path(
-    table: "pd.DataFrame",
+    table: pd.DataFrame,
     folder: str | PathLike[str],
     *,
     kind: Literal["csv", "parquet"] = "csv",
@@ -58,7 +57,7 @@ def write_path(
     return paths
 
 
-def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *, title: str | None = None) -> "Figure":
+def plot_path(table: pd.DataFrame, path: str | PathLike[str] | None = None, *, title: str | None = None) -> Figure:
     """Draw the parameters of a replay over time, one panel each, with their bands, and the misfit below.
 
     Args:
@@ -78,9 +77,6 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
         >>> [axes.get_ylabel() for axes in plot_path(_example()).axes]
         ['sigma', 'RMSE, vol points']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     names = [name.removesuffix("_low") for name in map(str, table) if name.endswith("_low")]
     across = 1 if len(names) < 3 else 2
     down = -(-(len(names) + 1) // across)
@@ -106,7 +102,7 @@ def plot_path(table: "pd.DataFrame", path: str | PathLike[str] | None = None, *,
     return figure
 
 
-def _draw(panel: "Axes", stream: "pd.DataFrame", name: str | None, colour: str, label: str | None) -> None:
+def _draw(panel: Axes, stream: pd.DataFrame, name: str | None, colour: str, label: str | None) -> None:
     """One stream in one panel; without a name the misfit."""
     stream = stream.sort_values("quote_time")
     times = stream["quote_time"].dt.tz_localize(None).to_numpy("datetime64[s]")
@@ -129,7 +125,7 @@ def _draw(panel: "Axes", stream: "pd.DataFrame", name: str | None, colour: str, 
     panel.plot(times[unused], values[unused], "x", color=FAINT, ms=5, mew=1.4)
 
 
-def _style(panel: "Axes", label: str) -> None:
+def _style(panel: Axes, label: str) -> None:
     panel.set_ylabel(label, fontsize=9, color=INK)
     panel.tick_params(labelsize=8, colors=INK)
     panel.grid(color=RULE, lw=0.8)
@@ -139,9 +135,7 @@ def _style(panel: "Axes", label: str) -> None:
         panel.spines[side].set_color(FAINT)
 
 
-def _example() -> "pd.DataFrame":
-    import pandas as pd
-
+def _example() -> pd.DataFrame:
     times = pd.date_range("2026-03-02T16:00Z", periods=3)
     columns = {"used": [True, False, True], "rmse_vol": 0.01, "sigma": 0.2, "sigma_low": 0.19, "sigma_high": 0.21}
     return pd.DataFrame({"underlying": "X", "quote_time": times, **columns})

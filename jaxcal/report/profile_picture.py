@@ -2,21 +2,19 @@
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from jaxcal.report.smile_panel import INK
 from jaxcal.uncertainty.profile import Profile
 from jaxcal.uncertainty.student_t import t_quantile
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 def plot_profiles(
     profiles: Profile | Mapping[str, Profile], path: str | PathLike[str] | None = None, *, level: float = 0.95
-) -> "Figure":
+) -> Figure:
     """Draw a profile, or several side by side: |t| over the values of the parameter.
 
     Where the cost is a parabola the lines are straight and make a V. A curved one says that intervals from standard
@@ -42,9 +40,6 @@ def plot_profiles(
         >>> [axes.get_xlabel() for axes in figure.axes]
         ['sigma']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     several = {profiles.label: profiles} if isinstance(profiles, Profile) else dict(profiles)
     across = min(3, len(several))
     down = -(-len(several) // across)

@@ -1,20 +1,18 @@
 """The picture of a cleaned table: every smile with the quotes that are used, and those that are not by reason."""
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from jaxcal._text import shortened
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.tables.verdict import Verdict
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, panel_grid, style
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _MOST = 24  # panels
 _LONGEST_NAME = 30  # letters
@@ -31,7 +29,7 @@ _COLOURS = {
 
 def plot_quotes(
     report: QuoteReport, path: str | PathLike[str] | None = None, *, group: int | None = None, title: str | None = None
-) -> "Figure":
+) -> Figure:
     """Draw the smiles of one surface of a cleaned table: used quotes with bid to ask, and faulty ones by verdict.
 
     Args:
@@ -58,9 +56,6 @@ def plot_quotes(
         >>> [axes.get_title() for axes in figure.axes]
         ['182.5 days · 3 used']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     table = report.table
     faulty = report.at_fault()
     if group is None:
@@ -90,7 +85,7 @@ def plot_quotes(
     return figure
 
 
-def _title(report: QuoteReport, group: int, part: "pd.DataFrame", left_out: int) -> str:
+def _title(report: QuoteReport, group: int, part: pd.DataFrame, left_out: int) -> str:
     key = report.keys[group] if group < len(report.keys) else (None, None)
     time = "" if key[1] is None else f"{key[1]:%Y-%m-%d %H:%M}"
     name = " ".join(word for word in (shortened(key[0] or "", _LONGEST_NAME), time) if word)
@@ -100,7 +95,7 @@ def _title(report: QuoteReport, group: int, part: "pd.DataFrame", left_out: int)
     return (f"{name}: " if name else "") + counts + more
 
 
-def _draw(axes: "Axes", smile: "pd.DataFrame") -> None:
+def _draw(axes: Axes, smile: pd.DataFrame) -> None:
     smile = smile.sort_values("strike")
     used = smile[smile["verdict"].eq(str(Verdict.USED))]
     axes.axvline(smile["forward"].iloc[0], color=FAINT, linewidth=0.8, linestyle=(0, (4, 3)), zorder=1, label="forward")

@@ -1,20 +1,19 @@
 """Panels of a picture: the market quotes of each expiry, and the lines of one or several models."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import AbstractVolModel
 from jaxcal.pricing.vanilla import model_vol
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
 
 MARKET, MODEL, FAINT = "#1f4e79", "#d1495b", "#9aa5b1"
 INK, RULE = "#2b2f36", "#e6e9ee"
@@ -39,7 +38,7 @@ class Line(NamedTuple):
     vols: np.ndarray
 
 
-def smiles_of(fit: Fit) -> "list[pd.DataFrame]":
+def smiles_of(fit: Fit) -> list[pd.DataFrame]:
     """The rows of `fit.to_frame()` by expiry, each sorted by strike."""
     return [smile for _, smile in fit.to_frame().sort_values(["expiry", "strike"]).groupby("expiry")]
 
@@ -54,7 +53,7 @@ def panel_grid(panels: int) -> tuple[int, int, float, float]:
 
 def model_lines(
     fit: Fit,
-    smiles: "Sequence[pd.DataFrame]",
+    smiles: Sequence[pd.DataFrame],
     label: str = "model",
     colour: str = MODEL,
     broken: bool = False,
@@ -88,7 +87,7 @@ def _vols(fit: Fit, strikes: np.ndarray, years: np.ndarray, forwards: np.ndarray
     return np.asarray(vols, np.float64)
 
 
-def day_names(smiles: "Sequence[pd.DataFrame]") -> list[str]:
+def day_names(smiles: Sequence[pd.DataFrame]) -> list[str]:
     """Days to expiry as panels name them: with a decimal where whole days are too coarse or name two panels alike."""
     days = [365.0 * smile["expiry"].iloc[0] for smile in smiles]
     whole = [f"{number:.0f}" for number in days]
@@ -101,10 +100,10 @@ def day_names(smiles: "Sequence[pd.DataFrame]") -> list[str]:
 
 
 def draw_panels(
-    figure: "Figure | SubFigure",
+    figure: Figure | SubFigure,
     across: int,
     down: int,
-    smiles: "Sequence[pd.DataFrame]",
+    smiles: Sequence[pd.DataFrame],
     titles: Sequence[str],
     lines: Sequence[Sequence[Line]],
 ) -> None:
@@ -128,10 +127,8 @@ def draw_panels(
     )  # fmt: skip
 
 
-def _draw(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[Line]) -> None:
+def _draw(axes: Axes, smile: pd.DataFrame, title: str, lines: Sequence[Line]) -> None:
     """Quotes as dots, bid to ask as bars, the forward as a broken line, and the lines of the models."""
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
     strike, market = smile["strike"].to_numpy(), 100.0 * smile["market_vol"].to_numpy()
     bid, ask = 100.0 * smile["bid_vol"].to_numpy(), 100.0 * smile["ask_vol"].to_numpy()
     crowded = len(smile) > 40
@@ -158,7 +155,7 @@ def _draw(axes: "Axes", smile: "pd.DataFrame", title: str, lines: Sequence[Line]
     style(axes)
 
 
-def style(axes: "Axes") -> None:
+def style(axes: Axes) -> None:
     """Light rules, small labels, no box."""
     axes.tick_params(labelsize=7.5, color=FAINT, labelcolor=INK, length=3)
     axes.grid(color=RULE, linewidth=0.6)
@@ -167,7 +164,7 @@ def style(axes: "Axes") -> None:
     axes.spines[["left", "bottom"]].set_color(FAINT)
 
 
-def _limit(axes: "Axes", market: np.ndarray, others: np.ndarray) -> None:
+def _limit(axes: Axes, market: np.ndarray, others: np.ndarray) -> None:
     """Show all mids; a very wide quote, or a model line that runs away, must not flatten the smile."""
     market, others = market[np.isfinite(market)], others[np.isfinite(others)]
     if not market.size:

@@ -1,20 +1,18 @@
 """The picture of a fit: every smile, market against model."""
 
 from os import PathLike
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, smiles_of
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
-
-def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str | None = None) -> "Figure":
+def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str | None = None) -> Figure:
     """Draw every smile of a fit in its own panel: market quotes with their bid-ask bars, and the model's line.
 
     Args:
@@ -40,9 +38,6 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
         >>> [axes.get_title() for axes in figure.axes]
         ['182 days · RMSE 0.47', '365 days · RMSE 0.47']
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     smiles = smiles_of(fit)
     across, down, width, height = panel_grid(len(smiles))
     figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
@@ -64,6 +59,6 @@ def _title(fit: Fit) -> str:
     return f"{type(fit.model).__name__}: {counted}" + (f", RMSE {rmse:.2f} vol points" if np.isfinite(rmse) else "")
 
 
-def _error(smile: "pd.DataFrame") -> str:
+def _error(smile: pd.DataFrame) -> str:
     rmse = float(np.sqrt(np.mean((smile["model_vol"] - smile["market_vol"]).to_numpy() ** 2)))  # NaN if one is
     return f" · RMSE {100.0 * rmse:.2f}" if np.isfinite(rmse) else ""

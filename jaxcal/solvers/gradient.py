@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, Int, Integer
 
 from jaxcal._status import Outcome
@@ -77,8 +78,6 @@ class Optax(AbstractLeastSquaresSolver):
     def __check_init__(self) -> None:
         if isinstance(self.share, float | int) and not 0.0 < self.share <= 1.0:
             raise ValueError(f"the share of the residuals in a step is {self.share}: it must be above 0 and at most 1")
-        import optax  # a tenth of the time that `import jaxcal` takes, which few who fit need
-
         ready = isinstance(self.optimiser, optax.GradientTransformation)
         if not ready and not callable(self.optimiser):
             raise ValueError(f"an optimiser of optax is needed, not {type(self.optimiser).__name__}")
@@ -87,8 +86,6 @@ class Optax(AbstractLeastSquaresSolver):
             raise ValueError(f"the optimiser {rule}: learning_rate is {self.learning_rate}")
 
     def _optimiser(self) -> Any:
-        import optax
-
         made = self.optimiser if self.learning_rate is None else self.optimiser(self.learning_rate)
         return optax.with_extra_args_support(made)
 

@@ -2,12 +2,13 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Bootstrap: a fit repeated on quotes drawn again, so that its errors are seen and not derived."""
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Bool
 from numpy.typing import NDArray
 
@@ -20,9 +21,6 @@ from jaxcal.calibration.results.standard_errors import misfit_of
 from jaxcal.models.base import AbstractModel
 from jaxcal.uncertainty.derivatives import bounds_of
 from jaxcal.uncertainty.intervals import Intervals, degrees_of_freedom
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 Resampling = Literal["parametric", "quotes"]
@@ -83,10 +81,8 @@ class Bootstrap(eqx.Module, Generic[Model]):
         lower, upper = self.percentiles(50.0 * (1.0 - level), 50.0 * (1.0 + level))
         return Intervals(lower, upper, level=level, method="bootstrap")
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a draw: `converged`, and the parameters that are numbers; of vectors, a column a place."""
-        import pandas as pd
-
         columns: dict[str, Any] = {"converged": np.asarray(self.converged)}
         for name in self.model.bounds:
             values = np.asarray(getattr(self.model, name))

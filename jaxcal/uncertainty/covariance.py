@@ -2,12 +2,13 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Covariance: how the errors of fitted parameters vary together."""
 
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
@@ -19,9 +20,6 @@ from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.derivatives import Derivatives, derivatives
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 Kind = Literal["gauss_newton", "hessian", "sandwich"]
@@ -74,10 +72,8 @@ class Covariance(eqx.Module):
         names = list(model.bounds)
         return eqx.tree_at(lambda m: [getattr(m, name) for name in names], unknown, [of(name) for name in names])
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """The matrix with its labels on rows and columns."""
-        import pandas as pd
-
         return pd.DataFrame(np.asarray(self.matrix), index=list(self.labels), columns=list(self.labels))
 
 

@@ -2,11 +2,12 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Intervals: between which values the parameters of a fit lie, with a given probability."""
 
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
@@ -18,9 +19,6 @@ from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.covariance import Kind, covariance
 from jaxcal.uncertainty.profile import profiles
 from jaxcal.uncertainty.student_t import t_quantile
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -48,12 +46,10 @@ class Intervals(eqx.Module, Generic[Model]):
     level: float = eqx.field(static=True)
     method: str = eqx.field(static=True)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a parameter, `parameter`, `lower`, `upper`; of many fits, columns `<parameter>_lower` and `_upper`
         and one row a fit.
         """
-        import pandas as pd
-
         names = list(self.lower.bounds)
         own = int(self.lower.per_expiry)
         if any(np.ndim(getattr(self.lower, name)) > max(own, name in self.lower.vectors) for name in names):

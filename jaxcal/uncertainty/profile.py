@@ -3,11 +3,12 @@
 """Profile: the cost as a function of one parameter, minimised over all others."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
+import pandas as pd
 from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
@@ -19,9 +20,6 @@ from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.derivatives import bounds_of
 from jaxcal.uncertainty.profile_refits import Point, Ridge
 from jaxcal.uncertainty.student_t import t_quantile
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -110,10 +108,8 @@ class Profile(eqx.Module, Generic[Model]):
             return float(values[j - 1] * (values[j] / values[j - 1]) ** share)
         return float(values[j - 1] + share * (values[j] - values[j - 1]))
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a value: `value`, `cost`, `t`, `converged`, and the other parameters that are numbers."""
-        import pandas as pd
-
         columns = {"value": self.values, "cost": self.cost, "t": self.t, "converged": self.converged}
         others = {name: np.asarray(getattr(self.model, name)) for name in self.model.bounds if name != self.label}
         return pd.DataFrame(columns | {name: values for name, values in others.items() if values.ndim == 1})

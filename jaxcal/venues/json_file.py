@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
 LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of one document, unpacked: 60 times a list of all options of one coin

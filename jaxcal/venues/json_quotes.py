@@ -10,7 +10,7 @@ import pandas as pd
 
 from jaxcal.market.tables.headers import with_known_names
 from jaxcal.market.tables.layouts import recognise
-from jaxcal.market.tables.read_quotes import QuoteError, layout_of
+from jaxcal.market.tables.table_file import QuoteError, layout_of
 from jaxcal.venues.deribit.deribit_table import LARGEST_TABLE, quotes_of
 from jaxcal.venues.json_file import is_lines, json_values, shown
 
@@ -50,7 +50,7 @@ def json_quotes(path: Path) -> pd.DataFrame:
         >>> _ = path.write_text('{"retCode": 0, "result": {"list": []}}')
         >>> json_quotes(path)
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.QuoteError: chain.json looks like an answer of Bybit, ...
+        jaxcal.market.tables.table_file.QuoteError: chain.json looks like an answer of Bybit, ...
     """
     values = json_values(path)
     first = next(values, None)

@@ -174,14 +174,14 @@ def test_an_exception_of_reading_is_a_problem_of_its_rows(
     assert summary.quotes == 5 * 7 + 14 - len(set(bad) - {7, 15})
 
 
-@pytest.mark.parametrize("reader", ["_csv", "_parquet", "read_registered"])
+@pytest.mark.parametrize("reader", ["_csv", "_parquet", "read_venue_file"])
 def test_an_exception_of_a_reader_is_a_problem_of_its_file(
     reader: str, folder: Path, job: Job, make_quotes: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_quotes([5]).to_parquet(folder / "m.parquet")
     (folder / "n.json").write_text("[]")
     whole = getattr(table_file, reader)
-    names = {"_csv": "z.csv", "_parquet": "m.parquet", "read_registered": "n.json"}
+    names = {"_csv": "z.csv", "_parquet": "m.parquet", "read_venue_file": "n.json"}
 
     def fail(file: Any) -> Any:
         if getattr(file, "name", file) == names[reader]:

@@ -8,7 +8,7 @@ from typer.testing import CliRunner, Result
 
 from jaxcal.cli import app
 from jaxcal.market.cleaning.quote_report import inspect_quotes
-from jaxcal.market.tables.read_quotes import read_quotes
+from jaxcal.venues.read_quotes import read_quotes
 
 FILES = ["arbitrage.csv", "forwards.csv", "quotes.png", "verdicts.csv"]
 STRIKES = list(range(80, 121, 2))

@@ -9,7 +9,7 @@ from jaxcal.dates.us_calendar import third_friday as monthly_expiry
 from jaxcal.dates.us_roots import exercise_of, settlement_of, underlying_of
 from jaxcal.market.cleaning.quote_report import inspect_quotes
 from jaxcal.market.tables.layouts import LAYOUTS
-from jaxcal.market.tables.read_quotes import read_quotes
+from jaxcal.venues.read_quotes import read_quotes
 
 
 def days(*texts):

@@ -7,7 +7,8 @@ import pytest
 from benchmarks.accuracy.marks import differences
 from jaxcal.market.cleaning.quote_report import inspect_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
-from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.venues.read_quotes import read_quotes
 
 pytestmark = pytest.mark.market_data
 

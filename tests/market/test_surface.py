@@ -11,7 +11,7 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules
 from jaxcal.market.cleaning.quote_report import inspect_quotes
 from jaxcal.market.padding import array_shape, bucket_size
 from jaxcal.market.surface import Surface, surfaces_from_quotes
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 
 def same_bits(a, b):

@@ -14,7 +14,7 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
 from jaxcal.market.tables.quote_columns import QuoteKey
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.verdict import Verdict
 
 # Outcomes of surfaces that never reach the solver, beside those of `Outcome`.

@@ -15,10 +15,11 @@ from jaxcal.bulk.input.input_problem import Problem, told
 from jaxcal.market.tables.csv_file import read_back
 from jaxcal.market.tables.file_limits import UnreadableFileError
 from jaxcal.market.tables.headers import with_known_names
-from jaxcal.market.tables.read_quotes import NoQuoteError, QuoteError, read_registered
 from jaxcal.market.tables.sentences import one_line
+from jaxcal.market.tables.table_file import NoQuoteError, QuoteError
 from jaxcal.market.tables.text_table import TextTable
 from jaxcal.market.tables.workbook import read_workbook
+from jaxcal.venues.read_quotes import read_venue_file
 
 LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
 PIECE = 131_072  # rows that are read at a time, however small the file is that they are packed in
@@ -93,7 +94,7 @@ def _other(file: SourceFile) -> Iterator[Piece | Problem]:
     if file.is_workbook:
         yield Piece(file, 0, read_workbook(file.path), True, file.size)
         return
-    tidy = read_registered(file.path) if file.size < LARGE or not file.is_csv else None
+    tidy = read_venue_file(file.path) if file.size < LARGE or not file.is_csv else None
     if tidy is None:
         yield from _csv(file)
     else:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 
 from jaxcal.bulk.input.input_problem import BulkError
 from jaxcal.market.tables import text_table, workbook
-from jaxcal.market.tables.read_quotes import file_endings
+from jaxcal.venues.read_quotes import ENDINGS
 
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"  # what writers of partitioned datasets put for a missing value
 _PIECE = 1 << 20  # bytes that are read at a time
@@ -57,7 +57,7 @@ class Source:
     Attributes:
         root: the file or folder that was named.
         files: in the order in which they are read: by name, folder by folder.
-        ignored: number of files whose ending is none of `file_endings()`.
+        ignored: number of files whose ending is none of `ENDINGS`.
     """
 
     root: Path
@@ -125,8 +125,8 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     root = Path(path)
     try:
         if root.is_file():
-            if not root.name.lower().endswith(file_endings()):
-                raise BulkError(f"{root}: only files that end in {', '.join(file_endings())} are read")
+            if not root.name.lower().endswith(ENDINGS):
+                raise BulkError(f"{root}: only files that end in {', '.join(ENDINGS)} are read")
             status = root.stat()
             return Source(root, (SourceFile(root, _readable(root.name), status.st_size, status.st_mtime_ns),))
         if not root.is_dir():
@@ -135,14 +135,14 @@ def find_source(path: str | os.PathLike[str]) -> Source:
     except OSError as error:
         raise BulkError(f"{root} cannot be listed: {error}") from None
     if not files:
-        raise BulkError(f"{root}: no file in it ends in {', '.join(file_endings())}")
+        raise BulkError(f"{root}: no file in it ends in {', '.join(ENDINGS)}")
     return Source(root, tuple(files), ignored)
 
 
 def _walk(root: Path) -> tuple[list[SourceFile], int]:
     """All files below `root`, sorted by the parts of their names, and the number of other files."""
     found: list[tuple[tuple[str, ...], os.stat_result | None]] = []
-    ignored, endings = 0, file_endings()
+    ignored, endings = 0, ENDINGS
     folders: list[tuple[str, ...]] = [()]
     while folders:
         parents = folders.pop()

@@ -13,7 +13,7 @@ from jaxcal.bulk.input.input_problem import Problem, told
 from jaxcal.dates.instants import read_instants
 from jaxcal.market.tables.identity import identify
 from jaxcal.market.tables.layouts import LAYOUTS, Layout
-from jaxcal.market.tables.read_quotes import QuoteError, layout_of
+from jaxcal.market.tables.table_file import QuoteError, layout_of
 
 FILES = 64  # small files that are read as one table
 _EARLIEST, _LATEST = np.datetime64("1800-01-01", "us"), np.datetime64("2300-01-01", "us")  # what a quote_time may be

@@ -4,6 +4,7 @@ import contextlib
 import json
 import re
 import shutil
+import sys
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -29,6 +30,11 @@ from jaxcal.bulk.output.partition_files import (
     write_part,
 )
 from jaxcal.market.tables.csv_file import write_csv
+
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
 
 RECORD, PROBLEMS = "_job.json", "_problems.csv"
 FORMAT = 2  # of the folder: 1 had no checksums, and knew its input by sizes and times of change
@@ -247,17 +253,10 @@ def _changes(name: str, before: Any, now: Any) -> list[str]:
 def _locked(file: IO[str]) -> bool:
     """Lock a file until it is closed or the process ends, however it ends; False if another process has it."""
     try:
-        import fcntl
-    except ImportError:  # Windows
-        import msvcrt
-
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # pyright: ignore[reportAttributeAccessIssue]
-        except OSError:
-            return False
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        if sys.platform == "win32":
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):  # the second on Windows
         return False
     return True

@@ -1,16 +1,13 @@
 """Weights: which quotes a fit listens to most, from what the surface or the table of quotes says of them."""
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
 
 import equinox as eqx
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
 from jaxcal.market.surface import Surface
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Numbers = Float[np.ndarray, "e k"]
 
@@ -141,7 +138,7 @@ def weighed(rule: AbstractWeights, surface: Surface) -> Numbers:
     return _scaled(np.where(used, np.asarray(rule.of(surface), float), 0.0), used)
 
 
-def weights_from(quotes: "pd.DataFrame", surface: Surface, column: str) -> Numbers:
+def weights_from(quotes: pd.DataFrame, surface: Surface, column: str) -> Numbers:
     """Weights from a column of the table that a surface was made from, for `calibrate(..., weights=...)`.
 
     Args:

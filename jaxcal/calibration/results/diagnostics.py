@@ -4,21 +4,19 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.calibration.results.parameter_scale import is_share, own_size
 from jaxcal.calibration.results.standard_errors import slopes_of
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -109,12 +107,10 @@ class Diagnostics(Generic[Model]):
             return f"{label} {'higher' if amount > 0 else 'lower'} by {abs(amount):.2g}"
         return f"{100.0 * abs(amount):.2g} % {'more' if amount > 0 else 'less'} {label}"
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a fitted parameter: `parameter`, `value`, `standard_error`, `size`, `relative_error`, `identified`,
         `at_bound`, and `flat`, its move in the flat direction.
         """
-        import pandas as pd
-
         return pd.DataFrame(
             {
                 "parameter": self.labels,

@@ -1,12 +1,13 @@
 """Fit: a fitted model, how it fits, and how far to trust it."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
@@ -22,9 +23,6 @@ from jaxcal.calibration.results.standard_errors import misfit_of, standard_error
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -204,12 +202,10 @@ class Fit(eqx.Module, Generic[Model]):
     def _quoted(self) -> np.ndarray:
         return np.any(np.asarray(self.surface.weight) > 0, axis=-1)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a quote used: `row` (position in the caller's table), `expiry` (years), `strike`, `is_call`,
         `forward`, `discount`, `market_vol`, `bid_vol`, `ask_vol`, `model_vol`, `residual`, `weight`.
         """
-        import pandas as pd
-
         s = self.surface
         used = np.asarray(s.weight) > 0
         wide = {"expiry": s.expiry, "forward": s.forward, "discount": s.discount}

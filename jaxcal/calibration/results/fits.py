@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal._shown import html_of
@@ -23,9 +24,6 @@ from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_v
 from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -281,13 +279,11 @@ class Fits(Generic[Model]):
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
         return self._model(found)
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row a surface, indexed by the caller's keys: `outcome` (its name), `status` (a sentence), `converged`,
         `rmse_vol` (decimal), `inside`, `rmse_half_spreads`, `cost`, `num_quotes`, `num_steps`, the parameters, and
         their standard errors as `<parameter>_error`. Where a surface was not fitted there are no numbers.
         """
-        import pandas as pd
-
         statuses = [self._status(i) for i in range(len(self))]
         quotes = self._whole([np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
         columns = {

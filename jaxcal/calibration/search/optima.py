@@ -3,10 +3,11 @@
 """Optima: what a global search found: the distinct optima, and how many starts reached each."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import equinox as eqx
 import numpy as np
+import pandas as pd
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
@@ -15,9 +16,6 @@ from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -85,13 +83,11 @@ class Optima(eqx.Module, Generic[Model]):
         """For each optimum, the share of the starts whose rough fit reached it; what is missing to 1 reached none."""
         return np.asarray([np.mean(self.optimum == place) for place in range(len(self))])
 
-    def to_frame(self) -> "pd.DataFrame":
+    def to_frame(self) -> pd.DataFrame:
         """One row an optimum: `rmse_vol` (decimal), `cost`, `excess` (of the cost over the best one's, relative),
         `starts` and `share` that reached it, `converged`, `status` (a sentence), and the parameters, a column a place
         of a vector.
         """
-        import pandas as pd
-
         lowest = max(float(self.best.cost), np.finfo(float).tiny)
         rows = []
         for place, fit in enumerate(self):

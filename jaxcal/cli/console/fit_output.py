@@ -2,42 +2,34 @@
 
 import time as clock
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import jax
+
+from jaxcal.calibration.calibrate import calibrate as fit_model
+from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.results.fit import Fit
+from jaxcal.cli.console.fit_tables import fit_table
 from jaxcal.cli.console.terminal import refuse, say, show
-
-if TYPE_CHECKING:
-    from jaxcal.calibration.objective.loss import AbstractLoss
-    from jaxcal.calibration.results.fit import Fit
-    from jaxcal.market.cleaning.quote_report import QuoteReport
-    from jaxcal.market.surface import Surface
-    from jaxcal.models.base import AbstractModel
+from jaxcal.market.cleaning.quote_report import QuoteReport
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.report.files import write_fit
 
 
-def timed_fit(
-    model: "type[AbstractModel]", surface: "Surface", loss: "AbstractLoss | None" = None
-) -> "tuple[Fit, float]":
+def timed_fit(model: type[AbstractModel], surface: Surface, loss: AbstractLoss | None = None) -> tuple[Fit, float]:
     """A fit, and how many seconds it took, compiling included."""
-    import jax
-
-    from jaxcal.calibration.calibrate import calibrate as fit_model
-
     start = clock.perf_counter()
     fit = jax.block_until_ready(fit_model(model, surface, loss=loss))
     return fit, clock.perf_counter() - start
 
 
-def show_fit(fit: "Fit", title: str, truth: "AbstractModel | None") -> None:
+def show_fit(fit: Fit, title: str, truth: AbstractModel | None) -> None:
     """The table of a fit, beside the parameters that made the quotes where they are known."""
-    from jaxcal.cli.console.fit_tables import fit_table
-
     show(fit_table(fit, title=title, truth=truth))
 
 
-def write_files(fit: "Fit", folder: Path, report: "QuoteReport", source: str, title: str | None) -> None:
+def write_files(fit: Fit, folder: Path, report: QuoteReport, source: str, title: str | None) -> None:
     """Write the files of a fit and say where they are; end with 2 where they cannot be written."""
-    from jaxcal.report.files import write_fit
-
     try:
         paths = write_fit(fit, folder, report=report, source=source, title=title)
     except OSError as error:

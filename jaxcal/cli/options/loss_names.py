@@ -1,13 +1,9 @@
 """The losses by the names that the command line takes, and its options for them."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
-
-# Imported where a loss is asked for, so that a list of the names does not wait for the library.
-if TYPE_CHECKING:
-    from jaxcal.calibration.objective.loss import AbstractLoss
 
 
 class LossName(StrEnum):
@@ -24,7 +20,7 @@ class LossName(StrEnum):
     SOFT_L1 = "soft-l1"
     CAUCHY = "cauchy"
 
-    def loss(self, points: float | None = None) -> "AbstractLoss | None":
+    def loss(self, points: float | None = None) -> Any:
         """The loss, None for least squares; `points` is its scale in vol points, found from the residuals if None.
 
         Raises:

@@ -6,14 +6,11 @@ import inspect as signatures
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from jaxcal.cli.console.terminal import refuse
-
-if TYPE_CHECKING:
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 
 
 class Profile(StrEnum):
@@ -25,7 +22,7 @@ class Profile(StrEnum):
     PLAIN = "plain"
 
 
-def rules_of(profile: Profile | None, **given: float | None) -> "CleaningRules | SuitedRules":
+def rules_of(profile: Profile | None, **given: float | None) -> Any:
     """The rules of a profile, of the one that suits each surface without one; those given take the place of its own.
 
     Raises:

@@ -1,16 +1,15 @@
 """The surface and the loss that the options of a command name, or a refusal."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.cli.console.terminal import refuse, say
 from jaxcal.cli.options.loss_names import LossName
-
-if TYPE_CHECKING:
-    from jaxcal.calibration.objective.loss import AbstractLoss
-    from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
-    from jaxcal.market.cleaning.quote_report import QuoteReport
-    from jaxcal.market.surface import Surface
+from jaxcal.cli.options.surface_choice import choose_surface, key_text
+from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
+from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
+from jaxcal.market.surface import Surface
+from jaxcal.venues.read_quotes import read_quotes
 
 
 def read_surface(
@@ -19,14 +18,10 @@ def read_surface(
     underlying: str | None,
     time: str | None,
     rate: float | None,
-    rules: "CleaningRules | SuitedRules",
+    rules: CleaningRules | SuitedRules,
     **how: str | None,
-) -> "tuple[QuoteReport, Surface, str]":
+) -> tuple[QuoteReport, Surface, str]:
     """The report, surface and name of the quotes that the options name, which are announced; else the end."""
-    from jaxcal.cli.options.surface_choice import choose_surface, key_text
-    from jaxcal.market.cleaning.quote_report import inspect_quotes
-    from jaxcal.market.tables.read_quotes import read_quotes
-
     if not quotes.exists():
         refuse(f"{quotes}: there is no such file")
     try:
@@ -39,7 +34,7 @@ def read_surface(
     return report, surface, name
 
 
-def chosen_loss(name: LossName, points: float | None) -> "AbstractLoss | None":
+def chosen_loss(name: LossName, points: float | None) -> AbstractLoss | None:
     """The loss of that name and scale; ends with 2 where there is none."""
     try:
         return name.loss(points)

@@ -4,7 +4,7 @@ from jaxcal._text import printable, shortened
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface, surfaces_from_quotes
 from jaxcal.market.tables.quote_columns import QuoteKey
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 _MOST_LISTED = 30  # surfaces of a table that a message lists
 _LONGEST_NAME = 60  # letters

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
@@ -80,8 +81,6 @@ def call_over_forward(vol: FloatColumn, moneyness: FloatColumn, years: FloatColu
         >>> print(call_over_forward(np.array([0.2]), np.array([1.1]), np.array([0.5])).round(8))
         [0.02211246]
     """
-    from scipy.special import ndtr
-
     with np.errstate(divide="ignore", invalid="ignore"):
         deviation = vol * np.sqrt(years)
         d1 = 0.5 * deviation - np.log(moneyness) / deviation

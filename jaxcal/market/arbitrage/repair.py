@@ -11,7 +11,7 @@ from jaxcal.market.arbitrage.forward_calls import Calls, calls_of_report
 from jaxcal.market.arbitrage.strategies import Strategies, all_strategies
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.tables.quote_columns import FloatColumn
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 _UNIT = 1e4  # the programme counts in basis points of the forward, so that its tolerance is 1e-13 of it
 _TOLERANCE = 1e-9  # of the programme, in that unit

@@ -34,7 +34,7 @@ def find_mixed(quotes: pd.DataFrame, columns: QuoteColumns, targets: Targets, ro
         ...                       "forward": 100.0, "iv": [0.22, 0.21, 0.19, 0.32, 0.31, 0.29]})
         >>> inspect_quotes(table)
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.QuoteError: 3 of 3 contracts have several prices ...
+        jaxcal.market.tables.table_file.QuoteError: 3 of 3 contracts have several prices ...
     """
     value = np.where(np.isnan(targets.price), targets.vol, targets.price)
     at = np.flatnonzero(rows & (value > 0.0) & np.isnat(columns.update_time))  # of updates the last counts

@@ -91,7 +91,7 @@ def find_implausible(implied: Implied) -> dict[int, str]:
         >>> table = pd.DataFrame({"expiry": 30.0, "strike": [90.0, 110.0], "iv": [0.22, 0.19], "forward": 101.0})
         >>> inspect_quotes(table)
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.QuoteError: expiries are numbers, 30 in the median, and would be years: ...
+        jaxcal.market.tables.table_file.QuoteError: expiries are numbers, 30 in the median, and would be years: ...
     """
     columns, expiries = implied.columns, implied.expiries
     parity = _fit_slopes(implied)

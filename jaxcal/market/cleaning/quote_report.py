@@ -36,7 +36,7 @@ from jaxcal.market.tables.headers import with_known_names
 from jaxcal.market.tables.identity import identify
 from jaxcal.market.tables.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes, with_numbers
 from jaxcal.market.tables.quote_values import Targets, select_targets
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.updates import gather_updates
 from jaxcal.market.tables.verdict import AT_FAULT, Verdict
 

@@ -4,6 +4,8 @@ import gzip
 import zlib
 from pathlib import Path
 
+import pyarrow.parquet
+
 LARGEST = 1 << 31  # bytes of text; a table takes two to five times as much memory
 LARGEST_TABLE = 50_000_000  # rows of a parquet file, whose columns may be packed a thousandfold
 _RATIO = 1032  # deflate packs no tighter
@@ -78,8 +80,6 @@ def _unpacks_beyond(path: Path, largest: int) -> bool:
 
 
 def _of_parquet(path: Path, largest: int) -> str:
-    import pyarrow.parquet
-
     try:
         metadata = pyarrow.parquet.read_metadata(path)
     except (OSError, ValueError, pyarrow.ArrowException):  # damaged: the reader will say so

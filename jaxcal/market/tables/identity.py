@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from jaxcal.dates.instants import read_instants
 from jaxcal.dates.us_roots import exercise_known, is_contract, root_in, underlying_of
 from jaxcal.market.tables.cells import read_numbers
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 # What files call the underlying, and the time of the quotes: the first that is there and fits is taken.
 _NAMES = (

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from jaxcal.dates.instants import Instants, is_midnight, read_instants, read_local_times, years_between
 from jaxcal.dates.us_calendar import settle_us
 from jaxcal.market.tables.cells import as_numbers, is_nothing, read_numbers
-from jaxcal.market.tables.read_quotes import QuoteError
 from jaxcal.market.tables.sentences import listed, one_line, quoted, shown
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.verdict import Verdict
 
 QuoteKey = tuple[str | None, pd.Timestamp | None]

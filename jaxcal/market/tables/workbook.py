@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from python_calamine import CalamineWorkbook
 
 from jaxcal.market.tables.file_limits import UnreadableFileError
 from jaxcal.market.tables.headers import collision, known_name
@@ -36,8 +37,6 @@ def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
         UnreadableFileError: it is no workbook, is damaged or too large, or the sheet cannot be told; a sentence.
         OSError: it cannot be opened.
     """
-    from python_calamine import CalamineWorkbook
-
     _check_size(path)
     try:
         with CalamineWorkbook.from_path(str(path)) as book:

@@ -17,7 +17,7 @@ import pandas as pd
 from jaxcal.dates.us_calendar import last_open
 from jaxcal.dates.us_roots import exercise_of, settlement_of, underlying_of
 from jaxcal.market.tables.file_limits import oversize
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.venues.cboe.cboe_stamp import page_time
 from jaxcal.venues.json_file import shown
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from jaxcal.dates.instants import first_of_poll
 from jaxcal.market.forwards.futures_carry import with_carry
-from jaxcal.market.tables.read_quotes import NoQuoteError, QuoteError
+from jaxcal.market.tables.table_file import NoQuoteError, QuoteError
 from jaxcal.venues.deribit.record import NUMBERS, DeribitRecord, records
 from jaxcal.venues.deribit.resaved import as_sent
 from jaxcal.venues.json_file import is_lines, json_values, shown
@@ -146,7 +146,7 @@ def deribit_quotes(path: Path) -> pd.DataFrame:
         >>> _ = path.write_text('{"jsonrpc": "2.0", "result": []}')
         >>> deribit_quotes(path)
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.NoQuoteError: empty.json: 0 of 1 entries are options' quotes; ...
+        jaxcal.market.tables.table_file.NoQuoteError: empty.json: 0 of 1 entries are options' quotes; ...
     """
     return quotes_of(path, json_values(path))
 

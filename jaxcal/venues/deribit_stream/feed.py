@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from jaxcal._text import brief
@@ -18,9 +18,6 @@ from jaxcal.venues.deribit_stream.backoff import backoff
 from jaxcal.venues.deribit_stream.json_rpc import Broken, JsonRpc, Refused
 from jaxcal.venues.deribit_stream.market import DeribitMarket, MarketView
 from jaxcal.venues.json_file import parsed
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
 
 DERIBIT_URL = "wss://www.deribit.com/ws/api/v2"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -162,7 +159,7 @@ class DeribitFeed:
                 waits = backoff(self.settings.first_wait, self.settings.longest_wait, self._rng)
             await asyncio.sleep(next(waits))
 
-    def _connect(self) -> "contextlib.AbstractAsyncContextManager[ClientConnection]":
+    def _connect(self) -> contextlib.AbstractAsyncContextManager[Any]:
         from websockets.asyncio.client import connect
 
         proxy = None if self._secure is None else True  # none to this machine; else what the environment says
@@ -171,7 +168,7 @@ class DeribitFeed:
             self.url, ssl=self._secure, proxy=proxy, max_size=_LARGEST_MESSAGE, open_timeout=timeout, close_timeout=2
         )
 
-    async def _converse(self, socket: "ClientConnection", rpc: JsonRpc) -> None:
+    async def _converse(self, socket: Any, rpc: JsonRpc) -> None:
         """One connection: read in one task, ask in the other, until either ends."""
         self.connections += 1
         self._heard = self._clock()
@@ -185,7 +182,7 @@ class DeribitFeed:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _read(self, socket: "ClientConnection", rpc: JsonRpc) -> None:
+    async def _read(self, socket: Any, rpc: JsonRpc) -> None:
         async for text in socket:
             self._heard = self._clock()
             try:

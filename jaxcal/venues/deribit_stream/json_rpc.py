@@ -2,12 +2,9 @@
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxcal._text import brief
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection
 
 _MOST_TOLD = 64  # requests without an answer that are remembered
 
@@ -37,7 +34,7 @@ class JsonRpc:
         'here'
     """
 
-    def __init__(self, socket: "ClientConnection", *, timeout: float) -> None:
+    def __init__(self, socket: Any, *, timeout: float) -> None:
         """See the class."""
         self._socket, self._timeout, self._last_id = socket, timeout, 0
         self._pending: dict[int, asyncio.Future[Any]] = {}

@@ -8,7 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.dates.instants import first_of_poll, read_instants
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.venues.deribit.instrument import DeribitInstrument
 
 Mask = NDArray[np.bool_]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.venues.order_books.book_levels import CARRIED, CONTRACT, check_levels
 from jaxcal.venues.order_books.taker_fee import TakerFee
 

@@ -12,7 +12,7 @@ from scipy.special import ndtr
 
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules
 from jaxcal.market.cleaning.quote_report import inspect_quotes
-from jaxcal.market.tables.read_quotes import read_quotes
+from jaxcal.venues.read_quotes import read_quotes
 
 RULES = CleaningRules.index()
 KINDS = ("crossed", "stale", "one side", "times ten", "wrong strike", "swapped")

@@ -6,7 +6,7 @@ import pytest
 
 from jaxcal.formulas.black import black_price
 from jaxcal.market.cleaning.quote_report import inspect_quotes
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 
 _STRIKES = np.arange(85.0, 120.0, 5.0)
 

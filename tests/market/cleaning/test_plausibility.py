@@ -10,7 +10,7 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.cleaning.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.surface import Surface, surfaces_from_quotes
-from jaxcal.market.tables.read_quotes import QuoteError
+from jaxcal.market.tables.table_file import QuoteError
 from tests.market.conftest import black
 
 

@@ -10,7 +10,8 @@ import pytest
 import jaxcal as jc
 from jaxcal.market.surface import Surface
 from jaxcal.market.tables.cells import number_of, read_numbers
-from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.venues.read_quotes import read_quotes
 
 NAMES = ("expiry", "strike", "option_type", "bid", "ask", "forward")
 

@@ -10,7 +10,8 @@ from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.cleaning.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.surface import surfaces_from_quotes
 from jaxcal.market.tables.identity import identify
-from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.venues.read_quotes import read_quotes
 
 
 def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:

@@ -11,7 +11,8 @@ from jaxcal.dates.instants import first_of_poll
 from jaxcal.market.tables import file_limits
 from jaxcal.market.tables.file_limits import oversize
 from jaxcal.market.tables.quote_columns import validate_quotes
-from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.venues.read_quotes import read_quotes
 
 DERIBIT = pd.DataFrame(
     {

@@ -8,8 +8,8 @@ from jaxcal.market.cleaning.cleaning_rules import CleaningRules
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.cleaning.quote_report import inspect_quotes as inspect_by_profile
 from jaxcal.market.surface import surfaces_from_quotes
-from jaxcal.market.tables.read_quotes import read_quotes
 from jaxcal.market.tables.updates import gather_updates
+from jaxcal.venues.read_quotes import read_quotes
 
 
 def inspect_quotes(quotes: pd.DataFrame) -> QuoteReport:

@@ -12,7 +12,8 @@ import jaxcal as jc
 from jaxcal.bulk.input.file_chunks import Piece, read_file
 from jaxcal.bulk.input.input_files import find_source
 from jaxcal.market.tables import workbook
-from jaxcal.market.tables.read_quotes import QuoteError, read_quotes
+from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.venues.read_quotes import read_quotes
 from tests.market.tables.test_cells import smile
 
 ROWS = [list(smile().columns), *smile().to_numpy(object).tolist()]

@@ -1,9 +1,6 @@
-"""The quote table: a file in, the tidy table out."""
+"""A quote table in a file: read, its layout recognised, the tidy table out."""
 
-import inspect
 import zlib
-from collections.abc import Callable
-from os import PathLike
 from pathlib import Path
 
 import pandas as pd
@@ -28,7 +25,7 @@ class QuoteError(ValueError):
         >>> from jaxcal.market.surface import Surface
         >>> Surface.from_quotes(pd.DataFrame({"strike": [100.0], "iv": [0.2]}))
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.QuoteError: ...
+        jaxcal.market.tables.table_file.QuoteError: ...
     """
 
     def __init__(self, sentence: str) -> None:
@@ -42,123 +39,35 @@ class NoQuoteError(QuoteError):
     Example:
         >>> raise NoQuoteError("notes.json: 0 of 1 entries are options' quotes")
         Traceback (most recent call last):
-        jaxcal.market.tables.read_quotes.NoQuoteError: notes.json: 0 of 1 entries are options' quotes
+        jaxcal.market.tables.table_file.NoQuoteError: notes.json: 0 of 1 entries are options' quotes
     """
 
 
-_TABLE_ENDINGS = (*text_table.ENDINGS, ".parquet", ".pq", *workbook.ENDINGS)
-# Readers of files that are no tables, by their endings; those of venues are added by the package itself.
-Reader = Callable[..., pd.DataFrame | None]
-_READERS: dict[str, Reader] = {}
+ENDINGS = (*text_table.ENDINGS, ".parquet", ".pq", *workbook.ENDINGS)
 _TIMES = ("quote_time", "snapshot_ts", "session_date")
 
 
-def register_reader(endings: tuple[str, ...], reader: Reader) -> None:
-    """Let `read_quotes` read files with these endings (lower case) by this function, which gives a tidy table.
-
-    Where it gives None, the file is not for it, and is read like any other. A reader with a second argument is given
-    the `quote_time` that the caller of `read_quotes` gives.
-
-    Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.read_quotes import read_quotes, register_reader
-        >>> register_reader((".example",), lambda path: pd.DataFrame({"expiry": [0.5], "strike": [9.0], "iv": [0.2]}))
-        >>> len(read_quotes("chain.example"))
-        1
-    """
-    _READERS.update(dict.fromkeys(endings, reader))
-
-
-def file_endings() -> tuple[str, ...]:
-    """How the names of files end that `read_quotes` reads, lower case.
-
-    Example:
-        >>> from jaxcal.market.tables.read_quotes import file_endings
-        >>> ".parquet" in file_endings()
-        True
-    """
-    return tuple(dict.fromkeys((*_TABLE_ENDINGS, *_READERS)))
-
-
-def read_registered(path: Path, quote_time: pd.Timestamp | None = None) -> pd.DataFrame | None:
-    r"""The tidy table of a file that is for a registered reader; None of any other.
-
-    Raises:
-        QuoteError: what the reader says.
-        OSError: there is no such file, or it may not be read.
+def read_table(path: Path, venue: str | None, time: pd.Timestamp | None, sheet: str | None) -> pd.DataFrame:
+    r"""The tidy table of a file that holds a table; the arguments as those of `read_quotes`.
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.market.tables.read_quotes import read_registered
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n")
-        >>> read_registered(path) is None
-        True
+        >>> _ = path.write_text("T,strike,iv\n0.5,100,0.2\n")
+        >>> read_table(path, None, None, None)
+           expiry  strike   iv
+        0     0.5     100  0.2
     """
-    name = path.name.lower()
-    ending = max((ending for ending in _READERS if name.endswith(ending)), key=len, default=None)
-    if ending is None:
-        return None
-    reader = _READERS[ending]
-    timed = quote_time is not None and len(inspect.signature(reader).parameters) > 1
-    return reader(path, quote_time) if timed else reader(path)
-
-
-def read_quotes(
-    path: str | PathLike[str],
-    venue: str | None = None,
-    *,
-    quote_time: pd.Timestamp | str | None = None,
-    sheet: str | None = None,
-) -> pd.DataFrame:
-    r"""Read a file of option quotes into the tidy table.
-
-    Args:
-        path: a table of text (`.csv`, `.tsv`, `.txt`, also `.gz`; commas, semicolons, tabs or bars between cells;
-            UTF-8, UTF-16 or cp1252), a parquet file, an Excel workbook (`.xlsx`), what Deribit's public interface
-            answered (`.json`, `.jsonl`, also `.gz`; see `read_deribit`), or Cboe's table of delayed quotes (see
-            `read_cboe`).
-            Names of columns may be in any case, with blanks, brackets or quotes around.
-        venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
-            if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
-            files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
-        quote_time: the time of the quotes, UTC where it has no zone, for a file that does not say it.
-        sheet: of a workbook in which several hold quotes.
-
-    Returns:
-        The tidy table, one row a quote; the index is the position in the file, from 0. Numbers are not checked
-        here: `inspect_quotes` does that row by row.
-
-    Raises:
-        QuoteError: the file is empty, damaged, of another kind than its name says, too large to be read whole, or in
-            none of these layouts; the message lists its columns.
-        OSError: there is no such file, or it may not be read.
-
-    Example:
-        >>> import tempfile, pathlib
-        >>> from jaxcal.market.tables.read_quotes import read_quotes
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("T;Strike; IV ;underlying_price\n0,5;100;0,2;101\n")
-        >>> read_quotes(path)
-           expiry  strike   iv   spot
-        0     0.5   100.0  0.2  101.0
-    """
-    file = Path(path)
-    if file.is_dir():
-        raise QuoteError(f"{shown(file.name)} is a folder: give one file, or jaxcal bulk or replay for all in it")
-    time = None if quote_time is None else _given_time(quote_time)
-    if (tidy := read_registered(file, time)) is not None:
-        return tidy if time is None or tidy["quote_time"].notna().all() else _filled(tidy, time)
-    table = with_known_names(_read_file(file, sheet).reset_index(drop=True))
+    table = with_known_names(_read_file(path, sheet).reset_index(drop=True))
     if time is not None:
-        table = _filled(table, time)
+        table = filled(table, time)
     layout = layout_of(table, venue)
     if not len(table):
         raise QuoteError(f"the file has no rows, only the columns {listed(table.columns)}")
     try:
         return layout.to_tidy(table)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-        raise QuoteError(f"{shown(file.name)} is not a table of the {layout.name} layout: {error}") from None
+        raise QuoteError(f"{shown(path.name)} is not a table of the {layout.name} layout: {error}") from None
 
 
 def layout_of(table: pd.DataFrame, venue: str | None = None) -> Layout:
@@ -169,7 +78,7 @@ def layout_of(table: pd.DataFrame, venue: str | None = None) -> Layout:
 
     Example:
         >>> import pandas as pd
-        >>> from jaxcal.market.tables.read_quotes import layout_of
+        >>> from jaxcal.market.tables.table_file import layout_of
         >>> layout_of(pd.DataFrame({"T": [0.5], "strike": 9.0, "iv": 0.2})).name
         'published'
     """
@@ -192,7 +101,16 @@ def layout_of(table: pd.DataFrame, venue: str | None = None) -> Layout:
     return layout
 
 
-def _given_time(given: pd.Timestamp | str) -> pd.Timestamp:
+def time_given(given: pd.Timestamp | str) -> pd.Timestamp:
+    """The time of the quotes that a caller gives, in UTC where it has no zone.
+
+    Raises:
+        QuoteError: it is no time, or a date without a time of day.
+
+    Example:
+        >>> time_given("2026-03-11T14:30")
+        Timestamp('2026-03-11 14:30:00+0000', tz='UTC')
+    """
     try:
         time = pd.Timestamp(given)
     except (TypeError, ValueError, OverflowError) as error:
@@ -204,8 +122,16 @@ def _given_time(given: pd.Timestamp | str) -> pd.Timestamp:
     return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
 
 
-def _filled(table: pd.DataFrame, time: pd.Timestamp) -> pd.DataFrame:
-    """The table with this time where it has none."""
+def filled(table: pd.DataFrame, time: pd.Timestamp) -> pd.DataFrame:
+    """The table with this time where it has none.
+
+    Raises:
+        QuoteError: it has times of its own in every row.
+
+    Example:
+        >>> filled(pd.DataFrame({"strike": [100.0]}), pd.Timestamp("2026-03-11T14:30Z"))["quote_time"].tolist()
+        [Timestamp('2026-03-11 14:30:00+0000', tz='UTC')]
+    """
     own = next((name for name in _TIMES if name in table and table[name].notna().any()), None)
     if own is None:
         return table.assign(quote_time=time)
@@ -226,7 +152,7 @@ def _read_file(path: Path, sheet: str | None) -> pd.DataFrame:
     too_large = oversize(path)  # an OSError where there is no such file
     if too_large:
         raise QuoteError(f"{shown(path.name)}: {too_large}")
-    if not name.endswith(_TABLE_ENDINGS):
+    if not name.endswith(ENDINGS):
         raise QuoteError(
             f"{shown(path.name)}: only .csv, .csv.gz, .parquet, .tsv, .txt, .xlsx, .json and .jsonl files are read"
         )
