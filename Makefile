@@ -7,17 +7,28 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 NOTEBOOKS := $(wildcard notebooks/*.py)
 LOWEST := .venv-lowest
+# A file's tests share what they compile; conftest.py puts the heaviest file first.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo test test-slow test-lowest lint format bench notebooks docs package clean
+.PHONY: demo test test-quick test-slow test-lowest profile-tests lint format bench notebooks docs package clean
 
 demo: $(VENV)/.run
 	$(BIN)/jaxcal demo
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
+# For work in progress: the cheapest files of the profile, which are most of them; no pages, no examples.
+test-quick: $(VENV)/.dev
+	$(BIN)/python -m pytest $(WORKERS) --cheapest 150 tests $(PYTEST_ARGS)
+
+# With XLA as a user has it: these tests run longer than they compile.
 test-slow: $(VENV)/.dev
-	$(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+	XLA_FLAGS="$(XLA_FLAGS)" $(BIN)/python -m pytest -n 2 -m slow $(PYTEST_ARGS)
+
+# What each test file compiles, from an empty cache.
+profile-tests: $(VENV)/.dev
+	JAXCAL_TEST_CACHE="$$(mktemp -d)" $(BIN)/python -m pytest $(WORKERS) -p benchmarks.instruments.suite_profile $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -57,7 +68,7 @@ package: $(VENV)/.dev
 
 # The tests with every run-time dependency at its lower bound: what the bounds in pyproject.toml rest on.
 test-lowest: $(LOWEST)/.dev
-	$(LOWEST)/bin/python -m pytest -n 2 --dist loadfile $(PYTEST_ARGS)
+	$(LOWEST)/bin/python -m pytest $(WORKERS) $(PYTEST_ARGS)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) .cache .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist site

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from tests.small_models import Line
 
 
 def only(surface, lines, places):
@@ -108,9 +109,9 @@ def test_bad_volatility_in_the_surface(dax, value):
 
 
 def test_start_that_is_not_a_number(dax):
-    start = eqx.tree_at(lambda m: m.sigma, jc.Heston(0.1, 3.0, 0.1, 1.0, -0.5), float("nan"))
-    fit = jc.calibrate(start, dax)
+    fit = jc.calibrate(eqx.tree_at(lambda m: m.slope, Line(0.2, 0.0), float("nan")), dax)
     assert fit.status == jc.Outcome.NOT_FINITE
+    assert np.isnan(list(standard_errors(fit).values())).all()
 
 
 def test_start_outside_the_bounds_is_moved_inside(dax, dax_fit):

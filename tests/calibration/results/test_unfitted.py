@@ -11,23 +11,13 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from tests.small_models import Line
 
 SMILE = [0.25, 0.22, 0.2, 0.19, 0.2]
 GOOD = jc.Surface.from_vols([0.5, 1.0], [80.0, 90.0, 100.0, 110.0, 120.0], [SMILE] * 2, forward=100.0)
-ONE = jc.Surface.from_vols([0.5], [100.0], [[0.2]], forward=100.0)
 EMPTY = eqx.tree_at(lambda s: s.weight, GOOD, 0.0 * GOOD.weight)
+ONE = eqx.tree_at(lambda s: s.weight, EMPTY, EMPTY.weight.at[0, 2].set(1.0))  # too few for a line, and for SABR
 UNKNOWN = eqx.tree_at(lambda s: s.vol, GOOD, GOOD.vol.at[0, 0].set(jnp.nan))
-
-
-class Line(jc.AbstractVolModel):
-    """Two parameters, so that one quote is too few."""
-
-    level: jax.Array | float
-    slope: jax.Array | float
-    bounds = {"level": jc.Interval(0.01, 2.0, "log"), "slope": jc.Interval(-1.0, 1.0)}  # noqa: RUF012
-
-    def vol(self, strike: jax.Array, expiry: jax.Array, forward: jax.Array) -> jax.Array:
-        return self.level + self.slope * jnp.log(strike / forward) + 0.0 * expiry
 
 
 def has_no_numbers(fit: jc.Fit) -> None:

@@ -1,0 +1,17 @@
+"""Models for tests of what does not depend on the model: a fit compiles quickly, and its answer is in a textbook."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+import jaxcal as jc
+
+
+class Line(jc.AbstractVolModel):
+    """A volatility that is linear in log-moneyness, the same for all expiries."""
+
+    level: Float[Array, "..."] | float
+    slope: Float[Array, "..."] | float
+    bounds = {"level": jc.Interval(0.01, 2.0, "log"), "slope": jc.Interval(-1.0, 1.0)}  # noqa: RUF012
+
+    def vol(self, strike, expiry, forward):
+        return self.level + self.slope * jnp.log(strike / forward) + 0.0 * expiry
