@@ -16,7 +16,8 @@ from tests.small_models import Line
 SMILE = [0.25, 0.22, 0.2, 0.19, 0.2]
 GOOD = jc.Surface.from_vols([0.5, 1.0], [80.0, 90.0, 100.0, 110.0, 120.0], [SMILE] * 2, forward=100.0)
 EMPTY = eqx.tree_at(lambda s: s.weight, GOOD, 0.0 * GOOD.weight)
-ONE = eqx.tree_at(lambda s: s.weight, EMPTY, EMPTY.weight.at[0, 2].set(1.0))  # too few for a line, and for SABR
+ONE = eqx.tree_at(lambda s: s.weight, EMPTY, EMPTY.weight.at[0, 2].set(1.0))  # too few for a line
+ALONE = jc.Surface.from_vols([0.5], [100.0], [[0.2]], forward=100.0)
 UNKNOWN = eqx.tree_at(lambda s: s.vol, GOOD, GOOD.vol.at[0, 0].set(jnp.nan))
 
 
@@ -31,8 +32,11 @@ def has_no_numbers(fit: jc.Fit) -> None:
     assert fit.status.at_bounds == ()
 
 
-@pytest.mark.parametrize("surface", [ONE, EMPTY, UNKNOWN], ids=["one", "empty", "unknown"])
-@pytest.mark.parametrize("model", [Line, jc.SABR])
+@pytest.mark.parametrize(
+    ("model", "surface"),
+    [(Line, ONE), (Line, EMPTY), (Line, UNKNOWN), (jc.SABR, ALONE), (jc.SABR, EMPTY), (jc.SABR, UNKNOWN)],
+    ids=["Line-one", "Line-empty", "Line-unknown", "SABR-alone", "SABR-empty", "SABR-unknown"],
+)
 def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     fit = jc.calibrate(model, surface)
     if model is jc.SABR and surface is UNKNOWN:  # expiry by expiry
@@ -49,9 +53,9 @@ def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     assert "Not fitted" in repr(fit)
 
 
-@pytest.mark.parametrize("model", [Line, jc.SABR])
-def test_none_of_many_is_taken_for_the_best(model):
-    fits = jc.calibrate_many(model, {"one": ONE, "empty": EMPTY, "text": "no surface", "good": GOOD})
+@pytest.mark.parametrize(("model", "one"), [(Line, ONE), (jc.SABR, ALONE)], ids=["Line", "SABR"])
+def test_none_of_many_is_taken_for_the_best(model, one):
+    fits = jc.calibrate_many(model, {"one": one, "empty": EMPTY, "text": "no surface", "good": GOOD})
     frame = fits.to_frame()
     assert frame["outcome"].tolist() == ["TOO_FEW_QUOTES", "TOO_FEW_QUOTES", "INVALID", "CONVERGED"]
     numbers = frame.drop(columns=["outcome", "status", "converged", "num_quotes", "num_steps"])
