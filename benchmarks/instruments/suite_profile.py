@@ -8,8 +8,8 @@ figures are those of a cold cache where the cache is cold: `JAXCAL_TEST_CACHE=FO
 import csv
 import os
 import time
-from collections import Counter
-from collections.abc import Generator, Iterable
+from collections import defaultdict
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,13 +25,16 @@ _TRACED = ("/jax/core/compile/jaxpr_trace_duration", "/jax/core/compile/jaxpr_to
 _READ = "/jax/compilation_cache/cache_hits"
 
 
+_Totals = defaultdict[str, float]
+
+
 @dataclass
 class _Meter:
     """CPU seconds by what they went to, since the last look."""
 
-    spent: Counter[str] = field(default_factory=Counter)
-    times: Counter[str] = field(default_factory=Counter)  # by program
-    xla: Counter[str] = field(default_factory=Counter)
+    spent: _Totals = field(default_factory=lambda: defaultdict(float))
+    times: _Totals = field(default_factory=lambda: defaultdict(float))  # by program
+    xla: _Totals = field(default_factory=lambda: defaultdict(float))
     open: list[float] = field(default_factory=list)  # when each span now open began, moved by what went to inner ones
     last: float = field(default_factory=lambda: _cpu_seconds())
 
@@ -39,7 +42,7 @@ class _Meter:
         if event == _COMPILED or event in _TRACED:
             self.open.append(time.process_time())
 
-    def end(self, event: str, start: float, stop: float, **about: Any) -> None:
+    def end(self, event: str, start_time: float, end_time: float, **about: Any) -> None:
         if (event == _COMPILED or event in _TRACED) and self.open:
             seconds = time.process_time() - self.open.pop()
             self.open = [begun + seconds for begun in self.open]
@@ -58,7 +61,9 @@ class _Meter:
         self.spent["rest"] = now - self.last - self.spent["xla"] - self.spent["trace"]
         self.spent["compiled"] = sum(self.times.values()) - self.spent["read"]
         found = {"spent": dict(self.spent), "times": dict(self.times), "xla": dict(self.xla)}
-        self.spent, self.times, self.xla, self.last = Counter(), Counter(), Counter(), now
+        self.last = now
+        for counts in (self.spent, self.times, self.xla):
+            counts.clear()
         return found
 
 
@@ -69,8 +74,8 @@ def _cpu_seconds() -> float:
 
 
 _METER = _Meter()
-_FILES: dict[str, Counter[str]] = {}
-_PROGRAMS: dict[str, Counter[str]] = {"times": Counter(), "xla": Counter()}
+_FILES: dict[str, _Totals] = {}
+_PROGRAMS: dict[str, _Totals] = {"times": defaultdict(float), "xla": defaultdict(float)}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -95,10 +100,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     for name, found in report.user_properties if report.when == "teardown" else ():
         if name == __name__:
             assert isinstance(found, dict)
-            row = _FILES.setdefault(report.nodeid.partition("::")[0], Counter())
-            row.update({"tests": 1, **found["spent"]})
+            row = _FILES.setdefault(report.nodeid.partition("::")[0], defaultdict(float))
+            _add(row, {"tests": 1.0, **found["spent"]})
             for column, total in _PROGRAMS.items():
-                total.update(found[column])
+                _add(total, found[column])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -112,14 +117,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     numbers = {name: [f"{row[c]:.{int(c in BY_FILE[4:])}f}" for c in BY_FILE[1:]] for name, row in heaviest}
     _write(files, BY_FILE, ([name, *shown] for name, shown in numbers.items()))
     times, xla = _PROGRAMS["times"], _PROGRAMS["xla"]
-    _write(programs, BY_PROGRAM, ([name, f"{times[name]:.0f}", f"{cpu:.2f}"] for name, cpu in xla.most_common()))
-    total: Counter[str] = sum(_FILES.values(), Counter())
+    _write(
+        programs,
+        BY_PROGRAM,
+        ([name, f"{times[name]:.0f}", f"{cpu:.2f}"] for name, cpu in sorted(xla.items(), key=lambda item: -item[1])),
+    )
+    total: _Totals = defaultdict(float)
+    for row in _FILES.values():
+        _add(total, row)
     ran = [(name, row) for name, row in heaviest if name in _FILES]
     for name, row in [*ran[:20], (f"all {len(ran)} files", total)]:
         terminalreporter.write_line(
             f"{name}: {row['tests']:.0f} tests, {row['compiled']:.0f} programs compiled, {row['read']:.0f} read; "
             f"CPU seconds: {row['xla']:.1f} XLA, {row['trace']:.1f} tracing, {row['rest']:.1f} the rest"
         )
+
+
+def _add(total: _Totals, more: Mapping[str, float]) -> None:
+    for name, value in more.items():
+        total[name] += value
 
 
 def _write(path: Path, columns: Iterable[str], rows: Iterable[Iterable[str]]) -> None:
