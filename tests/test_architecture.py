@@ -69,6 +69,7 @@ def test_imports_stand_at_the_top() -> None:
         "bulk/engines/ray_engine.py": {"ray"},
         "compilation/kept_programs.py": {"jax"},
         "market/arbitrage/repair.py": {"scipy"},
+        "market/forwards/put_call_parity.py": {"scipy"},
         "venues/deribit_stream/feed.py": {"websockets"},
     }
     found: dict[str, set[str]] = {}

@@ -25,7 +25,7 @@ def test_an_import_brings_in_nothing_heavy() -> None:
 
 def test_a_fit_leaves_out_what_it_does_not_need() -> None:
     program = "import jaxcal as jc; jc.calibrate, jc.Heston, jc.Surface, jc.read_quotes"
-    assert imported_by(program, "jax", "optax", "matplotlib", "rich", "ray", "websockets") == ["jax"]
+    assert imported_by(program, "jax", "scipy", "optax", "matplotlib", "rich", "ray", "websockets") == ["jax"]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
 FloatColumn = NDArray[np.float64]
 
@@ -210,4 +209,6 @@ def _pooled(variance: float, freedom: float, at_hand: float) -> tuple[float, flo
 
 def _widening(freedom: float) -> float:
     """How much wider than the normal distribution Student's t is at 95 %, with so many degrees of freedom."""
+    from scipy.special import stdtrit
+
     return float(stdtrit(max(freedom, 0.5), 0.975)) / _NORMAL_95
