@@ -13,7 +13,7 @@ from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.calibrate_many import calibrate_many
 from jaxcal.calibration.engine.grid_fit import Method, solve_rare_round, solve_round
-from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
 from jaxcal.calibration.starts.starting_values import simpler_model, starts_from
@@ -105,7 +105,7 @@ def warm_up(
 
 def _on_finer_grid(template: type[AbstractModel], surface: Surface, solve: Callable[..., Any]) -> Any:
     """The round of a fit whose prices the first grid does not resolve."""
-    ladder, names, start = ladder_of(template, None), free_names(template, None), _start(template, surface)
+    ladder, names, start = fit_grids(template, None), free_names(template, None), _start(template, surface)
     if len(ladder) < 2:
         return None
     box = search_bounds(start, template.bounds, names, surface.vol.dtype)

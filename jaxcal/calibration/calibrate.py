@@ -1,15 +1,9 @@
 """calibrate: one model to one surface."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from itertools import chain, islice
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
-import numpy as np
-from jaxtyping import Array
 from numpy.typing import ArrayLike
 
 from jaxcal._arguments import host_only
@@ -22,32 +16,19 @@ from jaxcal.calibration.arguments import (
     start_of,
     without_ties,
 )
-from jaxcal.calibration.engine.grid_fit import Method, Round, solve_round, solve_slices
-from jaxcal.calibration.engine.grid_refinement import (
-    PERFECT,
-    goes_on,
-    goes_to_contours,
-    is_better,
-    ladder_of,
-    last_shared,
-)
-from jaxcal.calibration.engine.piecewise_bootstrap import bootstrapped
-from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.loss import AbstractLoss, is_automatic, loss_of
+from jaxcal.calibration.best_fit import best_fit
+from jaxcal.calibration.engine.multistart import FitSettings
+from jaxcal.calibration.engine.one_surface import OneSurface
+from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior, prior_of
 from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
-from jaxcal.calibration.prior_strength import fit_with_own_strength, is_searched
+from jaxcal.calibration.prior_strength import is_searched, search_of
 from jaxcal.calibration.results.fit import CalibrationError, Fit
 from jaxcal.calibration.results.fit_from_rounds import fit_of
-from jaxcal.calibration.robust_scale import fit_with_own_scale
-from jaxcal.calibration.starts.starting_values import GROWN, simpler_model, starts_from
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import search_bounds
-from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
@@ -55,23 +36,6 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 Model = TypeVar("Model", bound=AbstractModel)
 
 _SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
-
-
-class _Settings(NamedTuple):
-    """What is fitted and how, and what is made small."""
-
-    names: tuple[str, ...]
-    limits: Mapping[str, Interval]
-    objective: Objective
-    solver: AbstractLeastSquaresSolver
-    pricer: AbstractPricer | None
-
-
-class _Try(NamedTuple):
-    """A fit from one start: its last round with the steps of all, and the rung of the ladder that this was."""
-
-    found: Round[Any]
-    rung: int
 
 
 @host_only
@@ -127,7 +91,7 @@ def calibrate(
         >>> import jaxcal as jc
         >>> truth = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
         >>> strike, expiry = [80.0, 90.0, 100.0, 110.0, 120.0], [0.25, 1.0]
-        >>> vol = [jc.model_vol(truth, jnp.asarray(strike), t, forward=100.0) for t in expiry]
+        >>> vol = [jc.model_vol(truth, strike, t, forward=100.0) for t in expiry]
         >>> fit = jc.calibrate(jc.Heston, jc.Surface.from_vols(expiry, strike, vol, forward=100.0))
         >>> print(f"{fit.model.kappa:.4f} {fit.model.rho:.4f}")
         1.5000 -0.6500
@@ -138,109 +102,16 @@ def calibrate(
     if weights is not None:
         surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
     loss = loss_of(loss)
-    common = {"residual": residual, "solver": solver, "pricer": pricer}
+    quotes = OneSurface(FitSettings(names, limits, residual, solver, pricer, scales), surface)
+    searched = None
     if prior is not None and is_searched(prior):
-
-        def run_with(start: type[Model] | Model, more: AbstractPrior, loss: AbstractLoss | None) -> Fit[Model]:
-            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=more, **common)
-
-        return _checked(fit_with_own_strength(run_with, model, loss, prior), throw)
-    if loss is not None and is_automatic(loss):
-
-        def run_at(start: type[Model] | Model, loss: AbstractLoss) -> Fit[Model]:
-            return calibrate(start, surface, loss=loss, free=free, bounds=bounds, prior=prior, **common)
-
-        return _checked(fit_with_own_scale(run_at, model, loss, PERFECT), throw)
-    settings = _Settings(names, limits, Objective(residual, prior, loss, scales), solver, pricer)
-    result = _best(model, surface, settings, several=free is None).found
-    return _checked(fit_of(result, names, surface, settings.objective), throw)
+        searched = search_of(prior, template, surface, residual)
+    start = model if isinstance(model, type) else start_of(model, surface)
+    found, used = best_fit(start, quotes, loss, prior, searched=searched, several=free is None)
+    return _checked(fit_of(found, names, surface, Objective(residual, used.prior, used.loss, scales)), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:
     if throw and not fit.converged:
         raise CalibrationError(str(fit.status))
     return fit
-
-
-def _best(model: type[Any] | Any, surface: Surface, settings: _Settings, *, several: bool) -> _Try:
-    """The best of the fits from several starts, or from the first; with the steps of all.
-
-    Every fit gets one finer grid, if that moves its prices (but no contours of a quote's own, unless that is all there
-    is). Then the lowest, or the lowest confirmed one, goes on to the end; of the others those that are not behind it go
-    on, and to contours of a quote's own only where they are lower. After a perfect fit the others are spared.
-    """
-    names, limits, objective, solver, pricer = settings
-    residual, prior, loss = objective.residual, objective.prior, objective.loss
-    template = model if isinstance(model, type) else type(model)
-    first = 0
-    if not isinstance(model, type):
-        starts = [start_of(model, surface)]
-    elif (simpler := simpler_model(template)) is not None:
-        plain = settings._replace(
-            names=free_names(simpler, None), limits=simpler.bounds, objective=Objective(residual, loss=loss)
-        )
-        before, first = _best(simpler, surface, plain, several=True)
-        starts = starts_from(template, surface, before.model)
-    else:
-        starts = starts_from(template, surface)
-    starts = starts if several else starts[:1]  # from elsewhere the fixed parameters would be others
-    refuse_unlawful(starts[0], surface.expiry, numbers=False)
-
-    ladder = ladder_of(template, pricer)
-    shared = last_shared(ladder)
-    first = min(first, shared)
-    slices = template.per_expiry
-    one = jax.tree.map(lambda leaf: leaf[0], starts[0]) if slices else starts[0]
-    box = search_bounds(one, limits, names, surface.vol.dtype)
-    target = Target.of(surface, spread=residual.needs_spread)
-
-    def run(start: Any, rung: int, target: Target = target) -> Round[Any]:
-        method = Method(residual, prior, solver, box, *ladder[rung], loss, objective.scales)
-        return (solve_slices if slices else solve_round)(names, method, target, start)
-
-    def climbed(tried: _Try, last: int) -> _Try:
-        """Where a finer grid moves the prices, the grid is rebuilt there and the fit goes on."""
-        found, rung = tried
-        while np.any(np.asarray(found.moved)) and rung < min(last, len(ladder) - 1):
-            rung += 1
-            found = _after(run(found.model, rung), found)
-        return _Try(found, rung)
-
-    waiting: Iterable[Any] = starts
-    if isinstance(model, type) and model in GROWN:
-        # the first as it is, too; each only when it is tried
-        staged = (bootstrapped(lambda t, m: run(m, first, t), start, names, target) for start in starts)
-        waiting = chain(islice(staged, 1), starts[:1], staged)
-    tries: list[_Try] = []
-    for start in waiting:
-        tries.append(climbed(_Try(run(start, first), first), min(first + 1, max(shared, 1))))
-        if np.all(np.asarray(tries[-1].found.rmse_vol) <= PERFECT):
-            break
-    tries.sort(key=_rank)
-    best = climbed(tries[0], len(ladder))
-    for tried in tries[1:]:
-        other = climbed(tried, max(shared, 1)) if np.any(goes_on(tried.found, best.found)) else tried
-        if np.any(goes_to_contours(other.found, best.found)):
-            other = climbed(other, len(ladder))
-        steps = best.found.num_steps + other.found.num_steps
-        better = is_better(other.found, best.found)
-        found = jax.tree.map(partial(_choose, better), other.found, best.found)
-        best = _Try(eqx.tree_at(lambda r: r.num_steps, found, steps), other.rung if np.all(better) else best.rung)
-    return best
-
-
-def _rank(tried: _Try) -> tuple[bool, float]:
-    """Fits whose prices are confirmed come first, then the lower."""
-    cost = float(np.sum(np.asarray(tried.found.cost)))
-    return bool(np.any(np.asarray(tried.found.moved))), np.inf if np.isnan(cost) else cost
-
-
-def _after(found: Round[Any], before: Round[Any]) -> Round[Any]:
-    """A round with the steps of those before it."""
-    return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + before.num_steps)
-
-
-def _choose(first: np.ndarray, a: Array, b: Array) -> Array:
-    if not first.ndim:
-        return a if first else b
-    return jnp.where(first.reshape(first.shape + (1,) * (a.ndim - first.ndim)), a, b)

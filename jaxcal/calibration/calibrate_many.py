@@ -19,7 +19,6 @@ from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_o
 from jaxcal.calibration.arguments_of_many import (
     by_position,
     checked_starts,
-    for_each,
     in_order,
     priors_of,
     stacked_priors,
@@ -27,22 +26,28 @@ from jaxcal.calibration.arguments_of_many import (
     starts_given,
     targets_of,
 )
-from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.best_fit import best_fit
 from jaxcal.calibration.engine.dispatch import Devices, Precision, single
-from jaxcal.calibration.engine.grid_fit import Own, Round
-from jaxcal.calibration.engine.grid_refinement import PERFECT
-from jaxcal.calibration.engine.multistart import Batch, Settings, added, best_tries
+from jaxcal.calibration.engine.many_surfaces import ManySurfaces
+from jaxcal.calibration.engine.multistart import FitSettings
+from jaxcal.calibration.engine.one_surface import OneSurface
 from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
 from jaxcal.calibration.objective.objective import Objective
-from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.prior import AbstractPrior, Scaled
 from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
-from jaxcal.calibration.prior_strength import is_searched
+from jaxcal.calibration.prior_strength import (
+    SearchedPriors,
+    at_strength,
+    is_searched,
+    noise_of_quotes,
+    search_of,
+    searched_part,
+)
 from jaxcal.calibration.results.fits import Fits, Part
-from jaxcal.calibration.results.unfitted import unknown_model, without_unfitted
-from jaxcal.calibration.robust_scale import MOST_ROUNDS, UNBOUNDED, least_scale, scale_of, unsettled
+from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer
@@ -116,92 +121,86 @@ def calibrate_many(
     targets = targets_of(given, by_position(weights, keys, "weights"), reasons, spread=residual.needs_spread)
     begin = checked_starts(begin, given, reasons)
     loss = loss_of(loss)
-    settings = Settings(names, limits, residual, solver, pricer, precision, devices, scales)
+    settings = FitSettings(names, limits, residual, solver, pricer, scales)
     priors = priors_of(prior, template, keys)
+    rules = {i: searched_part(one, template) for i, one in enumerate(priors) if one is not None and is_searched(one)}
+    noise = _noise(rules, given, targets, residual, reasons)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
     objective = Objective(residual, scales=scales)
-    refused = [_refused(i, template if begin is None else begin[i], names, given[i]) for i in reasons]
-    if template.vectors or any(map(is_searched, priors)):
-        # as long as the surface has expiries, or as the model has intervals: each its own program; or each a search
-        common = {"residual": residual, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds}
+    parts = [_refused(i, template if begin is None else begin[i], names, given[i]) for i in reasons]
+    several = free is None
+    if template.vectors:
+        # as long as the surface has expiries, or as the model has intervals: each its own program
 
         def alone(i: int) -> Part:
             weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
-            fit = calibrate(template if begin is None else begin[i], weighed, loss=loss, prior=priors[i], **common)
-            return Part.of_fit(i, fit)
+            start = template if begin is None else begin[i]
+            one = priors[i]
+            searched = None if i not in rules else search_of(one, template, weighed, residual)  # type: ignore[arg-type]
+            result, used = best_fit(start, OneSurface(settings, weighed), loss, one, searched=searched, several=several)
+            result, used = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (result, used))
+            weight = targets[i].weight[None]
+            return Part(np.asarray([i]), weight, without_unfitted(result, weight), *used)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            parts = tuple(pool.map(alone, fitted.tolist()))
-        return Fits(keys, given, reasons, names, (*refused, *parts), objective)
-    parts = []
+            parts += pool.map(alone, fitted.tolist())
+        return Fits(keys, given, reasons, names, tuple(parts), objective)
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
-        place = fitted[group]
-        batch = stacked([targets[i] for i in place], shape)
-        start = None if begin is None else stacked_starts([begin[i] for i in place], batch)
-        if precision == "float32":
-            batch, start = single((batch, start))
-        own = Own(None, stacked_priors([priors[i] for i in place], batch.vol.dtype))
-        result, used = _fit_at_scale(template, Batch(batch, own), start, settings, loss, several=free is None)
-        parts.append(Part(place, batch.weight, without_unfitted(result, batch.weight), used, own.prior))
-    return Fits(keys, given, reasons, names, (*refused, *parts), objective)
+        for place in _of_one_search(fitted[group], rules, priors):
+            target = stacked([targets[i] for i in place], shape)
+            start = template if begin is None else stacked_starts([begin[i] for i in place], target)
+            if precision == "float32":
+                target = single(target)
+                start = start if isinstance(start, type) else single(start)
+            quotes = ManySurfaces(settings, target, precision, devices)
+
+            def combined(strength: NDArray, place: NDArray = place, dtype: Any = target.vol.dtype) -> Any:
+                each = zip(place, strength, strict=True)
+                return stacked_priors([at_strength(priors[i], float(x)) for i, x in each], dtype)  # type: ignore[arg-type]
+
+            searched = own = None
+            if place[0] in rules:
+                levels = [np.zeros(shape) for _ in place]
+                for level, i in zip(levels, place, strict=True):
+                    level[tuple(slice(size) for size in noise[i].shape)] = noise[i]
+                searched = SearchedPriors([rules[i] for i in place], combined, levels)
+            else:
+                own = stacked_priors([priors[i] for i in place], target.vol.dtype)
+            result, used = best_fit(start, quotes, loss, own, searched=searched, several=several)
+            parts.append(Part(place, target.weight, without_unfitted(result, target.weight), *used))
+    return Fits(keys, given, reasons, names, tuple(parts), objective)
 
 
-def _fit_at_scale(
-    template: type[AbstractModel],
-    batch: Batch,
-    begin: Any,
-    settings: Settings,
-    loss: AbstractLoss | None,
-    *,
-    several: bool,
-) -> tuple[Round, AbstractLoss | None]:
-    """A batch with its loss, and that loss for each surface; an automatic scale as `loss_scale` has it."""
-    size, dtype = len(batch.target.expiry), batch.target.vol.dtype
-    automatic = is_automatic(loss)
-    wide: Any = for_each(at_scale(loss, UNBOUNDED) if automatic else loss, size, dtype)
-
-    def fitted(batch: Batch, begin: Any, loss: Any, several: bool) -> Round:
-        batch = batch._replace(own=batch.own._replace(loss=loss))
-        return best_tries(template, batch, begin, settings, several=several).found
-
-    found = fitted(batch, begin, wide, several)
-    if loss is None or not automatic:
-        return found, wide
-    scale, least, rows = np.full(size, UNBOUNDED), least_scale(np.asarray(found.residuals, float)), np.arange(size)
-    for _ in range(MOST_ROUNDS):
-        new = scale_of(loss.tuning, np.asarray(found.residuals[rows], float), least[rows])
-        go = unsettled(new, scale[rows]) & ~(_rmse_of_surfaces(found, batch.target)[rows] <= PERFECT)
-        rows, new = rows[go], new[go]
-        if not rows.size:
-            break
-        scale[rows] = new
-        start = jax.tree.map(lambda leaf: leaf[rows], found.model)  # noqa: B023
-        found = added(found, rows, fitted(batch.rows(rows), start, at_scale(wide, new.astype(dtype)), False))
-    return found, at_scale(wide, scale.astype(dtype))
+def _noise(
+    rules: Mapping[int, Scaled], given: Sequence[Any], targets: Mapping[int, Target], residual: AbstractResidual,
+    reasons: dict[int, str],
+) -> dict[int, NDArray]:  # fmt: skip
+    """Of the surfaces whose priors have a strength that is to be found, residuals that are all noise, or a reason."""
+    found = {}
+    for i, rule in rules.items():
+        if i in reasons:
+            continue
+        try:
+            weighed = eqx.tree_at(lambda s: s.weight, given[i], targets[i].weight)
+            found[i] = noise_of_quotes(rule, weighed, residual)
+        except ValueError as error:
+            reasons[i] = f"Not fitted: {error}."
+    return found
 
 
-def _rmse_of_surfaces(found: Round, target: Target) -> NDArray:
-    if found.rmse_vol.ndim == 1:
-        return np.asarray(found.rmse_vol)
-    counts = np.sum(target.weight > 0, axis=-1)
-    return np.sqrt(np.sum(found.rmse_vol**2 * counts, axis=1) / np.maximum(counts.sum(axis=1), 1))
+def _of_one_search(
+    place: NDArray, rules: Mapping[int, Scaled], priors: Sequence[AbstractPrior | None]
+) -> list[NDArray]:
+    """Surfaces parted so that all of a part have priors without a search, or of one structure by one rule."""
+    groups: dict[Any, list[int]] = {}
+    for i in place.tolist():
+        key = (rules[i].strength, jax.tree.structure(at_strength(priors[i], 0.0))) if i in rules else None  # type: ignore[arg-type]
+        groups.setdefault(key, []).append(i)
+    return [np.asarray(group) for group in groups.values()]
 
 
 def _refused(i: int, model: type[AbstractModel] | AbstractModel, names: tuple[str, ...], surface: Any) -> Part:
     """A result for a surface that was not fitted."""
     e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
-    quotes = (e, 1, k) if model.per_expiry else (e, k)
-    slices, p = (e,) if model.per_expiry else (), len(names)
-
-    def nan(*shape: int) -> jax.Array:
-        return jnp.full((1, *shape), jnp.nan)
-
-    like = unknown_model(model) if isinstance(model, type) else model
-    result = Round(
-        model=jax.tree.map(lambda _: nan(*slices), like),
-        residuals=nan(*quotes), model_vol=nan(*quotes), information=nan(*slices, p, p), cost=nan(*slices),
-        rmse_vol=nan(*slices), gradient=nan(*slices), num_steps=jnp.zeros((1, *slices), jnp.int32),
-        outcome=jnp.full((1, *slices), int(Outcome.INVALID), jnp.int32),
-        at_bound=jnp.zeros((1, *slices, p), bool), moved=jnp.zeros((1, *slices), bool),
-    )  # fmt: skip
-    return Part(np.asarray([i]), np.zeros((1, e, k)), jax.tree.map(np.asarray, result))
+    result = unfitted_round(model, names, (e, k), Outcome.INVALID)
+    return Part(np.asarray([i]), np.zeros((1, e, k)), jax.tree.map(lambda leaf: np.asarray(leaf)[None], result))

@@ -9,18 +9,18 @@ stays above 1 % of the first fit's root mean square: with noise-free quotes betw
 R. Maronna, D. Martin, V. Yohai, "Robust Statistics" (2006), sections 2.5 and 4.4.
 """
 
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
-import equinox as eqx
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import NDArray
 
-from jaxcal.calibration.objective.loss import AbstractLoss, at_scale
-from jaxcal.calibration.results.fit import Fit
+from jaxcal.calibration.engine.grid_fit import Own, Round
+from jaxcal.calibration.engine.grid_refinement import PERFECT
+from jaxcal.calibration.engine.multistart import AbstractQuotes, multistart
+from jaxcal.calibration.objective.loss import at_scale
 from jaxcal.models.base import AbstractModel
 
-Model = TypeVar("Model", bound=AbstractModel)
 Numbers = Float[np.ndarray, "..."]
 
 UNBOUNDED = 1e8  # a scale at which a loss is least squares, to rounding: the first fit then needs no program of its own
@@ -60,23 +60,27 @@ def unsettled(scale: Numbers, before: Numbers) -> np.ndarray:
     return np.isfinite(scale) & (scale > 0) & ~(np.abs(scale - before) <= _TOLERANCE * before)
 
 
-def fit_with_own_scale(
-    run: Callable[[type[Model] | Model, AbstractLoss], Fit[Model]],
-    start: type[Model] | Model,
-    loss: AbstractLoss,
-    perfect: float,
-) -> Fit[Model]:
-    """One surface fitted by the rule of this module; `run` fits from a start with a loss of given scale.
+def fit_at_own_scale(
+    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: Own, *, several: bool
+) -> tuple[Round, Own]:
+    """Surfaces fitted by the rule of this module, and the loss, with its scale, and the prior of each.
 
-    A fit that is exact to `perfect` (root mean square, volatility) needs no robustness and is kept.
+    A fit that is exact needs no robustness and is kept.
     """
-    fit = run(start, at_scale(loss, UNBOUNDED))
-    steps, least = fit.num_steps, least_scale(np.asarray(fit.residuals)[None])
-    scale = np.asarray([UNBOUNDED])
+    loss: Any = own.loss
+    shared = quotes.broadcast(at_scale(loss, UNBOUNDED))
+
+    def at(scale: NDArray[np.floating]) -> Own:
+        return own._replace(loss=at_scale(shared, quotes.numbers(scale)))
+
+    scale, left = np.full(quotes.size, UNBOUNDED), np.ones(quotes.size, bool)
+    found = multistart(model, quotes, at(scale), several=several).found
+    least = least_scale(quotes.residuals(found))
     for _ in range(MOST_ROUNDS):
-        new = scale_of(loss.tuning, np.asarray(fit.residuals)[None], least)
-        if float(fit.rmse_vol) <= perfect or not unsettled(new, scale)[0]:
+        new = scale_of(loss.tuning, quotes.residuals(found), least)
+        left &= unsettled(new, scale) & ~(quotes.rmse_vol(found) <= PERFECT)
+        if not left.any():
             break
-        fit, scale = run(fit.model, at_scale(loss, float(new[0]))), new
-        steps = steps + fit.num_steps
-    return eqx.tree_at(lambda f: f.num_steps, fit, steps)
+        scale = np.where(left, new, scale)
+        found = quotes.refit(found, left, at(scale))
+    return found, at(scale)

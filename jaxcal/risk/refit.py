@@ -12,6 +12,14 @@ from numpy.typing import NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
+from jaxcal.calibration.engine.grid_refinement import (
+    Refined,
+    agreement,
+    derivative_grids,
+    put,
+    refine,
+    rows_of,
+)
 from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
 from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, grid_of
 from jaxcal.calibration.objective.fit_data import Target
@@ -19,16 +27,12 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual, MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.compilation.quick_jit import QuickJit
-from jaxcal.models.base import AbstractModel, AbstractVolModel
+from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import from_vector, natural_vector, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
-from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.implicit import minimum
 
-# The first is taken on which the volatilities are those that the fit was checked with.
-_LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Sinh(512), Saddle(128))
-_SAME_VOL, _OF_MISFIT = 1e-7, 1e-4  # root mean square difference of volatility: absolute, or of the fit's misfit
 _CHUNK = 64  # fits in one program
 
 
@@ -54,6 +58,17 @@ class _Item(NamedTuple):
     model: AbstractModel
     held: Bool[Array | np.ndarray, "*b p"]
     objective: Objective
+
+
+class _Moving(NamedTuple):
+    """Of every minimum its slope, how far its volatilities are from those reported, its place; and whether another grid
+    should say so.
+    """
+
+    slope: NDArray[np.floating]
+    shift: NDArray[np.floating]
+    point: NDArray[np.floating]
+    moved: NDArray[np.bool_]
 
 
 def moving(fit: Fit) -> tuple[str, ...]:
@@ -91,7 +106,7 @@ def _together(fits: Sequence[Fit], shape: tuple[int, int]) -> list[Refit]:
     vols = np.full(targets.vol.shape, np.nan)
     for row, fit in zip(vols, fits, strict=True):
         row[tuple(slice(size) for size in fit.model_vol.shape)] = fit.model_vol
-    slopes, shifts, points = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
+    slopes, shifts, points, _ = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
     results = []
     for fit, slope, shift, point in zip(fits, slopes, shifts, points, strict=True):
         e, k = fit.surface.vol.shape
@@ -107,7 +122,7 @@ def _by_slice(fit: Fit) -> Refit:
     objectives = for_each(fit.objective, len(targets.vol), targets.vol.dtype)
     models = jax.tree.map(np.asarray, fit.model)
     vols = np.asarray(fit.model_vol)[:, None, :]
-    slopes, shifts, points = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
+    slopes, shifts, points, _ = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
     good = (np.asarray(fit.outcome) == Outcome.CONVERGED)[:, None, None, None]
     used = (np.asarray(fit.surface.weight) > 0)[:, None, None, :]
     return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), shifts[:, 0, :], points)
@@ -117,30 +132,23 @@ def _target(fit: Fit) -> Target:
     return Target.of(fit.surface, spread=fit.objective.residual.needs_spread)
 
 
-def _resolved(like: Fit, items: _Item, vols: NDArray) -> tuple[NDArray, NDArray, NDArray]:
+def _resolved(like: Fit, items: _Item, vols: NDArray) -> _Moving:
     """On the first grid that gives each model the volatilities it was reported to have."""
-    count = len(vols)
-    ladder = (None,) if isinstance(like.model, AbstractVolModel) else _LADDER
-    slopes = shifts = points = np.empty(0)
-    left = np.arange(count)
-    for pricer in ladder:
-        slope, vol, point = _in_chunks(
-            partial(_compiled, like.free, moving(like), pricer),
-            jax.tree.map(lambda x: x[left], items),  # noqa: B023
-        )
+    grids = derivative_grids(like.model)
+    known = np.isfinite(vols) & (items.target.weight > 0)
+
+    def run(before: _Moving | None, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> _Moving:
+        left = np.flatnonzero(rows)
+        program = partial(_compiled, like.free, moving(like), grids[int(level[left[0]])])  # all are on one level
+        slope, vol, point = _in_chunks(program, rows_of(items, left))
         shift = vol - vols[left]
-        if pricer is ladder[0]:
-            slopes, shifts, points = slope, shift, point
-        else:
-            slopes[left], shifts[left], points[left] = slope, shift, point
-        known = np.isfinite(vols[left]) & (items.target.weight[left] > 0)
-        misfit = vols[left] - items.target.vol[left]
-        eps = float(np.finfo(slope.dtype).eps)
-        least = np.maximum(max(_SAME_VOL, 1000.0 * eps), _OF_MISFIT * _size(misfit, known))
-        left = left[~(_size(shift, known) <= least)]
-        if not left.size:
-            break
-    return slopes, shifts, points
+        least = agreement(_size(vols[left] - items.target.vol[left], known[left]), slope.dtype)
+        found = _Moving(slope, shift, point, ~(_size(shift, known[left]) <= least))
+        return found if before is None else put(before, left, found)
+
+    everything, coarsest = np.ones(len(vols), bool), np.zeros(len(vols), int)
+    begun = Refined(run(None, coarsest, everything), coarsest)
+    return refine(run, begun, everything, len(grids) - 1).found
 
 
 def _size(values: NDArray, known: NDArray) -> NDArray:

@@ -20,7 +20,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.engine.grid_fit import Method
-from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, refine
 from jaxcal.calibration.engine.shape_buckets import stacked
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import AbstractLoss, at_scale, is_automatic, loss_of
@@ -28,7 +28,7 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_of_look, narrowed
+from jaxcal.calibration.results.fit_from_rounds import fit_not_made, fit_of_look, narrowed
 from jaxcal.calibration.starts.starting_values import simpler_model
 from jaxcal.dates.instants import years_since_1970
 from jaxcal.market.surface import Surface
@@ -41,8 +41,8 @@ from jaxcal.streams.filter_step import Look, Walk, advance, effective_noise, hal
 from jaxcal.streams.random_walk import Predicted, inverse_root, stationary_spread
 from jaxcal.streams.state import StreamState, load_state
 from jaxcal.streams.stream_fit import (
+    FitOfStep,
     compared,
-    fit_not_made,
     solve_look,
     state_of_fit,
     usable_quotes,
@@ -276,17 +276,20 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if loss is not None and is_automatic(loss):
             loss = at_scale(loss, loss.tuning * float(state.noise))
 
+        grids, absurd = fit_grids(template, self.pricer), self.walk.gate * float(state.noise)
+        coarsest, one = np.zeros((), int), np.ones((), bool)
+
         def fit(covariance: np.ndarray) -> Look:
             prior = Predicted(names, mean, noise * inverse_root(covariance), scales)
-            found, y, at = None, mean, start
-            for pricer, check in ladder_of(template, self.pricer):
+
+            def run(model: Any, level: Any) -> FitOfStep:
+                pricer, check = grids[int(level)]
                 method = Method(self.residual, prior, self.solver, box, pricer, check, loss, scales)
-                found, y = solve_look(names, method, target, at)
-                # what misses the quotes by far is not worth a finer grid, which may have to be compiled
-                if not found.moved or noise_of(np.asarray(found.residuals))[0] > self.walk.gate * float(state.noise):
-                    break
-                at = found.model
-            assert found is not None
+                found, y = solve_look(names, method, target, model)
+                return FitOfStep(found, y, absurd)
+
+            begun = Refined(run(start, coarsest), coarsest)
+            found, y, _ = refine(lambda b, level, _: run(b.result.model, level), begun, one, len(grids) - 1).found
             return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
         state, look = advance(state, years, self.walk, fit)

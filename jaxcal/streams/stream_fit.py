@@ -2,11 +2,10 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -14,12 +13,10 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
 from jaxcal.calibration.engine.grid_fit import Method, Round, is_small, solve_round
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_of, outcome_of
-from jaxcal.calibration.results.unfitted import unknown_model
+from jaxcal.calibration.results.fit_from_rounds import outcome_of
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -32,6 +29,21 @@ Model = TypeVar("Model", bound=AbstractModel)
 
 _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
+
+
+class FitOfStep(NamedTuple):
+    """A round with its search vector, and the noise from which it is absurd: then a finer grid, which may have to be
+    compiled, is not worth its time.
+    """
+
+    result: Round[Any]
+    y: Array
+    absurd: float
+
+    @property
+    def moved(self) -> bool:
+        """Whether to fit again on the next grid."""
+        return bool(self.result.moved) and not noise_of(np.asarray(self.result.residuals))[0] > self.absurd
 
 
 @partial(QuickJit, static_argnums=0, small=is_small, task="step of a stream")
@@ -109,27 +121,3 @@ def compared(
     rival = mean if better else np.full_like(mean, np.nan)
     state = replace(state, rival=rival, confirmed=np.asarray(confirmed), since=np.asarray(0))
     return state, far_better or confirmed >= patience
-
-
-def fit_not_made(
-    model: type[Model] | Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
-) -> Fit[Model]:
-    """A fit that did not take place: no numbers, and none in the model."""
-    dtype = np.asarray(surface.vol).dtype
-    like = unknown_model(model) if isinstance(model, type) else model
-    size = sum(np.size(getattr(like, name)) for name in names)
-    nothing, nan = jnp.full(surface.vol.shape, jnp.nan, dtype), jnp.asarray(jnp.nan, dtype)
-    result = Round(
-        model=jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), like),
-        residuals=nothing,
-        model_vol=nothing,
-        information=jnp.full((size, size), jnp.nan, dtype),
-        cost=nan,
-        rmse_vol=nan,
-        gradient=nan,
-        num_steps=jnp.asarray(0, jnp.int32),
-        outcome=jnp.asarray(outcome.value, jnp.int32),
-        at_bound=jnp.zeros(size, bool),
-        moved=jnp.asarray(False),
-    )
-    return fit_of(result, names, surface, Objective(scales=scales))

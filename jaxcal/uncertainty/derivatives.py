@@ -10,21 +10,17 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
+from jaxcal.calibration.engine.grid_refinement import Refined, agreement, derivative_grids, refine
 from jaxcal.calibration.objective.calibration_problem import problem_of
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.compilation.quick_jit import QuickJit
-from jaxcal.models.base import AbstractModel, AbstractVolModel
+from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import to_vector
 from jaxcal.pricing.pricer import AbstractPricer
-from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
-
-# the first is taken on which the residuals are those that the fit reported
-_LADDER: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Sinh(512), Saddle(128))
-_SAME, _OF_MISFIT = 1e-7, 1e-4
 
 
 class Derivatives(NamedTuple):
@@ -72,16 +68,24 @@ def derivatives(fit: Fit) -> Derivatives:
     else:
         target, one = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], (target, one))
     reported = np.nan_to_num(np.asarray(fit.residuals)).reshape(len(target.vol), -1)
-    least = max(_SAME, 1000.0 * float(np.finfo(reported.dtype).eps)) + _OF_MISFIT * _size(reported)
-    ladder = (Sinh(),) if isinstance(fit.model, AbstractVolModel) else _LADDER
-    found = Derivatives(np.empty(0), np.empty(0), np.empty(0))
-    for pricer in ladder:
-        found = Derivatives(
-            *(np.asarray(x, np.float64) for x in _derivatives(fit.free, fit.objective, pricer, target, one))
-        )
-        if _size(found.residual - reported) <= least:
-            break
-    return found
+    least = float(agreement(np.asarray(_size(reported)), reported.dtype))
+    grids = derivative_grids(fit.model)
+
+    def run(level: Any) -> _OnGrid:
+        pricer = grids[int(level)] or Sinh()
+        found = Derivatives(*(np.asarray(x, float) for x in _derivatives(fit.free, fit.objective, pricer, target, one)))
+        return _OnGrid(found, not _size(found.residual - reported) <= least)
+
+    coarsest = np.zeros((), int)
+    begun = Refined(run(coarsest), coarsest)
+    return refine(lambda _, level, __: run(level), begun, np.ones((), bool), len(grids) - 1).found.derivatives
+
+
+class _OnGrid(NamedTuple):
+    """Derivatives, and whether those of a finer grid should be taken, as their residuals are not those of the fit."""
+
+    derivatives: Derivatives
+    moved: bool
 
 
 def _size(residuals: NDArray) -> float:

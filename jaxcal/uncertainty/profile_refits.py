@@ -14,7 +14,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.engine.dispatch import rounds
 from jaxcal.calibration.engine.grid_fit import Method, Own
-from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, put, refine, rows_of
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import curvature
 from jaxcal.calibration.results.fit import Fit
@@ -107,22 +107,21 @@ class Ridge(NamedTuple):
         residual = fit.objective.residual
         one = jax.tree.map(np.asarray, Target.of(fit.surface, spread=residual.needs_spread))
         target = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), one)
-        found: Any = None
-        left = np.arange(size)
-        for method, check in ladder_of(type(fit.model), None):
-            box = (self.lower, self.upper)
-            of_round = Method(residual, None, LevenbergMarquardt(), box, method, check, scales=fit.objective.scales)
-            quotes, mine, begin = jax.tree.map(lambda leaf: leaf[left], (target, own, models))  # noqa: B023
-            result = rounds(fit.free, of_round, quotes, begin, own=mine)
-            if found is None:
-                found = jax.tree.map(np.array, result)
-            else:
-                for old, new in zip(jax.tree.leaves(found), jax.tree.leaves(result), strict=True):
-                    old[left] = new
-            models = found.model
-            left = np.flatnonzero(found.moved)
-            if not left.size:
-                break
+        grids, box = fit_grids(type(fit.model), None), (self.lower, self.upper)
+
+        def run(start: Any, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> Any:
+            left = np.flatnonzero(rows)
+            pair, scales = grids[int(level[left[0]])], fit.objective.scales  # all are on one level
+            method = Method(residual, None, LevenbergMarquardt(), box, *pair, scales=scales)
+            quotes, mine, begin = rows_of((target, own, start), left)
+            return rounds(fit.free, method, quotes, begin, own=mine)
+
+        def again(before: Any, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> Any:
+            return put(before, np.flatnonzero(rows), run(before.model, level, rows))
+
+        everything, coarsest = np.ones(size, bool), np.zeros(size, int)
+        begun = Refined(run(models, coarsest, everything), coarsest)
+        found = refine(again, begun, everything, len(grids) - 1).found
         ended = jax.vmap(lambda model: to_vector(model, fit.free, fit.objective.scales))(found.model)
         ended = np.asarray(ended, np.float64)[np.arange(size), index]
         cost = found.cost - 0.5 * (stiffness * (ended - centre)) ** 2

@@ -1,10 +1,14 @@
-"""Ladder: the grids of a fit from coarse to fine, and which of the fits from several starts go on to a finer one."""
+"""Grid refinement: the grids of a fit from coarse to fine, and what is worth a finer one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool
+from numpy.typing import NDArray
 
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.models.base import AbstractModel, AbstractVolModel
@@ -14,7 +18,8 @@ from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.sinh import Sinh
 
 # The grid of a fit, and the finer one that checks it; a single fit on `Sinh` is checked by the midpoints of its own.
-Rung = tuple[AbstractPricer, AbstractPricer]
+GridPair = tuple[AbstractPricer, AbstractPricer]
+Rows = NDArray[np.bool_]  # which fits of a batch, `[*b]`; of one fit no axis
 
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
 _BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
@@ -22,34 +27,66 @@ _LOWER = 0.999  # of the best cost: only below it is a fit worth contours of eve
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _SINH, _SADDLE = Sinh(), Saddle()
 
+# Grids for second derivatives at a fit: the first is taken that gives the residuals, or the volatilities, which the fit
+# reported, to a root mean square difference in volatility: absolute, or of the fit's misfit.
+_DERIVATIVE_GRIDS: tuple[AbstractPricer, ...] = (Sinh(96), Sinh(192), Sinh(512), Saddle(128))
+_SAME, _OF_MISFIT = 1e-7, 1e-4
 
-def ladder_of(model: type[AbstractModel], pricer: AbstractPricer | None) -> tuple[Rung, ...]:
+
+class Refined(NamedTuple):
+    """What was found on a grid, with a field `moved` of `[*b]`: where the next grid has something else to say; and the
+    level of that grid, `[*b]`, counted from the coarsest.
+    """
+
+    found: Any
+    level: NDArray[np.int64]
+
+
+def refine(run: Callable[[Any, NDArray[np.int64], Rows], Any], start: Refined, rows: Rows, last: Any) -> Refined:
+    """Where a finer grid moves what was found, find it again there: up to the level `last`.
+
+    Args:
+        run: of what was found, the levels and the rows to find anew; the others stay as they are.
+        start: on the first grid.
+        rows: which may be refined.
+        last: a level, or one for each row.
+    """
+    found, level = start
+    while True:
+        rows = np.asarray(rows & np.asarray(found.moved) & (level < last))
+        if not rows.any():
+            return Refined(found, level)
+        level = np.where(rows, level + 1, level)
+        found = run(found, level, rows)
+
+
+def fit_grids(model: type[AbstractModel], pricer: AbstractPricer | None) -> tuple[GridPair, ...]:
     """The grids of a fit of `model`, each with the finer one that checks it: the next pair is used where the prices
     moved.
 
     Example:
         >>> import jaxcal as jc
-        >>> print(*(method for method, check in ladder_of(jc.Heston, None)[:3]))
+        >>> print(*(method for method, check in fit_grids(jc.Heston, None)[:3]))
         Sinh(num_nodes=36) Sinh(num_nodes=64) Sinh(num_nodes=128)
     """
-    ladder = _ladder(pricer or _SINH)
+    grids = _fit_grids(pricer or _SINH)
     # in closed form there is no grid to refine
-    return ladder[:1] if issubclass(model, AbstractVolModel) else ladder
+    return grids[:1] if issubclass(model, AbstractVolModel) else grids
 
 
 @lru_cache
-def _ladder(pricer: AbstractPricer) -> tuple[Rung, ...]:
+def _fit_grids(pricer: AbstractPricer) -> tuple[GridPair, ...]:
     """The last pairs give every quote a contour of its own, which resolves what shared nodes cannot."""
     first = pricer.sized()
-    pairs: list[Rung] = [(first, first.finer() or _SADDLE)]
+    pairs: list[GridPair] = [(first, first.finer() or _SADDLE)]
     if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
         pairs += [(Sinh(64), Sinh(96)), (Sinh(128), Sinh(192)), (Sinh(384), Sinh(512))]
     return (*pairs, *[(Saddle(64), Saddle(128))] * _REBUILDS)
 
 
-def last_shared(ladder: Sequence[Rung]) -> int:
-    """The last rung before contours of a quote's own: a larger model begins there at most."""
-    return max(0, sum(not isinstance(method, Saddle) for method, _ in ladder) - 1)
+def last_shared(grids: Sequence[GridPair]) -> int:
+    """The last level before contours of a quote's own: a larger model begins there at most."""
+    return max(0, sum(not isinstance(method, Saddle) for method, _ in grids) - 1)
 
 
 def goes_on(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
@@ -70,3 +107,59 @@ def is_better(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
     cost, moved = np.asarray(found.cost), np.asarray(found.moved)
     least, unsure = np.asarray(best.cost), np.asarray(best.moved)
     return np.asarray(np.isfinite(cost) & np.where(moved == unsure, ~(least <= cost), unsure | ~np.isfinite(least)))
+
+
+def derivative_grids(model: AbstractModel) -> tuple[AbstractPricer | None, ...]:
+    """The grids for second derivatives at a fit of `model`; None for a model that needs none."""
+    return (None,) if isinstance(model, AbstractVolModel) else _DERIVATIVE_GRIDS
+
+
+def agreement(misfit: NDArray, dtype: Any) -> NDArray:
+    """How far values of a grid may be from those that a fit reported, in volatility, given the fit's misfit."""
+    eps = float(np.finfo(dtype).eps)
+    return np.maximum(max(_SAME, 1000.0 * eps), _OF_MISFIT * misfit)
+
+
+def rows_of(tree: Any, chosen: Any) -> Any:
+    """Some rows of every array of a tree.
+
+    Example:
+        >>> rows_of((np.asarray([1, 2, 3]),), np.asarray([2, 0]))
+        (array([3, 1]),)
+    """
+    return jax.tree.map(lambda leaf: leaf[chosen], tree)
+
+
+def put(tree: Any, rows: NDArray[np.int64], new: Any) -> Any:
+    """A copy with the rows replaced by those of `new`.
+
+    Example:
+        >>> put(np.asarray([1, 2, 3]), np.asarray([2, 0]), np.asarray([7, 8]))
+        array([8, 2, 7])
+    """
+
+    def replaced(old: NDArray, new: NDArray) -> NDArray:
+        whole = np.array(old)
+        whole[rows] = new
+        return whole
+
+    return jax.tree.map(replaced, tree, new)
+
+
+def choose(rows: Rows, first: Any, other: Any) -> Any:
+    """`first` in these rows and `other` elsewhere: trees whose leaves have the axes of `rows` before their own.
+
+    Example:
+        >>> choose(np.asarray([True, False]), np.asarray([1, 2]), np.asarray([3, 4]))
+        array([1, 4])
+    """
+    if rows.all():
+        return first
+    if not rows.any():
+        return other
+
+    def chosen(a: Any, b: Any) -> Any:
+        where = jnp.where if isinstance(a, jax.Array) else np.where
+        return where(rows.reshape(rows.shape + (1,) * (a.ndim - rows.ndim)), a, b)
+
+    return jax.tree.map(chosen, first, other)

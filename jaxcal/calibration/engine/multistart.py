@@ -1,211 +1,214 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
-"""Tries: the fits of many surfaces from one start each, and the best of those from several starts."""
+"""Multistart: the best of the fits from several starts, on grids from coarse to fine; of one surface or of many."""
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import equinox as eqx
-import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import free_names
-from jaxcal.calibration.engine.dispatch import Devices, Precision, rounds
-from jaxcal.calibration.engine.grid_fit import Method, Own, Round
+from jaxcal.calibration.engine.grid_fit import Own, Round
 from jaxcal.calibration.engine.grid_refinement import (
     PERFECT,
+    GridPair,
+    Refined,
+    Rows,
+    choose,
+    fit_grids,
     goes_on,
     goes_to_contours,
     is_better,
-    ladder_of,
     last_shared,
+    refine,
 )
-from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import AbstractResidual
-from jaxcal.calibration.starts.starting_values import simpler_model, starting_models
+from jaxcal.calibration.starts.starting_values import simpler_model
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
-from jaxcal.models.parameters import Scales, search_bounds
-from jaxcal.models.refusal import refuse_unlawful
+from jaxcal.models.parameters import Scales
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 
-_RARE = 32  # of how many surfaces one may go on to a finer grid by a program that is soon compiled and slow
 
-
-class Settings(NamedTuple):
-    """What all surfaces share."""
+class FitSettings(NamedTuple):
+    """What is fitted and how: all that a loss and a prior leave open."""
 
     names: tuple[str, ...]
     limits: Mapping[str, Interval]
     residual: AbstractResidual
     solver: AbstractLeastSquaresSolver
     pricer: AbstractPricer | None
-    precision: Precision
-    devices: Devices
     scales: Scales
 
-
-class Batch(NamedTuple):
-    """Surfaces of one padded shape: every leaf has a leading axis."""
-
-    target: Target
-    own: Own
-
-    def rows(self, chosen: NDArray) -> "Batch":
-        return rows_of(self, chosen)
+    def of_simpler(self, simpler: type[AbstractModel]) -> "FitSettings":
+        """For the model from whose fit another one starts: all of its parameters, within its own bounds."""
+        return self._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
 
 
-class Tries(NamedTuple):
-    """A fit of each surface: the last round, with the steps of all, and which rung of the ladder that was."""
+class AbstractQuotes(ABC):
+    """The quotes of one surface, or of many, and how rows of fits to them are run.
 
-    found: Round
-    rung: NDArray[np.int64]
+    A row is a fit: of a surface, or of an expiry where every expiry is fitted by itself. Arrays over rows have the axes
+    `*r`: none for one fit, `[E]` for its expiries, `[B]` and `[B, E]` for many surfaces.
+
+    Attributes:
+        settings: of the fits.
+        size: how many surfaces.
+    """
+
+    settings: FitSettings
+
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """How many surfaces."""
+
+    @abstractmethod
+    def rows(self, template: type[AbstractModel]) -> tuple[int, ...]:
+        """The axes `*r` of fits of this model."""
+
+    @abstractmethod
+    def with_settings(self, settings: FitSettings) -> "AbstractQuotes":
+        """The same quotes for other fits."""
+
+    @abstractmethod
+    def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
+        """Starting models, the most promising first; `simpler` is the fit of a simpler model, where there is one."""
+
+    @abstractmethod
+    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "AbstractFitter":
+        """What fits rows of the model of `start`, with a loss and a prior."""
+
+    @abstractmethod
+    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+        """These surfaces fitted again from where they ended, with another loss or prior; steps are added."""
+
+    @abstractmethod
+    def broadcast(self, settings: Any) -> Any:
+        """What all surfaces share, in the form that `Own` has for them."""
+
+    @abstractmethod
+    def numbers(self, values: NDArray[np.floating]) -> Any:
+        """A number for each surface, `[size]`, in that form."""
+
+    @abstractmethod
+    def split(self, tree: Any) -> list[Any]:
+        """What is in that form, one a surface."""
+
+    @property
+    @abstractmethod
+    def weights(self) -> NDArray[np.floating]:
+        """`[size, E, K]`, 0 at padding."""
+
+    @abstractmethod
+    def residuals(self, found: Round) -> NDArray[np.floating]:
+        """`[size, ...]`, NaN at padding."""
+
+    @abstractmethod
+    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+        """`[size]`, over all expiries."""
 
 
-def best_tries(template: type[AbstractModel], batch: Batch, begin: Any, settings: Settings, *, several: bool) -> Tries:
-    """The best of the fits from several starts, or from the first, as `calibrate` has it; from `begin` if given."""
-    shape = batch.target.expiry.shape
-    first = np.zeros(shape[0], int)
-    if begin is not None:
-        starts = [begin]
-    elif (simpler := simpler_model(template)) is not None:
-        plain = settings._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
-        without = batch._replace(own=batch.own._replace(prior=None))
-        before, first = best_tries(simpler, without, None, plain, several=True)
-        starts = starting_models(template, batch.target, batch.target.vol.dtype, before.model)
+class AbstractFitter(ABC):
+    """Fits of rows of one model."""
+
+    @abstractmethod
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+        """Fits of these `rows`, each from its start on the grid of its level; the others are as `before`, and the steps
+        taken before are added. Without `before` all rows are fitted.
+        """
+
+    def stages(self, template: type[AbstractModel], starts: list[Any], level: NDArray[np.int64]) -> Iterable[Any]:
+        """The starts, in the order to try them; each may take fits of its own, so it is made when it is asked for."""
+        return starts
+
+
+def multistart(
+    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: Own, *, several: bool = True
+) -> Refined:
+    """The best of the fits from several starts, or from the first; with the steps of all.
+
+    Every fit gets one finer grid, if that moves its prices (but no contours of a quote's own, unless that is all there
+    is). Then the lowest, or the lowest confirmed one, is refined to the end; of the others those that are not behind it
+    go on, and to contours of a quote's own only where they are lower. After a perfect fit no other start is tried.
+
+    Args:
+        model: a class; or an instance to start from, with the axes of the rows.
+        quotes: of one surface, or of many.
+        own: the loss and the prior.
+        several: whether more than the first start is tried.
+
+    Returns:
+        The last round of each row, and its level. `[*r]`.
+
+    Raises:
+        ValueError: the model is no law.
+    """
+    template = model if isinstance(model, type) else type(model)
+    level = np.zeros(quotes.rows(template), int)
+    if isinstance(model, type):
+        before = None
+        if (simpler := simpler_model(template)) is not None:
+            plain = quotes.with_settings(quotes.settings.of_simpler(simpler))
+            before, first = multistart(simpler, plain, own._replace(prior=None))
+            level = level if template.per_expiry else first
+        starts = quotes.starts(template, None if before is None else before.model)
+        starts = starts if several else starts[:1]  # from elsewhere the fixed parameters would be others
     else:
-        starts = starting_models(template, batch.target, batch.target.vol.dtype)
-    starts = starts if several else starts[:1]
-    refuse_unlawful(starts[0], numbers=False)
+        starts = [model]
+    grids = fit_grids(template, quotes.settings.pricer)
+    last, shared = len(grids) - 1, max(last_shared(grids), 1)
+    level = np.asarray(np.minimum(level, last_shared(grids)))
+    fit = quotes.fitter(starts[0], own, grids)
 
-    slices = template.per_expiry
-    if slices:
-        own = jax.tree.map(lambda leaf: np.repeat(leaf, shape[1], axis=0), batch.own)
-        batch, starts = Batch(jax.tree.map(_merged, batch.target.slices()), own), jax.tree.map(_merged, starts)
-        first = np.repeat(first, shape[1])
-    climb = _Climb(template, batch, settings, rows_of(starts[0], 0))
+    def again(found: Round, level: NDArray[np.int64], rows: Rows) -> Round:
+        return fit(found.model, level, rows, found)
 
-    tries, rows = [], np.arange(len(first))
-    for start in starts:
-        if tries:
-            rows = rows[~(tries[-1].found.rmse_vol[rows] <= PERFECT)]
-            if not rows.size:
-                break
-        more = climb.begun(rows, rows_of(start, rows), first[rows])
-        tries.append(put(_unfit(tries[0]), rows, more) if tries else more)
-    # the lowest, or the lowest confirmed one, goes on to the end, and of the others those that are not behind it
-    cost, moved = (np.stack([getattr(each.found, name) for each in tries]) for name in ("cost", "moved"))
-    order = np.lexsort((np.where(np.isnan(cost), np.inf, cost), moved), axis=0)
-    best = climb.up(_chosen(tries, order[0]), np.arange(len(first)))
-    for place in order[1:]:
-        others = _chosen(tries, place)
-        others = climb.up(others, np.flatnonzero(goes_on(others.found, best.found)), to_contours=False)
-        others = climb.up(others, np.flatnonzero(goes_to_contours(others.found, best.found)))
-        better = np.flatnonzero(is_better(others.found, best.found))
-        steps = best.found.num_steps + others.found.num_steps
-        best = put(best, better, rows_of(others, better))
-        best = best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, steps))
-    return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), best) if slices else best
+    tries: list[Refined] = []
+    rows = np.ones(level.shape, bool)
+    for start in fit.stages(template, starts, level) if isinstance(model, type) else starts:
+        found = fit(start, level, rows, _unfitted(tries[0].found) if tries else None)
+        tries.append(refine(again, Refined(found, level), rows, np.minimum(level + 1, shared)))
+        rows = np.asarray(rows & ~(np.asarray(tries[-1].found.rmse_vol) <= PERFECT))
+        if not rows.any():
+            break
+    everything = np.ones(level.shape, bool)
+    first, *others = _ranked(tries)
+    best = refine(again, first, everything, last)
+    for other in others:
+        other = refine(again, other, goes_on(other.found, best.found), shared)
+        other = refine(again, other, goes_to_contours(other.found, best.found), last)
+        steps = best.found.num_steps + other.found.num_steps
+        better = is_better(other.found, best.found)
+        found = choose(better, other.found, best.found)
+        best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
+    return best
 
 
-class _Climb:
-    """Fits of the surfaces of a batch, each on its own rung of the ladder of grids."""
+def with_steps(found: Round, before: Round) -> Round:
+    """A round with the steps of those before it."""
+    return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + before.num_steps)
 
-    def __init__(self, template: type[AbstractModel], batch: Batch, settings: Settings, one: Any) -> None:
-        self.batch, self.settings = batch, settings
-        self.ladder = ladder_of(template, settings.pricer)
-        self.shared = max(last_shared(self.ladder), 1)
-        self.box = search_bounds(one, settings.limits, settings.names, batch.target.vol.dtype)
 
-    def begun(self, rows: NDArray[np.int64], start: Any, first: NDArray[np.int64]) -> Tries:
-        """Fits of these rows from a start each, and on one finer grid where that moves the prices."""
-        first = np.minimum(first, last_shared(self.ladder))
-        tries = Tries(self._round(rows, start, first), first)
-        return self._up(tries, np.arange(len(rows)), rows, self.shared)
+def _unfitted(like: Round) -> Round:
+    """No fit at all, of rows whose fit is perfect already."""
+    cost, steps = np.full_like(like.cost, np.inf), np.zeros_like(like.num_steps)
+    return eqx.tree_at(lambda r: (r.cost, r.num_steps), like, (cost, steps))
 
-    def up(self, tries: Tries, rows: NDArray[np.int64], *, to_contours: bool = True) -> Tries:
-        """Where a finer grid moves the prices of these rows, the grid is rebuilt there and the fit goes on: to the end,
-        or to the last grid before contours of a quote's own.
-        """
-        for _ in self.ladder:
-            tries = self._up(tries, rows, rows, len(self.ladder) - 1 if to_contours else self.shared)
+
+def _ranked(tries: list[Refined]) -> list[Refined]:
+    """Of every row the fits whose prices are confirmed come first, then the lower."""
+    if len(tries) == 1:
         return tries
+    cost, moved = (np.stack([np.asarray(getattr(each.found, name)) for each in tries]) for name in ("cost", "moved"))
+    order = np.lexsort((np.where(np.isnan(cost), np.inf, cost), moved), axis=0)
 
-    def _up(self, tries: Tries, places: NDArray[np.int64], rows: NDArray[np.int64], last: int) -> Tries:
-        """One rung up, to the `last` at most, for those of the `places` in `tries` whose prices moved; their `rows` are
-        those of the batch.
-        """
-        found, rung = tries
-        moved = found.moved[places] & (rung[places] < last)
-        places, rows = places[moved], rows[moved]
-        if not places.size:
-            return tries
-        higher = rung[places] + 1
-        result = self._round(rows, rows_of(found.model, places), higher)
-        return Tries(added(found, places, result), put(rung, places, higher))
+    def chosen(which: NDArray[np.int64]) -> Refined:
+        found = tries[0]
+        for number, other in enumerate(tries[1:], 1):
+            found = Refined(*choose(np.asarray(which == number), other, found))
+        return found
 
-    def _round(self, rows: NDArray[np.int64], start: Any, rung: NDArray[np.int64]) -> Round:
-        names, _, residual, solver, _, precision, devices, scales = self.settings
-        parts, order = [], []
-        for level in np.unique(rung):
-            at = np.flatnonzero(rung == level)
-            pricer, check = self.ladder[level]
-            method = Method(residual, None, solver, self.box, pricer, check, None, scales)
-            target, own = self.batch.rows(rows[at])
-            begin = rows_of(start, at)
-            rare = bool(level) and _RARE * len(at) <= len(self.batch.target.expiry)
-            parts.append(rounds(names, method, target, begin, precision, devices, own, rare=rare))
-            order.append(at)
-        if len(parts) == 1:
-            return parts[0]
-        back = np.argsort(np.concatenate(order))
-        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *parts)
-
-
-def rows_of(tree: Any, chosen: Any) -> Any:
-    """Some rows of every array of a tree.
-
-    Example:
-        >>> rows_of((np.asarray([1, 2, 3]),), np.asarray([2, 0]))
-        (array([3, 1]),)
-    """
-    return jax.tree.map(lambda leaf: leaf[chosen], tree)
-
-
-def put(tree: Any, rows: NDArray[np.int64], new: Any) -> Any:
-    """A copy with the rows replaced by those of `new`.
-
-    Example:
-        >>> put(np.asarray([1, 2, 3]), np.asarray([2, 0]), np.asarray([7, 8]))
-        array([8, 2, 7])
-    """
-
-    def replaced(old: NDArray, new: NDArray) -> NDArray:
-        whole = old.copy()
-        whole[rows] = new
-        return whole
-
-    return jax.tree.map(replaced, tree, new)
-
-
-def added(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
-    """`found` with the results of a later round in some rows, whose steps are added."""
-    return put(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
-
-
-def _unfit(like: Tries) -> Tries:
-    """No fit at all, of surfaces whose fit is perfect already."""
-    cost, steps = np.full_like(like.found.cost, np.inf), np.zeros_like(like.found.num_steps)
-    return like._replace(found=eqx.tree_at(lambda r: (r.cost, r.num_steps), like.found, (cost, steps)))
-
-
-def _chosen(tries: Sequence[Tries], which: NDArray[np.int64]) -> Tries:
-    """Of each surface the fit from the start that `which` names."""
-    return jax.tree.map(lambda *leaves: np.stack(leaves)[which, np.arange(len(which))], *tries)
-
-
-def _merged(leaf: NDArray) -> NDArray:
-    """The first two axes as one."""
-    return leaf.reshape(-1, *leaf.shape[2:])
+    return [chosen(which) for which in order]

@@ -14,9 +14,10 @@ from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
-from jaxcal.calibration.results.unfitted import without_unfitted
+from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import Scales
 
 Model = TypeVar("Model", bound=AbstractModel)
 
@@ -80,3 +81,11 @@ def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], 
     """The fit of a round of a surface that was padded to a larger shape."""
     whole = replace(result, **_narrow(result, surface))
     return fit_of(whole, names, surface, objective)
+
+
+def fit_not_made(
+    model: type[Model] | Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
+) -> Fit[Model]:
+    """A fit that did not take place: no numbers, and none in the model."""
+    result = unfitted_round(model, names, surface.vol.shape, outcome, np.asarray(surface.vol).dtype)
+    return fit_of(result, names, surface, Objective(scales=scales))

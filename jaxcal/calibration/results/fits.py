@@ -41,15 +41,6 @@ class Part(NamedTuple):
     loss: AbstractLoss | None = None
     prior: AbstractPrior | None = None
 
-    @classmethod
-    def of_fit(cls, place: int, fit: Fit) -> "Part":
-        """One fit by itself."""
-        names = [field.name for field in dataclasses.fields(Round) if field.name != "moved"]
-        result = Round(**{name: getattr(fit, name) for name in names}, moved=jnp.zeros(jnp.shape(fit.outcome), bool))
-        result = jax.tree.map(lambda leaf: np.asarray(leaf)[None], result)
-        own = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (fit.loss, fit.prior))
-        return cls(np.asarray([place]), np.asarray(fit.surface.weight)[None], result, *own)
-
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fits(Generic[Model]):

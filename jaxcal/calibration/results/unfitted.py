@@ -5,8 +5,9 @@ from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Array, Bool
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
@@ -75,3 +76,35 @@ def unknown_model(template: type[Model], shape: tuple[int, ...] = (), dtype: Any
     # of shapes alone: a model checks its numbers where it is made, and NaN is none
     like = jax.eval_shape(lambda value: template(**dict.fromkeys(needed, value)), 0.0)
     return jax.tree.map(lambda _: np.full(shape, np.nan, dtype), like)
+
+
+def unfitted_round(
+    model: type[AbstractModel] | AbstractModel,
+    names: tuple[str, ...],
+    shape: tuple[int, ...],
+    outcome: Outcome,
+    dtype: Any = float,
+) -> Round:
+    """The last round of a fit that did not take place: no numbers, of quotes `[E, K]`.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> result = unfitted_round(jc.BlackScholes, ("sigma",), (2, 8), Outcome.INVALID)
+        >>> result.residuals.shape, int(result.outcome), float(result.cost)
+        ((2, 8), 6, nan)
+    """
+    like = unknown_model(model) if isinstance(model, type) else model
+    expiries = shape[:1] if like.per_expiry else ()
+    quotes = (shape[0], 1, shape[1]) if expiries else shape
+    size = len(names) if expiries else sum(np.size(getattr(like, name)) for name in names)
+
+    def nan(*axes: int) -> Array:
+        return jnp.asarray(np.full(axes, np.nan, dtype))
+
+    return Round(
+        model=jax.tree.map(lambda leaf: nan(*(expiries or np.shape(leaf))), like),
+        residuals=nan(*quotes), model_vol=nan(*quotes), information=nan(*expiries, size, size), cost=nan(*expiries),
+        rmse_vol=nan(*expiries), gradient=nan(*expiries), num_steps=jnp.asarray(np.zeros(expiries, np.int32)),
+        outcome=jnp.asarray(np.full(expiries, int(outcome), np.int32)),
+        at_bound=jnp.asarray(np.zeros((*expiries, size), bool)), moved=jnp.asarray(np.zeros(expiries, bool)),
+    )  # fmt: skip

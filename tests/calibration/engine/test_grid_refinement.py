@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-import jaxcal.calibration.calibrate as module
+import jaxcal.calibration.engine.one_surface as module
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.engine.grid_refinement import goes_on, goes_to_contours, is_better
 from jaxcal.pricing.sinh import Sinh

@@ -1,0 +1,152 @@
+# pyright: reportArgumentType=false
+# (arrays on the host, where the nouns are declared with those of JAX)
+"""ManySurfaces: the quotes of many surfaces of one padded shape, fitted side by side."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal.calibration.arguments_of_many import for_each
+from jaxcal.calibration.engine.dispatch import Devices, Precision, rounds
+from jaxcal.calibration.engine.grid_fit import Limits, Method, Own, Round
+from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put, rows_of
+from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart
+from jaxcal.calibration.engine.one_surface import rmse_of_surfaces
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.starts.starting_values import starting_models
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import search_bounds
+from jaxcal.models.refusal import refuse_unlawful
+
+_RARE = 32  # of how many rows one may go on to a finer grid by a program that is soon compiled and slow
+
+
+@dataclass(frozen=True, eq=False)
+class ManySurfaces(AbstractQuotes):
+    """See `AbstractQuotes`: numpy arrays with a leading axis of surfaces, those of `Own` too.
+
+    Attributes:
+        target: of all surfaces.
+        precision: of the fits.
+        devices: where to fit; None for all.
+    """
+
+    settings: FitSettings
+    target: Target
+    precision: Precision = "float64"
+    devices: Devices = None
+
+    @property
+    def size(self) -> int:
+        """See `AbstractQuotes`."""
+        return len(self.target.expiry)
+
+    def rows(self, template: type[AbstractModel]) -> tuple[int, ...]:
+        """See `AbstractQuotes`."""
+        return self.target.expiry.shape if template.per_expiry else self.target.expiry.shape[:1]
+
+    def with_settings(self, settings: FitSettings) -> "ManySurfaces":
+        """See `AbstractQuotes`."""
+        return replace(self, settings=settings)
+
+    def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
+        """See `AbstractQuotes`."""
+        return starting_models(template, self.target, self.target.vol.dtype, simpler)
+
+    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfMany":
+        """See `AbstractQuotes`."""
+        refuse_unlawful(start, numbers=False)
+        target = self.target
+        if start.per_expiry:
+            expiries = target.expiry.shape[1]
+            own = jax.tree.map(lambda leaf: np.repeat(leaf, expiries, axis=0), own)
+            target = jax.tree.map(_merged, target.slices())
+        one = rows_of(start, (0, 0) if start.per_expiry else 0)
+        box = search_bounds(one, self.settings.limits, self.settings.names, target.vol.dtype)
+        return FitterOfMany(self, target, own, grids, box)
+
+    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+        """See `AbstractQuotes`."""
+        chosen = np.flatnonzero(surfaces)
+        some = replace(self, target=rows_of(self.target, chosen))
+        result = multistart(rows_of(found.model, chosen), some, rows_of(own, chosen)).found
+        return _added(found, chosen, result)
+
+    def broadcast(self, settings: Any) -> Any:
+        """See `AbstractQuotes`."""
+        return for_each(settings, self.size, self.target.vol.dtype)
+
+    def numbers(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return values.astype(self.target.vol.dtype)
+
+    def split(self, tree: Any) -> list[Any]:
+        """See `AbstractQuotes`."""
+        return [rows_of(tree, i) for i in range(self.size)]
+
+    @property
+    def weights(self) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return np.asarray(self.target.weight)
+
+    def residuals(self, found: Round) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return np.asarray(found.residuals, float)
+
+    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return rmse_of_surfaces(found.rmse_vol, self.target.weight)
+
+
+@dataclass(frozen=True, eq=False)
+class FitterOfMany(AbstractFitter):
+    """See `AbstractFitter`: only the rows that are asked for are fitted, those of one level as one batch."""
+
+    quotes: ManySurfaces
+    target: Target  # one a row
+    own: Own  # likewise
+    grids: tuple[GridPair, ...]
+    box: Limits
+
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+        """See `AbstractFitter`."""
+        axes = rows.shape
+        chosen = np.flatnonzero(rows)
+        flat = (lambda leaf: leaf.reshape(-1, *leaf.shape[len(axes) :])) if len(axes) > 1 else (lambda leaf: leaf)
+        found = self._fits(chosen, rows_of(jax.tree.map(flat, start), chosen), level.ravel()[chosen])
+        if before is not None:
+            found = _added(jax.tree.map(flat, before), chosen, found)
+        return jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), found) if len(axes) > 1 else found
+
+    def _fits(self, rows: NDArray[np.int64], start: Any, level: NDArray[np.int64]) -> Round:
+        names, _, residual, solver, _, scales = self.quotes.settings
+        parts, order = [], []
+        for one in np.unique(level):
+            at = np.flatnonzero(level == one)
+            pricer, check = self.grids[one]
+            method = Method(residual, None, solver, self.box, pricer, check, None, scales)
+            target, own = rows_of((self.target, self.own), rows[at])
+            rare = bool(one) and _RARE * len(at) <= len(self.target.expiry)
+            begin = rows_of(start, at)
+            parts.append(
+                rounds(names, method, target, begin, self.quotes.precision, self.quotes.devices, own, rare=rare)
+            )
+            order.append(at)
+        if len(parts) == 1:
+            return parts[0]
+        back = np.argsort(np.concatenate(order))
+        return jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *parts)
+
+
+def _added(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
+    """`found` with the results of a later round in some rows, whose steps are added."""
+    return put(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
+
+
+def _merged(leaf: NDArray) -> NDArray:
+    """The first two axes as one."""
+    return leaf.reshape(-1, *leaf.shape[2:])

@@ -1,0 +1,131 @@
+"""OneSurface: the quotes of one surface, fitted by the program of a single fit; or every expiry by itself."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_round, solve_slices
+from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, choose
+from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart, with_steps
+from jaxcal.calibration.engine.piecewise_bootstrap import bootstrapped
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.starts.starting_values import GROWN, starts_from
+from jaxcal.market.surface import Surface
+from jaxcal.models.base import AbstractModel
+from jaxcal.models.parameters import search_bounds
+from jaxcal.models.refusal import refuse_unlawful
+
+
+@dataclass(frozen=True, eq=False)
+class OneSurface(AbstractQuotes):
+    """See `AbstractQuotes`: there is no axis of surfaces, and a number is a number."""
+
+    settings: FitSettings
+    surface: Surface
+
+    @property
+    def size(self) -> int:
+        """See `AbstractQuotes`."""
+        return 1
+
+    def rows(self, template: type[AbstractModel]) -> tuple[int, ...]:
+        """See `AbstractQuotes`."""
+        return self.surface.expiry.shape if template.per_expiry else ()
+
+    def with_settings(self, settings: FitSettings) -> "OneSurface":
+        """See `AbstractQuotes`."""
+        return replace(self, settings=settings)
+
+    def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
+        """See `AbstractQuotes`."""
+        return starts_from(template, self.surface, simpler)
+
+    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfOne":
+        """See `AbstractQuotes`."""
+        refuse_unlawful(start, self.surface.expiry, numbers=False)
+        names, limits, residual, solver, _, scales = self.settings
+        one = jax.tree.map(lambda leaf: leaf[0], start) if start.per_expiry else start
+        box = search_bounds(one, limits, names, self.surface.vol.dtype)
+        methods = [Method(residual, own.prior, solver, box, *pair, own.loss, scales) for pair in grids]
+        return FitterOfOne(names, tuple(methods), Target.of(self.surface, spread=residual.needs_spread))
+
+    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+        """See `AbstractQuotes`."""
+        return with_steps(multistart(found.model, self, own).found, found)
+
+    def broadcast(self, settings: Any) -> Any:
+        """See `AbstractQuotes`."""
+        return settings
+
+    def numbers(self, values: NDArray[np.floating]) -> float:
+        """See `AbstractQuotes`."""
+        return float(values[0])
+
+    def split(self, tree: Any) -> list[Any]:
+        """See `AbstractQuotes`."""
+        return [tree]
+
+    @property
+    def weights(self) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return np.asarray(self.surface.weight)[None]
+
+    def residuals(self, found: Round) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return np.asarray(found.residuals)[None]
+
+    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+        """See `AbstractQuotes`."""
+        return rmse_of_surfaces(found.rmse_vol, self.surface.weight)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class FitterOfOne(AbstractFitter):
+    """See `AbstractFitter`: expiries that are fitted by themselves are one program, which fits all of them again."""
+
+    names: tuple[str, ...]
+    methods: tuple[Method, ...]  # by level
+    target: Target
+
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+        """See `AbstractFitter`."""
+        solve = solve_slices if start.per_expiry else solve_round
+        for one in np.unique(level[rows]) if level.ndim else (int(level),):
+            found = solve(self.names, self.methods[one], self.target, start)
+            if before is not None:
+                found = choose(np.asarray(rows & (level == one)), with_steps(found, before), before)
+            before = found
+        assert before is not None
+        return before
+
+    def stages(self, template: type[AbstractModel], starts: list[Any], level: NDArray[np.int64]) -> Iterable[Any]:
+        """Parameters that vary over time are fitted one interval after the other before all of them are; from the first
+        start as it is, too.
+        """
+        if template not in GROWN:
+            return starts
+        method = self.methods[int(level)]
+        staged = (
+            bootstrapped(lambda t, m: solve_round(self.names, method, t, m), start, self.names, self.target)
+            for start in starts
+        )
+        return chain(islice(staged, 1), starts[:1], staged)
+
+
+def rmse_of_surfaces(rmse_vol: Any, weight: Any) -> NDArray[np.floating]:
+    """`[*b]` over all quotes, from those of every surface or of every expiry, given `[*b, E, K]` weights.
+
+    Example:
+        >>> rmse_of_surfaces(np.asarray([0.03, 0.04]), np.ones((2, 3))).round(4).tolist()
+        0.0354
+    """
+    rmse_vol, weight = np.asarray(rmse_vol), np.asarray(weight)
+    if rmse_vol.ndim == weight.ndim - 2:
+        return rmse_vol
+    counts = np.sum(weight > 0, axis=-1)
+    return np.sqrt(np.sum(rmse_vol**2 * counts, axis=-1) / np.maximum(counts.sum(axis=-1), 1))
