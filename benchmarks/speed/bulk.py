@@ -31,7 +31,7 @@ from benchmarks.instruments import machine
 from benchmarks.speed.bulk_peers import Row, peers_part
 from benchmarks.tables.bulk_tables import PARTS, RESULTS, merged, page
 from jaxcal.calibration.engine.grid_fit import Method, solve_many
-from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
 from jaxcal.models.parameters import search_bounds
 
@@ -83,7 +83,7 @@ def compaction(options: argparse.Namespace) -> list[Row]:
     target = target_of(surfaces.surface())
     names = tuple(jc.Heston.bounds)
     begin = jc.Heston(*starts(target).T)
-    pricer, check = ladder_of(jc.Heston, None)[0]
+    pricer, check = fit_grids(jc.Heston, None)[0]
     box = search_bounds(jax.tree.map(lambda leaf: leaf[0], begin), jc.Heston.bounds, names, target.vol.dtype)
     method = Method(ImpliedVolResidual(), None, jc.LevenbergMarquardt(), box, pricer, check)
     cores = os.cpu_count() or 1

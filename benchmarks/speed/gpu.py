@@ -27,7 +27,7 @@ from benchmarks.instruments import machine
 from benchmarks.instruments.roofline import PEAKS, Peak, limit, peak_of
 from jaxcal.calibration.engine.dispatch import rounds
 from jaxcal.calibration.engine.grid_fit import Method
-from jaxcal.calibration.engine.grid_refinement import ladder_of
+from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
 from jaxcal.models.parameters import search_bounds
 
@@ -67,7 +67,7 @@ def measure(surfaces: Many, size: int, precision: str, device: Any, piece: int) 
     """The two rows of one size and precision."""
     whole = target_of(surfaces.surface())
     begin = starts(whole)
-    pricer, check = ladder_of(jc.Heston, None)[0]
+    pricer, check = fit_grids(jc.Heston, None)[0]
     box = search_bounds(jc.Heston(*begin[0]), jc.Heston.bounds, NAMES, whole.vol.dtype)
     method = Method(ImpliedVolResidual(), None, jc.LevenbergMarquardt(), box, pricer, check)
     single = precision == "float32"

@@ -46,11 +46,7 @@ class AbstractModel(eqx.Module):
     bounds: ClassVar[Mapping[str, Interval]] = MappingProxyType({})  # none: a law to price, not to fit
     vectors: ClassVar[frozenset[str]] = frozenset()  # fields that may be `[n]` within one model
     held: ClassVar[frozenset[str]] = frozenset()  # parameters that a fit moves only where `free` names them
-<<<<<<< HEAD
     per_expiry: ClassVar[bool] = False  # the parameters are those of one expiry: each is fitted by itself
-=======
-    per_expiry: ClassVar[bool] = False  # whether parameters are of one expiry, and every expiry is fitted by itself
->>>>>>> 7a4c38e (One path: starts, grids, a loss's scale and a prior's strength are found by one policy over rows; single and many differ in how a row is run)
 
     def violations(self) -> Mapping[str, BoolLike]:
         """The rules of the model's domain, as sentences, each with whether (or where) the parameters break it.
