@@ -211,4 +211,4 @@ def _ranked(tries: list[Refined]) -> list[Refined]:
             found = Refined(*choose(np.asarray(which == number), other, found))
         return found
 
-    return [chosen(which) for which in order]
+    return [chosen(np.asarray(which)) for which in order]
