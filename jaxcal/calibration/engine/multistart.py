@@ -159,7 +159,8 @@ def multistart(
     else:
         starts = [model]
     grids = fit_grids(template, quotes.settings.pricer)
-    last, shared = len(grids) - 1, max(last_shared(grids), 1)
+    last = len(grids) - 1
+    shared = min(max(last_shared(grids), 1), last)
     level = np.asarray(np.minimum(level, last_shared(grids)))
     fit = quotes.fitter(starts[0], own, grids)
 
