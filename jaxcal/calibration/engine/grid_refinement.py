@@ -117,7 +117,7 @@ def derivative_grids(model: AbstractModel) -> tuple[AbstractPricer | None, ...]:
 def agreement(misfit: NDArray, dtype: Any) -> NDArray:
     """How far values of a grid may be from those that a fit reported, in volatility, given the fit's misfit."""
     eps = float(np.finfo(dtype).eps)
-    return np.maximum(max(_SAME, 1000.0 * eps), _OF_MISFIT * misfit)
+    return np.asarray(np.maximum(max(_SAME, 1000.0 * eps), _OF_MISFIT * misfit))
 
 
 def rows_of(tree: Any, chosen: Any) -> Any:

@@ -128,4 +128,4 @@ def rmse_of_surfaces(rmse_vol: Any, weight: Any) -> NDArray[np.floating]:
     if rmse_vol.ndim == weight.ndim - 2:
         return rmse_vol
     counts = np.sum(weight > 0, axis=-1)
-    return np.sqrt(np.sum(rmse_vol**2 * counts, axis=-1) / np.maximum(counts.sum(axis=-1), 1))
+    return np.asarray(np.sqrt(np.sum(rmse_vol**2 * counts, axis=-1) / np.maximum(counts.sum(axis=-1), 1)))
