@@ -129,6 +129,28 @@ def test_strength_by_discrepancy(flat):
     np.testing.assert_allclose(many.model.sigma, float(fit.model.sigma), rtol=1e-9)
 
 
+def test_strengths_of_many_are_those_of_each(flat):
+    """By two rules, beside a prior of a given strength, a surface without a prior and one that no rule applies to."""
+    belief = jc.Gaussian({"sigma": 0.3}, std=0.01)
+    priors = {
+        "noise": jc.Scaled(belief, "discrepancy", noise=0.004),
+        "less": jc.Scaled(belief, "discrepancy", noise=0.001),
+        "corner": jc.Scaled(belief, "l_curve"),
+        "given": jc.Scaled(belief, 0.5),
+        "spread": jc.Scaled(belief, "discrepancy"),  # the half-spreads, which the quotes do not have
+    }
+    surfaces = dict.fromkeys([*priors, "none"], flat)
+    many = jc.calibrate_many(jc.BlackScholes, surfaces, prior=priors)
+    for key in ("noise", "less", "corner", "given"):
+        alone = jc.calibrate(jc.BlackScholes, flat, prior=priors[key])
+        np.testing.assert_allclose(many[key].model.sigma, alone.model.sigma, rtol=1e-12)
+        np.testing.assert_allclose(many[key].prior(many[key].model), alone.prior(alone.model), rtol=1e-9)
+        assert int(many[key].num_steps) == int(alone.num_steps)
+    np.testing.assert_allclose(many["none"].model.sigma, 0.2, rtol=1e-6)
+    assert np.isnan(many["spread"].model.sigma)
+    assert "no spread that says how noisy they are: give noise" in str(many.to_frame()["status"]["spread"])
+
+
 def test_strength_by_the_misfit_and_by_the_corner(dax, dax_fit):
     far = jc.Gaussian({"v0": 0.15, "kappa": 8.0, "theta": 0.07, "sigma": 2.0, "rho": -0.5}, std=0.5, on="search")
     fit = jc.calibrate(dax_fit.model, dax, prior=jc.Scaled(far, "discrepancy", noise=0.001))
