@@ -144,7 +144,10 @@ def test_strengths_of_many_are_those_of_each(flat):
     for key in ("noise", "less", "corner", "given"):
         alone = jc.calibrate(jc.BlackScholes, flat, prior=priors[key])
         np.testing.assert_allclose(many[key].model.sigma, alone.model.sigma, rtol=1e-12)
-        np.testing.assert_allclose(many[key].prior(many[key].model), alone.prior(alone.model), rtol=1e-9)
+        used = many[key].prior
+        assert used is not None
+        assert alone.prior is not None
+        np.testing.assert_allclose(used(many[key].model), alone.prior(alone.model), rtol=1e-9)
         assert int(many[key].num_steps) == int(alone.num_steps)
     np.testing.assert_allclose(many["none"].model.sigma, 0.2, rtol=1e-6)
     assert np.isnan(many["spread"].model.sigma)
