@@ -1,0 +1,3 @@
+"""The command `bulk` is tested with the quotes of the jobs that it runs."""
+
+from tests.bulk.conftest import contents, make_quotes  # noqa: F401
