@@ -1,6 +1,7 @@
 """Settings of JAX under which every test and every documented example runs, and the closing line about market data."""
 
 import csv
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,9 @@ os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu
 
 import jax
 import pytest
+
+# Traces make objects by the hundred thousand, nearly all of which stay: looking through them often frees little.
+gc.set_threshold(200_000, 20, 100)
 
 # jaxcal must not be imported here: the run-time checks of shapes are hooked in after this file is read.
 jax.config.update("jax_enable_x64", True)
