@@ -74,7 +74,9 @@ def by_row(pricer, models, expiry, log_strike):
     return jax.lax.map(one, (models, expiry, log_strike))
 
 
-@pytest.mark.parametrize("name", ["Merton", "Bates", pytest.param("SVCJ", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "name", ["Merton", *(pytest.param(name, marks=pytest.mark.slow) for name in ("Bates", "SVCJ"))]
+)
 def test_right_or_not_a_number(name):
     models, expiry, log_strike = draws(name)
     exact, last = (np.asarray(x) for x in direct(models, expiry, log_strike))
