@@ -45,3 +45,10 @@ def test_every_transformation(use, inside, expected):
     assert float(np.asarray(found)) == expected
     assert INSIDE
     assert all(one == inside for one in INSIDE)
+
+
+@pytest.mark.parametrize("rare", [False, True])
+def test_no_program_is_compiled_without_optimisation_and_without_fusion_emitters(rare):
+    """Both at once give a wrong gradient of `american_price`."""
+    wanted = QuickJit(lambda x: x, rare=rare)._wanted
+    assert ("xla_backend_optimization_level" in wanted) != ("xla_cpu_use_fusion_emitters" in wanted)
