@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -70,6 +70,10 @@ class AbstractModel(eqx.Module):
             text = ", ".join(f"{name}={np.asarray(value).tolist()}" for name, value in values.items())
             text = text if len(text) < 300 else text[:297] + "..."
             raise ValueError(f"{type(self).__name__}({text}): {rule}")
+
+
+# The class of model that a caller handed over, which comes back.
+Model = TypeVar("Model", bound=AbstractModel)
 
 
 def broken_rules(model: AbstractModel) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,10 +12,8 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.interval import Interval
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 
 class Scales(eqx.Module):

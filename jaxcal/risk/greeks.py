@@ -3,7 +3,7 @@
 # pyright: reportReturnType=false
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Generic, Literal, NamedTuple, TypeVar
+from typing import Any, Generic, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -12,11 +12,10 @@ from jaxtyping import Array, Bool, Float
 
 from jaxcal._shown import repr_of
 from jaxcal.formulas.black import black_vega
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import by_field, natural_vector, shaped
 from jaxcal.pricing.pricer import total_vol_of
 
-Model = TypeVar("Model", bound=AbstractModel)
 Smile = Literal["model", "moneyness", "strike"]
 
 _AGREED = (

@@ -1,7 +1,7 @@
 """greeks: derivatives of option prices under a model, to third order, by automatic differentiation."""
 
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -15,7 +15,7 @@ from jaxcal._types import float_dtype
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.formulas.black import black_price, log_moneyness
 from jaxcal.formulas.implied_vol import implied_vol
-from jaxcal.models.base import AbstractFourierModel, AbstractModel, in_domain
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, Model, in_domain
 from jaxcal.models.parameters import as_batch, batch_size, natural_vector, with_natural
 from jaxcal.models.refusal import refuse_unlawful
 from jaxcal.pricing.expansion import expansion
@@ -24,7 +24,6 @@ from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.vanilla import model_vol, price
 from jaxcal.risk.greeks import Convention, Greeks, Options, Smile, agreed, greeks_from, vega_of_black, where_known
 
-Model = TypeVar("Model", bound=AbstractModel)
 Settlement = Literal["quote", "coin"]
 
 # Each is checked by half of its own nodes: where the rule converges geometrically, what the two differ by is far more

@@ -1,6 +1,6 @@
 """quote_sensitivities: how fitted parameters move with the quotes."""
 
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,10 @@ from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fits import Fits
 from jaxcal.formulas.black import black_vega
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import by_field, shaped
 from jaxcal.risk.refit import Refit, moving, refits
 
-Model = TypeVar("Model", bound=AbstractModel)
 Quote = Literal["vol", "price"]
 
 

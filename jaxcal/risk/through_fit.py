@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any, Literal, get_args
 
 import equinox as eqx
 import jax
@@ -12,12 +12,11 @@ from jaxtyping import Array, Bool
 from jaxcal._arguments import host_only
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fits import Fits
-from jaxcal.models.base import AbstractFourierModel, AbstractModel, faulty_parameters
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, Model, faulty_parameters
 from jaxcal.models.parameters import natural_vector, with_natural
 from jaxcal.risk.quote_sensitivities import Quote, fitted, gathered, per_quote
 from jaxcal.risk.refit import moving, refits
 
-Model = TypeVar("Model", bound=AbstractModel)
 Mode = Literal["reverse", "forward"]
 
 

@@ -1,7 +1,7 @@
 """StreamState: all that a recalibrator knows between two surfaces."""
 
 from os import PathLike
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 from zipfile import BadZipFile
 
 import equinox as eqx
@@ -9,10 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.streams.update import Update
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 
 class StreamState(eqx.Module, Generic[Model]):

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -19,13 +19,11 @@ from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fit_from_rounds import outcome_of
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import Scales, to_vector
 from jaxcal.streams.filter_step import noise_of
 from jaxcal.streams.state import StreamState
 from jaxcal.streams.update import Update
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough

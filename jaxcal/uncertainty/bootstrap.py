@@ -2,7 +2,7 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Bootstrap: a fit repeated on quotes drawn again, so that its errors are seen and not derived."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
 
 import equinox as eqx
 import jax
@@ -18,11 +18,10 @@ from jaxcal.calibration.calibrate_many import calibrate_many
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.standard_errors import misfit_of
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.uncertainty.derivatives import bounds_of
 from jaxcal.uncertainty.intervals import Intervals, degrees_of_freedom
 
-Model = TypeVar("Model", bound=AbstractModel)
 Resampling = Literal["parametric", "quotes"]
 
 

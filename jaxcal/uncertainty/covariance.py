@@ -2,7 +2,7 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Covariance: how the errors of fitted parameters vary together."""
 
-from typing import Literal, TypeVar, get_args
+from typing import Literal, get_args
 
 import equinox as eqx
 import jax
@@ -17,11 +17,10 @@ from jaxcal.calibration.objective.loss import curvature, influence
 from jaxcal.calibration.results.fit import ONE_FIT, Fit
 from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, slopes_of
 from jaxcal.calibration.results.unfitted import is_unfitted
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.derivatives import Derivatives, derivatives
 
-Model = TypeVar("Model", bound=AbstractModel)
 Kind = Literal["gauss_newton", "hessian", "sandwich"]
 Clusters = Literal["expiry"] | None
 

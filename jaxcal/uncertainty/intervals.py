@@ -2,7 +2,7 @@
 # (arrays on the host, where the nouns are declared with those of JAX)
 """Intervals: between which values the parameters of a fit lie, with a given probability."""
 
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal
 
 import equinox as eqx
 import jax
@@ -14,13 +14,11 @@ from jaxcal._arguments import host_only
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fits import Fits
 from jaxcal.calibration.results.parameter_scale import moved
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.covariance import Kind, covariance
 from jaxcal.uncertainty.profile import profiles
 from jaxcal.uncertainty.student_t import t_quantile
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 
 class Intervals(eqx.Module, Generic[Model]):

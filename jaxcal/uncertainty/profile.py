@@ -3,7 +3,7 @@
 """Profile: the cost as a function of one parameter, minimised over all others."""
 
 from collections.abc import Sequence
-from typing import Generic, TypeVar
+from typing import Generic
 
 import equinox as eqx
 import jax
@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only
 from jaxcal.calibration.arguments import Bounds, intervals
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels
 from jaxcal.uncertainty.derivatives import bounds_of
 from jaxcal.uncertainty.profile_refits import Point, Ridge
 from jaxcal.uncertainty.student_t import t_quantile
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 _BEYOND = 1.3  # the first grid reaches so far past the quantile, in standard errors
 _WIDER = 3  # times the grid is continued where the cost has not risen enough

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from threading import Lock
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
@@ -19,10 +19,9 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_many, solve_rare_round, solve_round
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.compilation.quick_jit import QuickJit, never
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
-Model = TypeVar("Model", bound=AbstractModel)
 Precision = Literal["float64", "float32", "mixed"]
 Devices = Sequence[Any] | None  # of jax.Device
 

@@ -1,7 +1,7 @@
 """Round: one compiled fit on one pricing grid, checked on a finer one; of one surface, of its expiries, or of many."""
 
 from functools import partial
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,14 +16,13 @@ from jaxcal.calibration.objective.loss import AbstractLoss, losses, root_and_slo
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual, MarketValues
 from jaxcal.compilation.quick_jit import QuickJit, never
-from jaxcal.models.base import AbstractFourierModel, AbstractModel
+from jaxcal.models.base import AbstractFourierModel, Model
 from jaxcal.models.parameters import Scales, from_vector, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.batching import least_squares_many
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver, Solution, least_squares
 
-Model = TypeVar("Model", bound=AbstractModel)
 Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
 
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more

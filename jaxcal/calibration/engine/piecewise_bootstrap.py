@@ -1,7 +1,7 @@
 """Bootstrap: parameters that vary over time, fitted one interval after the other."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,9 +9,7 @@ import numpy as np
 
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.models.base import AbstractModel
-
-Model = TypeVar("Model", bound=AbstractModel)
+from jaxcal.models.base import Model
 
 
 def bootstrapped(

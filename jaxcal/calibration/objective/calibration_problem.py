@@ -1,6 +1,6 @@
 """CalibrationProblem: everything a solver needs, with all that does not depend on the parameters computed once."""
 
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,13 +9,11 @@ from jaxtyping import Array, Float
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import AbstractResidual, MarketValues
-from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
+from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, Model
 from jaxcal.models.parameters import Scales, from_vector
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.pricing.smile_grid import SmileGrid
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 
 class CalibrationProblem(eqx.Module, Generic[Model]):

@@ -4,7 +4,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import equinox as eqx
 import jax
@@ -15,10 +15,8 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.results.parameter_scale import is_share, own_size
 from jaxcal.calibration.results.standard_errors import slopes_of
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 IDENTIFIED = 0.15  # the largest standard error, in the parameter's own size, of one that counts as identified
 TOGETHER = 0.9  # the least correlation of errors, in size, of parameters that are only identified together

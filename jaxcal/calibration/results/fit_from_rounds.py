@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +15,8 @@ from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.parameters import Scales
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 
 def outcome_of(result: Round) -> Int[Array, "*b"]:

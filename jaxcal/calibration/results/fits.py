@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple
 
 import equinox as eqx
 import jax
@@ -23,9 +23,7 @@ from jaxcal.calibration.results.fit_from_rounds import fit_of, outcome_of
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
-
-Model = TypeVar("Model", bound=AbstractModel)
+from jaxcal.models.base import Model
 
 _OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound", "moved")
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -12,10 +11,9 @@ from jaxtyping import Array
 from numpy.typing import NDArray
 
 from jaxcal.calibration.objective.loss import AbstractLoss, curvature, influence
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import Scales, from_vector, to_vector
 
-Model = TypeVar("Model", bound=AbstractModel)
 Numbers = NDArray[np.floating]
 
 

@@ -1,7 +1,7 @@
 """Unfitted: a fit that did not take place has no numbers, so that no filter and no average takes it for a good one."""
 
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,9 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.engine.grid_fit import Round
-from jaxcal.models.base import AbstractModel
-
-Model = TypeVar("Model", bound=AbstractModel)
+from jaxcal.models.base import AbstractModel, Model
 
 UNFITTED = tuple(int(outcome) for outcome in Outcome if not outcome.fitted)
 

@@ -3,7 +3,7 @@
 """Optima: what a global search found: the distinct optima, and how many starts reached each."""
 
 from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import equinox as eqx
 import numpy as np
@@ -14,10 +14,8 @@ from numpy.typing import NDArray
 from jaxcal._status import Outcome
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.unfitted import is_unfitted
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import labels
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 _SHOWN = 6  # optima in the table of `str`
 

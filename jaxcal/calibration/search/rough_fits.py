@@ -8,7 +8,7 @@ The quotes and one pricing grid are shared by all starts: a lane holds little mo
 import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,12 +18,9 @@ from jaxtyping import Array, Float, Int
 from jaxcal.calibration.engine.grid_fit import MAX_STEP, Method, problem_by
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.compilation.quick_jit import QuickJit, never
-from jaxcal.models.base import AbstractModel
 from jaxcal.solvers.batching import least_squares_many
 from jaxcal.solvers.differential_evolution import Population, differential_evolution
 from jaxcal.solvers.least_squares import Solution
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 _LANES, _REFILL = 4, 1  # that step together on one core, and that are replaced at once
 _STEP = 64  # the number of starts is padded to a multiple: it is compiled in

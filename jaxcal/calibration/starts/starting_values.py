@@ -2,7 +2,7 @@
 
 from dataclasses import fields
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -19,10 +19,8 @@ from jaxcal.calibration.starts.smile_starts import SMILE_STARTS
 from jaxcal.calibration.starts.start_rule import Kind, Rules, StartRule, Values
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.interval import Interval
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
 GROWN = tuple(model for model, rule in RULES.items() if rule.grown)  # fitted to ever more expiries
