@@ -14,7 +14,6 @@ def moved_to(place: str, *names: str) -> Callable[[str], Any]:
         names: what is still found, with a `DeprecationWarning`.
 
     Example:
-        >>> import warnings
         >>> with warnings.catch_warnings(action="ignore"):
         ...     moved_to("math", "sqrt")("sqrt")(9.0)
         3.0

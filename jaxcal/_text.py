@@ -8,7 +8,6 @@ def printable(text: str) -> str:
     marks that turn the direction of writing, halves of surrogate pairs.
 
     Example:
-        >>> from jaxcal._text import printable
         >>> printable("A\x1b[31m\nB\u202e")
         'A?[31m B?'
     """
@@ -21,7 +20,6 @@ def shortened(text: str, most: int) -> str:
     """A text of at most so many letters: the middle of a longer one is left out, for its end may say what to do.
 
     Example:
-        >>> from jaxcal._text import shortened
         >>> shortened("0123456789abcdef", 12)
         '012345...def'
     """
@@ -35,7 +33,6 @@ def brief(value: object, most: int = 60) -> str:
     """Any value for a sentence: what it says in so many letters at most, or what it is.
 
     Example:
-        >>> from jaxcal._text import brief
         >>> brief([1, 2]), brief(10**9, 5)
         ('[1, 2]', '10...')
     """

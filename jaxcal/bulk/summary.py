@@ -84,7 +84,6 @@ def summarize(
         resumed, damaged, interrupted: see `Summary`.
 
     Example:
-        >>> from jaxcal.bulk.summary import summarize
         >>> print(summarize([], []))
         0 surfaces
     """

@@ -36,7 +36,6 @@ def scale_of(tuning: float, residuals: Numbers, least: Numbers) -> Numbers:
     It is not below `least`, and NaN without residuals.
 
     Example:
-        >>> from jaxcal.calibration.robust_scale import scale_of
         >>> noise = np.random.default_rng(0).normal(scale=0.003, size=(1, 20_000))
         >>> scale_of(1.345, noise, np.zeros(1)).round(5)
         array([0.00405])

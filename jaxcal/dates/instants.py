@@ -19,8 +19,6 @@ def years_between(start: Instants, end: Instants) -> NDArray[np.float64]:
     """Years from start to end, actual/365 to the second; NaN where either is unknown.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.instants import years_between
         >>> day = np.array(["2026-01-01", "2027-01-01"], "datetime64[us]")
         >>> print(years_between(day[:1], day[1:]))
         [1.]
@@ -35,7 +33,6 @@ def years_since_1970(time: "float | str | datetime | np.datetime64 | pd.Timestam
         ValueError: it cannot be read as a time.
 
     Example:
-        >>> from jaxcal.dates.instants import years_since_1970
         >>> years_since_1970("1971-01-01T00:00:00Z"), years_since_1970(2.5)
         (1.0, 2.5)
     """
@@ -63,8 +60,6 @@ def read_instants(column: pd.Series) -> tuple[Instants, NDArray[np.bool_]]:
             how spreadsheets write a date.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.dates.instants import read_instants
         >>> texts = ["2026-01-30", "2026-01-30 00:00:00", "2026-01-30T00:00Z", "2026-01-30T08:00:00", "soon"]
         >>> instants, bare = read_instants(pd.Series(texts))
         >>> print(instants.astype("datetime64[h]")[2:], bare)
@@ -86,8 +81,6 @@ def read_local_times(column: pd.Series) -> Instants:
     """The times of a column as they are written, whatever their zone: `[n]`, NaT where missing or not understood.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.dates.instants import read_local_times
         >>> print(read_local_times(pd.Series(["2026-01-30T00:00:00-05:00"])))
         ['2026-01-30T00:00:00.000000']
     """
@@ -102,8 +95,6 @@ def is_midnight(instants: Instants) -> NDArray[np.bool_]:
     """`[n]` whether it is 00:00 UTC; not where the instant is unknown.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.instants import is_midnight
         >>> print(is_midnight(np.array(["2026-01-30", "2026-01-30T08:00", "NaT"], "datetime64[us]")))
         [ True False False]
     """
@@ -114,8 +105,6 @@ def settle_local(dates: np.ndarray, time: timedelta) -> Instants:
     """The instants of this time of day in New York, on these dates.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.instants import settle_local
         >>> days = np.array(["2026-01-16", "2026-07-17"], "datetime64[D]")
         >>> print(settle_local(days, timedelta(hours=16)).astype("datetime64[h]"))
         ['2026-01-16T21' '2026-07-17T20']
@@ -145,8 +134,6 @@ def first_of_poll(
         `[n]`, NaT where the instant is.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.instants import first_of_poll
         >>> polled = np.array(["2026-01-01T00:00", "2026-01-01T00:01", "2026-01-01T00:30"], "datetime64[us]")
         >>> print(first_of_poll(polled).astype("datetime64[m]"))
         ['2026-01-01T00:00' '2026-01-01T00:00' '2026-01-01T00:30']

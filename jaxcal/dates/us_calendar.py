@@ -23,7 +23,6 @@ def holidays_of(first: int, last: int) -> tuple[Days, Days]:
     The options exchanges keep its calendar. Rules of the future are those of today, by the library `holidays`.
 
     Example:
-        >>> from jaxcal.dates.us_calendar import holidays_of
         >>> closed, early = holidays_of(2025, 2025)
         >>> print(closed[:4], early[0])
         ['2025-01-01' '2025-01-09' '2025-01-20' '2025-02-17'] 2025-07-03
@@ -44,8 +43,6 @@ def is_session(days: Instants) -> NDArray[np.bool_]:
         days: `[n]` dates, or zoneless instants of which the date counts; NaT is no day.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import is_session
         >>> print(is_session(np.array(["2025-04-17", "2025-04-18", "2025-04-19"], "datetime64[D]")))  # Good Friday
         [ True False False]
     """
@@ -57,8 +54,6 @@ def session_before(days: Instants, count: int = 0) -> Days:
     """The trading day itself or the last one before it, and `count` trading days before that.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import session_before
         >>> friday = np.array(["2025-04-18"], "datetime64[D]")
         >>> print(session_before(friday), session_before(friday, 1))
         ['2025-04-17'] ['2025-04-16']
@@ -71,8 +66,6 @@ def closes_early(days: Instants) -> NDArray[np.bool_]:
     """Whether the exchange closes at 13:00 on these days.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import closes_early
         >>> print(closes_early(np.array(["2025-11-28", "2025-12-01"], "datetime64[D]")))
         [ True False]
     """
@@ -84,8 +77,6 @@ def third_friday(days: Instants) -> Days:
     """The trading day on which monthly options of these days' months expire: the third Friday, or the day before it.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import third_friday
         >>> print(third_friday(np.array(["2025-04-03", "2025-05-03"], "datetime64[D]")))
         ['2025-04-17' '2025-05-16']
     """
@@ -100,8 +91,6 @@ def settle_us(dates: Instants, settlement: str) -> Instants:
     13:00.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import settle_us
         >>> print(settle_us(np.array(["2026-01-16", "2026-07-17"], "datetime64[us]"), "PM").astype("datetime64[h]"))
         ['2026-01-16T21' '2026-07-17T20']
     """
@@ -112,8 +101,6 @@ def close_us(days: Instants) -> Instants:
     """The instants at which the exchange closes on these days, 16:00 or 13:00 New York; 16:00 where it is closed.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import close_us
         >>> print(close_us(np.array(["2025-11-28", "2025-12-01"], "datetime64[D]")))
         ['2025-11-28T18:00:00.000000' '2025-12-01T21:00:00.000000']
     """
@@ -125,8 +112,6 @@ def last_trading_us(dates: Instants, settlement: str) -> Days:
     """The last day on which options with these expiry dates trade: for `AM` the trading day before they settle.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.dates.us_calendar import last_trading_us
         >>> print(last_trading_us(np.array(["2026-01-16"], "datetime64[D]"), "AM"))
         ['2026-01-15']
     """
@@ -137,8 +122,6 @@ def last_open(instant: pd.Timestamp) -> pd.Timestamp:
     """The last instant, not after this one, at which the exchange was open: itself, or the close before it.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.dates.us_calendar import last_open
         >>> print(last_open(pd.Timestamp("2024-01-07 10:52", tz="America/New_York")))  # a Sunday
         2024-01-05 21:00:00+00:00
     """

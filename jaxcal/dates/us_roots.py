@@ -55,7 +55,6 @@ def root_in(name: str) -> str:
     The symbol of a contract (`SPXW  260619C05000000`) gives its root. Other names come back in capitals.
 
     Example:
-        >>> from jaxcal.dates.us_roots import root_in
         >>> [root_in(name) for name in ("^SPX", "SPX Index", ".vix", "AAPL US Equity", "O:SPY251219C00650000", "BRK.B")]
         ['SPX', 'SPX', 'VIX', 'AAPL', 'SPY', 'BRK.B']
     """
@@ -75,7 +74,6 @@ def exercise_known(name: str) -> str:
     every symbol of the Options Clearing Corporation that is of no index, are American.
 
     Example:
-        >>> from jaxcal.dates.us_roots import exercise_known
         >>> [exercise_known(name) for name in ("$NDX", "SPY", "F 260619C00012000", "BTC")]
         ['E', 'A', 'A', '']
     """
@@ -94,7 +92,6 @@ def is_contract(name: str) -> bool:
     """Whether a name is the symbol of one US option, and not of an underlying or a root.
 
     Example:
-        >>> from jaxcal.dates.us_roots import is_contract
         >>> is_contract("SPY260619C00600000"), is_contract(".SPY260619C600"), is_contract("SPY")
         (True, True, False)
     """
@@ -105,7 +102,6 @@ def underlying_of(root: str) -> str:
     """The underlying of an option root: `SPX` for `SPXW`; most roots are named as their underlying.
 
     Example:
-        >>> from jaxcal.dates.us_roots import underlying_of
         >>> underlying_of("SPXW"), underlying_of("SPY")
         ('SPX', 'SPY')
     """
@@ -116,8 +112,6 @@ def exercise_of(roots: pd.Series) -> NDArray[np.object_]:
     """`E` or `A` of US options by root, or by underlying, however it is written.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.dates.us_roots import exercise_of
         >>> print(exercise_of(pd.Series(["SPXW", "spy", "^SPX"])))
         ['E' 'A' 'E']
     """
@@ -135,8 +129,6 @@ def settlement_of(roots: pd.Series, expiries: Instants, *, by_root: bool = True)
             options, of the third Friday, are AM.
 
     Example:
-        >>> import numpy as np, pandas as pd
-        >>> from jaxcal.dates.us_roots import settlement_of
         >>> dates = np.array(["2026-01-16", "2026-01-23"], "datetime64[D]")
         >>> print(settlement_of(pd.Series(["SPX", "SPX"]), dates, by_root=False))
         ['AM' 'PM']

@@ -77,8 +77,6 @@ def price_block(
 ) -> Float[Array, " b"]:
     """`american_price` of `[b]` options, without blocks, for use inside a compiled function.
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.american import price_block
     >>> numbers = (jnp.array([x]) for x in (0.2, 100.0, 1.0, 100.0, 0.05, 0.0))
     >>> print(f"{price_block(*numbers, jnp.array([False]))[0]:.3f}")
     6.090
@@ -112,8 +110,6 @@ def least_block(
 ) -> Float[Array, " b"]:
     """`[b]` prices without volatility, of which exercise at once is a part; NaN as `american_price`.
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.american import least_block
     >>> numbers = (jnp.array([x]) for x in (110.0, 1.0, 100.0, 0.05, 0.0))
     >>> print(f"{least_block(*numbers, jnp.array([False]))[0]:.3f}")
     10.000
@@ -132,8 +128,6 @@ def most_worth(
 ) -> Float[Array, " b"]:
     """`[b]` prices that none reaches: the spot for a call, the strike for a put, as much as they grow while one waits.
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.american import most_worth
     >>> numbers = (jnp.array([x]) for x in (110.0, 1.0, 100.0, -0.05, 0.0))
     >>> print(f"{most_worth(*numbers, jnp.array([False]))[0]:.3f}")
     115.640
@@ -185,8 +179,6 @@ def _surely(log_inner: Array, expiry: Array, gain: Array, loss: Array) -> Array:
 def in_blocks(fn: Callable[..., Array], *arrays: Array, block: int = _BLOCK) -> Array:
     """`fn` of the arrays, broadcast and flattened, at most `block` numbers at a time: `[b]` to `[b]`.
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.american import in_blocks
     >>> in_blocks(jnp.add, jnp.ones((2, 1)), jnp.ones(3)).shape
     (2, 3)
     """

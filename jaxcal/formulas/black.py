@@ -59,7 +59,6 @@ def black_otm(
 
     Arguments, units and NaN as in `black_price`.
 
-    >>> from jaxcal.formulas.black import black_otm
     >>> print(f"{black_otm(0.2, 150.0, 0.01, forward=100.0):.10e}")
     1.3316709838e-92
     """
@@ -75,7 +74,6 @@ def black_vega(
 
     Per unit of volatility, not per point; the same for call and put. Arguments, units and NaN as in `black_price`.
 
-    >>> from jaxcal.formulas.black import black_vega
     >>> print(f"{black_vega(0.2, 110.0, 0.5, forward=100.0, discount=0.99):.10f}")
     23.2815699241
     """

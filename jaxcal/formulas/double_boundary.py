@@ -68,8 +68,6 @@ def double_boundary_exercise(
 
     Source: Broadie and Detemple (1996), section 3 (BBSR).
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.double_boundary import double_boundary_exercise
     >>> put = (jnp.array([x]) for x in (0.1, 0.0, 1.0, -0.01, -0.04))
     >>> print(f"{double_boundary_exercise(jnp.array([True]), *put).premium[0]:.4f}")
     0.0026

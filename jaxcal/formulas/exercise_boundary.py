@@ -71,8 +71,6 @@ def early_exercise(
 
     Source: Andersen, Lake and Offengenden (2016), eq. 30 and section 5; Kim (1990), eq. 20.
 
-    >>> import jax.numpy as jnp
-    >>> from jaxcal.formulas.exercise_boundary import early_exercise
     >>> put = early_exercise(*(jnp.array([x]) for x in (0.2, 0.0, 1.0, 0.05, 0.0)))
     >>> print(f"{put.premium[0]:.4f} {jnp.exp(put.log_last - put.depth)[0]:.3f}")
     0.0052 0.809

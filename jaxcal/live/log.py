@@ -26,7 +26,6 @@ class LiveLog:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.live.log import LiveLog
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> step = Recalibration(0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "", parameters={"sigma": 0.6})
         >>> with LiveLog(folder) as log:

@@ -10,7 +10,6 @@ def bucket_size(size: int, smallest: int) -> int:
     """The array size for `size` entries: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times `smallest`, a power of two.
 
     Example:
-        >>> from jaxcal.market.padding import bucket_size
         >>> [bucket_size(size, 8) for size in (1, 9, 15, 17, 25)]
         [8, 16, 16, 24, 32]
     """
@@ -48,8 +47,6 @@ def padded(
         The fields of a `Surface`, `[E]` and `[E, K]`, by name.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.padding import padded
         >>> one = {name: np.array([0.2]) for name in ("strike", "vol", "bid_vol", "ask_vol", "weight")}
         >>> fields = padded(*np.ones((3, 1)), np.array([0]), is_call=np.array([True]), row=np.array([0]), **one)
         >>> fields["strike"].shape, fields["row"][0, :2].tolist()

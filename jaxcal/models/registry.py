@@ -9,7 +9,6 @@ class ModelName(StrEnum):
     """Every model whose fit starts from parameters read off the surface: its name, and where its class is.
 
     Example:
-        >>> from jaxcal.models.registry import ModelName
         >>> ModelName("double-heston").model.__name__
         'DoubleHeston'
     """
@@ -58,7 +57,6 @@ def model_names(text: str) -> list[ModelName]:
         ValueError: a name is unknown, or there is none.
 
     Example:
-        >>> from jaxcal.models.registry import model_names
         >>> [name.value for name in model_names("heston,bates,heston")]
         ['heston', 'bates']
     """

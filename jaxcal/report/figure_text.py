@@ -13,7 +13,6 @@ def figure_text(text: str) -> str:
     r"""A text for a title or a legend: what is not in the font is a question mark, and a dollar begins no formula.
 
     Example:
-        >>> from jaxcal.report.figure_text import figure_text
         >>> print(figure_text("$^_{ 漢"))
         \$^_{ ?
     """

@@ -40,7 +40,6 @@ def write_inspection(
 
     Example:
         >>> import tempfile, pandas as pd, jaxcal as jc
-        >>> from jaxcal.report.inspection_files import write_inspection
         >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, -1.0], "iv": 0.2, "forward": 100.0})
         >>> report = jc.inspect_quotes(quotes)
         >>> paths = write_inspection(report, jc.find_arbitrage(report), tempfile.mkdtemp())

@@ -138,7 +138,6 @@ def linearised(
     """Residuals and their Jacobian, in forward mode: there are few parameters.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> residual, jacobian = linearised(lambda y, _: y**2, jnp.asarray([1.0, 3.0]), None)
         >>> jacobian.tolist()
         [[2.0, 0.0], [0.0, 6.0]]
@@ -153,7 +152,6 @@ def held(
     """Which parameters are at a bound beyond which the cost falls.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> zero, one = jnp.zeros(2), jnp.ones(2)
         >>> held(zero, jnp.asarray([0.5, -0.5]), zero, one).tolist()
         [True, False]
@@ -173,7 +171,6 @@ def largest_cosine(
         fixed: parameters left out.
 
     Example:
-        >>> import jax.numpy as jnp
         >>> two = jnp.asarray([3.0, 0.0]), jnp.asarray([1.0, 1.0])
         >>> print(largest_cosine(*two, jnp.asarray(25.0), jnp.asarray([False, False])))
         0.6

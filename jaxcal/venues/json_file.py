@@ -40,7 +40,6 @@ def json_values(path: Path) -> Iterator[Any | ValueError]:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.venues.json_file import json_values
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "messages.jsonl"
         >>> _ = path.write_text('{"a": 1}\n{"a":\n')
         >>> list(json_values(path))
@@ -80,7 +79,6 @@ def parsed(text: bytes | str, *, resaved: bool = False) -> Any:
             nested thousands deep are refused too.
 
     Example:
-        >>> from jaxcal.venues.json_file import parsed
         >>> parsed('{"a": [1, null]}')
         {'a': [1, None]}
     """
@@ -102,7 +100,6 @@ def shown(path: Path) -> str:
 
     Example:
         >>> import pathlib
-        >>> from jaxcal.venues.json_file import shown
         >>> print(shown(pathlib.Path("a\nb.json")))
         a?b.json
     """

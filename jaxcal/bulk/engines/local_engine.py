@@ -22,7 +22,6 @@ class LocalEngine:
     """All cores or devices of this machine, and nothing but this process.
 
     Example:
-        >>> from jaxcal.bulk.engines.local_engine import LocalEngine
         >>> LocalEngine()
         LocalEngine()
     """

@@ -46,8 +46,6 @@ class Tally:
         finished: whether all parts are done.
 
     Example:
-        >>> from jaxcal.bulk.input.partition import Cut
-        >>> from jaxcal.bulk.engines.progress import Tally
         >>> tally = Tally(100, lambda progress: print(progress.surfaces, progress.failed, progress.share))
         >>> tally.count(Cut(0, 4, "", bytes_read=50), converged=3)
         4 1 0.5

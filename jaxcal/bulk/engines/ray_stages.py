@@ -75,7 +75,6 @@ def to_row(item: Item) -> pa.Table:
     """A table with one row that holds the item.
 
     Example:
-        >>> from jaxcal.bulk.engines.ray_stages import End, from_row, to_row
         >>> from_row(to_row(End(3)))
         End(parts=3)
     """

@@ -79,11 +79,9 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
     Example:
         >>> import pathlib, tempfile
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.bulk.input.cleaned_partition import pack_part
         >>> from jaxcal.bulk.input.partition_rows import read_parts
         >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.input.input_files import find_source
-        >>> from jaxcal.market.cleaning.cleaning_rules import CleaningRules
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
         >>> pack = pack_part(next(read_parts(find_source(path), Settings(), {})), CleaningRules())

@@ -60,7 +60,6 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
     Example:
         >>> import pathlib, tempfile
         >>> from jaxcal.bulk.input.input_files import find_source
-        >>> from jaxcal.bulk.input.file_chunks import read_file
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n0.5,110,0.2,what\n")
         >>> for part in read_file(find_source(path).files[0]):

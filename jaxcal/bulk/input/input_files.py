@@ -115,7 +115,6 @@ def find_source(path: str | os.PathLike[str]) -> Source:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.input_files import find_source
         >>> folder = pathlib.Path(tempfile.mkdtemp())
         >>> (folder / "underlying=BTC").mkdir()
         >>> _ = (folder / "underlying=BTC" / "chain.csv").write_text("expiry,strike,iv")

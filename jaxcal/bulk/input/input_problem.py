@@ -38,7 +38,6 @@ class Problem:
         sentence: what happened, in one line of at most 450 letters.
 
     Example:
-        >>> from jaxcal.bulk.input.input_problem import Problem
         >>> print(Problem("a.csv", "file", "it has no rows"))
         a.csv: it has no rows
     """
@@ -66,7 +65,6 @@ def told(error: BaseException) -> str:
     r"""An exception in a line: its type, so that what is a mistake of this library can be told, and what it says.
 
     Example:
-        >>> from jaxcal.bulk.input.input_problem import told
         >>> told(OverflowError("int too large\nto convert"))
         'OverflowError: int too large to convert'
     """

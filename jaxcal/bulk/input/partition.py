@@ -230,7 +230,6 @@ def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
     Example:
         >>> import pathlib, tempfile
         >>> from jaxcal.bulk.input.row_blocks import read_windows
-        >>> from jaxcal.bulk.input.partition import cut_parts
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
@@ -256,7 +255,6 @@ def surface_text(key: SurfaceKey) -> str:
     """A surface as a person writes it.
 
     Example:
-        >>> from jaxcal.bulk.input.partition import surface_text
         >>> surface_text(("BTC", 0, None))
         'BTC 1970-01-01T00:00:00Z'
     """

@@ -40,9 +40,6 @@ class PartRows:
 
         Example:
             >>> import pathlib, tempfile
-            >>> from jaxcal.bulk.input.row_blocks import read_windows
-            >>> from jaxcal.bulk.input.partition import cut_parts
-            >>> from jaxcal.bulk.input.partition_rows import PartRows
             >>> from jaxcal.bulk.input.input_files import find_source
             >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
             >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
@@ -76,8 +73,6 @@ def read_parts(source: Source, settings: Settings, done: Mapping[int, str]) -> I
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.partition_rows import read_parts
-        >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")

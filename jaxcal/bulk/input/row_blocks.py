@@ -64,7 +64,6 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
 
     Example:
         >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.row_blocks import read_windows
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")

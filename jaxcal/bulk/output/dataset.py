@@ -56,8 +56,6 @@ class Store:
 
     Example:
         >>> import pathlib, tempfile
-        >>> import pyarrow as pa
-        >>> from jaxcal.bulk.output.dataset import Store
         >>> with Store.open(pathlib.Path(tempfile.mkdtemp()) / "out", {"model": "Heston"}) as store:
         ...     store.write(0, "digest", pa.table({"x": [1.0]}), None)
         ...     store.done

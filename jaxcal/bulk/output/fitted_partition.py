@@ -48,9 +48,6 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> from jaxcal.bulk.input.cleaned_partition import Account, Pack
-        >>> from jaxcal.bulk.input.partition import Cut
-        >>> from jaxcal.bulk.output.fitted_partition import fit_pack
-        >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
         >>> from jaxcal.synthetic import synthetic_surface
         >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.5], moneyness=[-1.0, 0.0, 1.0])

@@ -37,7 +37,6 @@ def surface_schema(model: type[AbstractModel]) -> pa.Schema:
     A parameter that may be a vector, or that every expiry has, is a list.
 
     Example:
-        >>> from jaxcal.bulk.output.output_schema import surface_schema
         >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
         >>> surface_schema(BlackScholes).names[-7:]
         ['num_steps', 'sigma', 'sigma_error', 'model', 'version', 'settings', 'sources']
@@ -70,7 +69,6 @@ def quote_schema() -> pa.Schema:
     """Columns of the table of quotes: keys, the file and the position in it, and those of `Fit.to_frame`.
 
     Example:
-        >>> from jaxcal.bulk.output.output_schema import quote_schema
         >>> quote_schema().names[:5]
         ['underlying', 'quote_time', 'source', 'row', 'expiry']
     """

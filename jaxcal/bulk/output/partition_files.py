@@ -40,7 +40,6 @@ def part_number(name: str) -> int | None:
     """The number of the part whose file has this name; None where it is no such name.
 
     Example:
-        >>> from jaxcal.bulk.output.partition_files import part_number
         >>> part_number("part-000012.parquet"), part_number("part-12.parquet")
         (12, None)
     """

@@ -72,7 +72,6 @@ def two_factors(values: Values) -> list[Values]:
     """Heston's parameters shared between a fast and a slow factor, in three ways.
 
     Example:
-        >>> from jaxcal.calibration.starts.heston_starts import two_factors
         >>> heston = {"v0": 0.04, "kappa": 2.0, "theta": 0.05, "sigma": 0.6, "rho": -0.7}
         >>> [(two["kappa_1"], two["kappa_2"]) for two in two_factors(heston)]
         [(8.0, 0.5), (3.0, 0.2), (30.0, 1.4)]

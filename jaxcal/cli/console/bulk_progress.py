@@ -17,8 +17,6 @@ class BulkProgress:
 
     Example:
         >>> import io
-        >>> from jaxcal.bulk.engines.progress import Progress
-        >>> from jaxcal.cli.console.bulk_progress import BulkProgress
         >>> file = io.StringIO()
         >>> with BulkProgress(Console(file=file)) as observe:
         ...     observe(Progress(surfaces=2048, fresh=1024, failed=3, share=0.5, seconds=2.0, seconds_left=4.0))
@@ -58,8 +56,6 @@ def progress_line(progress: Progress) -> str:
     """Where a job stands, in a line.
 
     Example:
-        >>> from jaxcal.bulk.engines.progress import Progress
-        >>> from jaxcal.cli.console.bulk_progress import progress_line
         >>> progress_line(Progress(surfaces=100, parts=1, resumed=1, share=0.25))
         '25 %: 100 surfaces, all done before'
     """

@@ -34,7 +34,6 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import rich.console, jaxcal as jc
-        >>> from jaxcal.cli.console.fit_tables import fit_table
         >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.3, 0.2, 0.2]], forward=100.0)
         >>> fit = jc.calibrate(jc.BlackScholes(0.25), surface)
         >>> rich.console.Console(width=80).print(fit_table(fit, title="Three quotes"))  # doctest: +ELLIPSIS
@@ -76,7 +75,6 @@ def comparison_table(comparison: Comparison, *, title: str | None = None) -> Gro
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import rich.console, jaxcal as jc
-        >>> from jaxcal.cli.console.fit_tables import comparison_table
         >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.3, 0.2, 0.2]], forward=100.0)
         >>> comparison = jc.compare([jc.BlackScholes], surface, repeats=0)
         >>> rich.console.Console(width=120).print(comparison_table(comparison, title="Three quotes"))

@@ -31,7 +31,6 @@ def inspection_tables(report: QuoteReport, arbitrage: ArbitrageReport, *, worst:
     Example:
         >>> import pandas as pd, jaxcal as jc
         >>> import rich.console
-        >>> from jaxcal.cli.console.inspection_tables import inspection_tables
         >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, -1.0], "iv": 0.2, "forward": 100.0})
         >>> report = jc.inspect_quotes(quotes)
         >>> tables = inspection_tables(report, jc.find_arbitrage(report))

@@ -14,7 +14,6 @@ def live_panel(step: Recalibration, *, title: str) -> Group:
     Example:
         >>> import pandas as pd
         >>> from rich.console import Console
-        >>> from jaxcal.cli.console.live_panel import live_panel
         >>> values = {"sigma": 0.61, "sigma_low": 0.6, "sigma_high": 0.62}
         >>> step = Recalibration(0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "Updated.", parameters=values)
         >>> Console(width=60).print(live_panel(step, title="BTC"))

@@ -27,9 +27,6 @@ class ResultTable:
         table: its cells are texts; a column whose cells have no blank in them is one of numbers or names.
 
     Example:
-        >>> from rich.console import Console
-        >>> from rich.table import Table
-        >>> from jaxcal.cli.console.result_table import ResultTable
         >>> table = Table("model", "RMSE", box=None)
         >>> table.add_row("Heston", "0.123456")
         >>> Console(width=20).print(ResultTable(table))

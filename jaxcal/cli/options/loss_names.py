@@ -10,7 +10,6 @@ class LossName(StrEnum):
     """How much a misfit counts.
 
     Example:
-        >>> from jaxcal.cli.options.loss_names import LossName
         >>> LossName("huber").loss(0.5)
         Huber(scale=0.005)
     """

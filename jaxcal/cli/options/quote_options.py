@@ -29,7 +29,6 @@ def rules_of(profile: Profile | None, **given: float | None) -> Any:
         ValueError: one of them cannot be.
 
     Example:
-        >>> from jaxcal.cli.options.quote_options import Profile, rules_of
         >>> rules_of(Profile.CRYPTO, min_expiry=0.01).min_expiry
         0.01
     """
@@ -132,7 +131,6 @@ def with_cleaning(command: Callable[..., None]) -> Callable[..., None]:
 
     Example:
         >>> import inspect
-        >>> from jaxcal.cli.options.quote_options import with_cleaning
         >>> @with_cleaning
         ... def command(name: str, rules) -> None:
         ...     print(name, rules.suited_to("index"))

@@ -76,8 +76,6 @@ def call_over_forward(vol: FloatColumn, moneyness: FloatColumn, years: FloatColu
     """Undiscounted Black price of a call over the forward, `[n]`; NaN where the volatility is.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.arbitrage.forward_calls import call_over_forward
         >>> print(call_over_forward(np.array([0.2]), np.array([1.1]), np.array([0.5])).round(8))
         [0.02211246]
     """

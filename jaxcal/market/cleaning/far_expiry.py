@@ -19,8 +19,6 @@ def far_expiry(years: NDArray[np.floating[Any]], vol: NDArray[np.floating[Any]])
         vol: `[s]` volatility at the money, decimal; NaN where there is none.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.cleaning.far_expiry import far_expiry
         >>> print(far_expiry(np.array([0.5, 30.0]), np.array([0.2, 0.013])))
         the expiry of 30 years has a volatility of 0.013 at the money, where that of 0.5 years has 0.2: ...
         >>> far_expiry(np.array([0.5, 30.0]), np.array([0.2, 0.1]))

@@ -58,8 +58,6 @@ def local_smile(
         (1974) for the biweight.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.cleaning.local_smile import local_smile
         >>> x = np.linspace(-1.0, 1.0, 21)
         >>> y = 0.2 + 0.1 * x**2
         >>> y[[4, 10, 13]] = 0.9

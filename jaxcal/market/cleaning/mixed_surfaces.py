@@ -28,7 +28,6 @@ def find_mixed(quotes: pd.DataFrame, columns: QuoteColumns, targets: Targets, ro
         By group, a sentence that names a contract, and the columns that may tell the surfaces apart.
 
     Example:
-        >>> import pandas as pd
         >>> from jaxcal.market.cleaning.quote_report import inspect_quotes
         >>> table = pd.DataFrame({"desk": list("AAABBB"), "expiry": 0.5, "strike": [90.0, 95.0, 105.0] * 2,
         ...                       "forward": 100.0, "iv": [0.22, 0.21, 0.19, 0.32, 0.31, 0.29]})

@@ -25,7 +25,6 @@ def find_percent(columns: QuoteColumns, vol: FloatColumn, priced: Mask) -> tuple
         usual: `[n]` what the row was compared with, for these rows; NaN where there was nothing, and elsewhere.
 
     Example:
-        >>> import numpy as np, pandas as pd
         >>> from jaxcal.market.tables.quote_columns import validate_quotes
         >>> table = pd.DataFrame({"expiry": 0.01, "strike": [90, 95, 100, 105, 110], "iv": [6.1, 4.0, 2.5, 1.2, 5.2]})
         >>> print(find_percent(validate_quotes(table), table["iv"].to_numpy(), np.zeros(5, bool))[0])

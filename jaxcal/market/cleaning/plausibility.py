@@ -86,7 +86,6 @@ def find_implausible(implied: Implied) -> dict[int, str]:
     """The surfaces that are in other units than they are said to be: by group, why, and what to do.
 
     Example:
-        >>> import pandas as pd
         >>> from jaxcal.market.cleaning.quote_report import inspect_quotes
         >>> table = pd.DataFrame({"expiry": 30.0, "strike": [90.0, 110.0], "iv": [0.22, 0.19], "forward": 101.0})
         >>> inspect_quotes(table)

@@ -176,7 +176,6 @@ def profile_words(rules: Iterable[CleaningRules | str]) -> str:
     """The rules of the cleaning of many surfaces in words: those of all, or how many surfaces had which.
 
     Example:
-        >>> from jaxcal.market.cleaning.quote_report import profile_words
         >>> profile_words(["crypto", "index", "crypto"])
         'crypto (2 surfaces); index (1 surface)'
     """

@@ -28,8 +28,6 @@ def suited_profiles(quotes: pd.DataFrame, columns: QuoteColumns) -> tuple[str, .
         columns: of it.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.cleaning.suited_rules import suited_profiles
         >>> from jaxcal.market.tables.quote_columns import validate_quotes
         >>> quotes = pd.DataFrame({"underlying": ["BTC", "SPX"], "expiry": 0.5, "strike": 9.0, "iv": 0.2})
         >>> suited_profiles(quotes, validate_quotes(quotes))

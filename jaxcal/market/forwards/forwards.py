@@ -214,7 +214,6 @@ def given_carry(columns: QuoteColumns, expiry_of_row: NDArray[np.int64], size: i
         `[size]` each of `forward`, `carry_forward`, `discount`, `rate`, `spot`, `dividend_yield`; NaN where not given.
 
     Example:
-        >>> import numpy as np, pandas as pd
         >>> from jaxcal.market.tables.quote_columns import validate_quotes
         >>> columns = validate_quotes(pd.DataFrame({"expiry": 0.5, "strike": [90.0, 110.0], "iv": 0.2, "rate": 0.04}))
         >>> print(given_carry(columns, np.zeros(2, int), 1)["rate"])

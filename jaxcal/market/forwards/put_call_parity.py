@@ -81,8 +81,6 @@ def fit_parity(
         robust option into a multiple regression computing environment", for the residuals where pairs are few.
 
     Example:
-        >>> import numpy as np
-        >>> from jaxcal.market.forwards.put_call_parity import fit_parity
         >>> strike = np.array([90.0, 100.0, 110.0, 120.0])
         >>> call = np.array([12.0, 6.0, 2.5, 1.0])
         >>> fit = fit_parity(strike, call, call - 0.98 * (101.0 - strike), np.full(4, 0.1))

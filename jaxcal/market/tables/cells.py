@@ -51,7 +51,6 @@ def number_of(text: str, decimal: str = ".") -> float:
         decimal: the sign before decimals, "." or ",": a whole file has one of them.
 
     Example:
-        >>> from jaxcal.market.tables.cells import number_of
         >>> number_of("1,050.5"), number_of("1,050"), number_of("1,050", ","), number_of("$1'050"), number_of("1,05")
         (1050.5, 1050.0, 1.05, 1050.0, nan)
         >>> number_of("1,05,000"), number_of("25%")
@@ -72,8 +71,6 @@ def is_nothing(column: pd.Series) -> NDArray[np.bool_]:
     """`[n]` whether a cell holds no value: empty, a dash, a stop, `N/A` and the like.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.cells import is_nothing
         >>> is_nothing(pd.Series([1.0, None, "-", " n/a ", "x"])).tolist()
         [False, True, True, True, False]
     """
@@ -94,8 +91,6 @@ def read_numbers(column: pd.Series) -> tuple[NDArray[np.float64], NDArray[np.boo
         odd: `[n]` whether the cell holds something else.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.cells import read_numbers
         >>> read_numbers(pd.Series(["7", "1,050.5", "-", "soon", 10**400]))
         (array([   7. , 1050.5,    nan,    nan,    inf]), array([False, False, False,  True, False]))
     """
@@ -115,8 +110,6 @@ def as_numbers(column: pd.Series) -> pd.Series:
     """The column with numbers for the texts that are some, and nothing for those that stand for nothing.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.cells import as_numbers
         >>> as_numbers(pd.Series(["1,050.5", "-"])).tolist(), as_numbers(pd.Series(["7", "soon"])).tolist()
         ([1050.5, nan], [7.0, 'soon'])
     """
@@ -131,7 +124,6 @@ def to_digits(values: NDArray[np.float64], digits: int = 12) -> NDArray[np.float
     """Numbers rounded to so many significant digits, so that those are equal which arithmetic has moved by a rounding.
 
     Example:
-        >>> from jaxcal.market.tables.cells import to_digits
         >>> to_digits(np.asarray([100.00000000000001, 0.1 + 0.2, 0.0, np.inf])).tolist()
         [100.0, 0.3, 0.0, inf]
     """

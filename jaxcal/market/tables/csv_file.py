@@ -27,8 +27,6 @@ def write_csv(table: pd.DataFrame, path: str | PathLike[str]) -> None:
 
     Example:
         >>> import pathlib, tempfile
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.csv_file import write_csv
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
         >>> write_csv(pd.DataFrame({"name": ["=1+1", "B"], "value": [-1.5, 2.0]}), path)
         >>> print(path.read_text())
@@ -53,8 +51,6 @@ def read_back(table: pd.DataFrame) -> pd.DataFrame:
     """A table of a CSV file as it was before `write_csv`: without the apostrophes in front of formulas.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.csv_file import read_back
         >>> read_back(pd.DataFrame({"name": ["'=1+1", "'B"]}))["name"].tolist()
         ['=1+1', "'B"]
     """

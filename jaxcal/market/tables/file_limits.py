@@ -16,7 +16,6 @@ class UnreadableFileError(ValueError):
     """A file that cannot be read as what it is called: a sentence about it, without its name.
 
     Example:
-        >>> from jaxcal.market.tables.file_limits import UnreadableFileError
         >>> raise UnreadableFileError("it is empty")
         Traceback (most recent call last):
         jaxcal.market.tables.file_limits.UnreadableFileError: it is empty
@@ -44,7 +43,6 @@ def oversize(path: Path, *, largest: int = LARGEST) -> str:
 
     Example:
         >>> import tempfile
-        >>> from jaxcal.market.tables.file_limits import oversize
         >>> path = Path(tempfile.mkdtemp()) / "bomb.csv.gz"
         >>> _ = path.write_bytes(gzip.compress(b"0" * 10_000_000))
         >>> oversize(path)

@@ -23,7 +23,6 @@ def known_name(header: object) -> object:
     r"""The name that a layout has for a column, whatever its case, blanks, brackets and quotes; others as they are.
 
     Example:
-        >>> from jaxcal.market.tables.headers import known_name
         >>> known_name("\ufeff[STRIKE] "), known_name("Option Type"), known_name("Volume")
         ('strike', 'option_type', 'Volume')
     """
@@ -37,7 +36,6 @@ def is_known(header: object) -> bool:
     """Whether a layout reads a column that is called so.
 
     Example:
-        >>> from jaxcal.market.tables.headers import is_known
         >>> is_known("[Bid]"), is_known("Net")
         (True, False)
     """
@@ -48,7 +46,6 @@ def collision(headers: Iterable[object]) -> str:
     """A sentence on two headers that mean one column of those that layouts read, or nothing.
 
     Example:
-        >>> from jaxcal.market.tables.headers import collision
         >>> collision(["strike", "Bid", " bid"])
         "columns 'Bid' and ' bid' are both bid: drop or rename one"
         >>> collision(["bid", "bid"])

@@ -56,8 +56,6 @@ def identify(quotes: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
         QuoteError: `underlying` holds numbers.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.identity import identify
         >>> table = pd.DataFrame({"ticker": ["SPY", "QQQ"], "expiry": 0.5, "strike": 100.0, "price": 3.0})
         >>> found, notes = identify(table)
         >>> found["underlying"].tolist(), found["exercise"].tolist()

@@ -35,8 +35,6 @@ def recognise(columns: pd.Index) -> Layout | None:
     """The layout of a table with these columns, or None.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.layouts import recognise
         >>> recognise(pd.Index(["T", "strike", "iv"])).name
         'published'
     """

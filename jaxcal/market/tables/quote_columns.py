@@ -97,8 +97,6 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
         QuoteError: no rows, a missing column, or a whole column in the wrong unit or vocabulary.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.quote_columns import validate_quotes
         >>> columns = validate_quotes(pd.DataFrame({"expiry": 0.5, "strike": ["100", "x"], "iv": 0.2}))
         >>> columns.faults[1][1]
         "row 1: strike 'x' is not a number"

@@ -11,7 +11,6 @@ def one_line(text: str, most: int = LONGEST) -> str:
     r"""A text on one line, without letters that steer a terminal; of a longer one the middle is left out.
 
     Example:
-        >>> from jaxcal.market.tables.sentences import one_line
         >>> one_line("a\nb\x1b[31m"), one_line("0123456789" * 9, 20)
         ('a b?[31m', '012345678901...56789')
     """
@@ -23,7 +22,6 @@ def shown(value: object, most: int = 60) -> str:
     r"""A cell or a name of a file, for a sentence.
 
     Example:
-        >>> from jaxcal.market.tables.sentences import shown
         >>> shown("12\n" * 1000, 20)
         '12 12 12 12... (3,000 letters)'
     """
@@ -40,7 +38,6 @@ def quoted(value: object) -> str:
     """The same in quotation marks, where it is a text.
 
     Example:
-        >>> from jaxcal.market.tables.sentences import quoted
         >>> quoted("x"), quoted(2.5)
         ("'x'", '2.5')
     """
@@ -51,7 +48,6 @@ def listed(names: Iterable[object], most: int = 200) -> str:
     """Names with commas, as many as there is room for, and how many more there are.
 
     Example:
-        >>> from jaxcal.market.tables.sentences import listed
         >>> listed(["expiry", "strike", "bid", "ask"], 20)
         'expiry, strike and 2 more'
     """

@@ -77,8 +77,6 @@ def layout_of(table: pd.DataFrame, venue: str | None = None) -> Layout:
         QuoteError: none has these columns, or the one of this name lacks some, or two columns are one.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.table_file import layout_of
         >>> layout_of(pd.DataFrame({"T": [0.5], "strike": 9.0, "iv": 0.2})).name
         'published'
     """

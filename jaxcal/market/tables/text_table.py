@@ -54,7 +54,6 @@ class TextTable:
 
     Example:
         >>> import tempfile
-        >>> from jaxcal.market.tables.text_table import TextTable
         >>> path = Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry;strike;iv\n0,5;1.050;0,2\n", "utf-16")
         >>> table = TextTable.of(path)

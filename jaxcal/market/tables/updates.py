@@ -32,8 +32,6 @@ def gather_updates(quotes: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         note: what was done; empty if nothing.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.updates import gather_updates
         >>> times = ["2026-05-01T19:59:30Z", "2026-05-01T19:59:50Z", "2026-05-01T20:00:00Z"]
         >>> table = pd.DataFrame({"quote_time": times, "expiry": 0.1, "strike": [90.0, 95.0, 90.0], "iv": 0.2})
         >>> found, note = gather_updates(table)
@@ -76,8 +74,6 @@ def number_contracts(quotes: pd.DataFrame) -> NDArray[np.int64]:
     """`[n]` a number for each contract: equal where expiry, strike (to twelve digits) and side are.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.market.tables.updates import number_contracts
         >>> number_contracts(pd.DataFrame({"expiry": 0.1, "strike": [90.0, 95.0, 90.0]})).tolist()
         [0, 1, 0]
     """

@@ -10,7 +10,6 @@ class Verdict(enum.StrEnum):
     merely makes another row better, so the most fundamental reason is the one reported.
 
     Example:
-        >>> from jaxcal.market.tables.verdict import Verdict
         >>> print(Verdict.CROSSED)
         crossed
     """

@@ -37,7 +37,6 @@ class AbstractSSVI(AbstractVolModel):
         rho: correlation of the returns with the variance, in (-1, 1).
 
     Example:
-        >>> from jaxcal.models.smiles.ssvi import AbstractSSVI, SSVI
         >>> issubclass(SSVI, AbstractSSVI)
         True
     """
@@ -206,8 +205,6 @@ def ssvi_smile(
     """One smile of SSVI (eq. 4.1) and its derivatives in `k`, from at-the-money total variance, phi and rho.
 
     Example:
-        >>> import jax.numpy as jnp
-        >>> from jaxcal.models.smiles.ssvi import ssvi_smile
         >>> round(float(ssvi_smile(*(jnp.asarray(x) for x in (0.0, 0.04, 2.0, -0.5))).slope), 6)
         -0.04
     """

@@ -34,7 +34,6 @@ def page_time(text: str) -> pd.Timestamp | None:
         The instant, UTC; New York where no zone is given; None where there is none, or in another language or zone.
 
     Example:
-        >>> from jaxcal.venues.cboe.cboe_stamp import page_time
         >>> print(page_time("Date: January 5, 2024 at 10:52 AM EST,Bid: 4686.1"))
         2024-01-05 15:52:00+00:00
         >>> print(page_time("Date: 5 avril 2023, 19:41"))

@@ -22,7 +22,6 @@ class ExchangeClock:
         wall: seconds since 1970, as this machine has it.
 
     Example:
-        >>> from jaxcal.venues.deribit.exchange_clock import ExchangeClock
         >>> clock = ExchangeClock(100.0, 1.7e9)
         >>> clock.answered(1_749_938_299_000, 101.0, 103.0), clock.now(102.0)
         (True, 1749938299000)

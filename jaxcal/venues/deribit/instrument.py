@@ -31,7 +31,6 @@ class DeribitInstrument:
         is_call: None but for an option.
 
     Example:
-        >>> from jaxcal.venues.deribit.instrument import DeribitInstrument
         >>> option = DeribitInstrument.of("XRP_USDC-30JUN23-0d625-C")
         >>> option.underlying, option.strike, str(option.expiry), option.inverse
         ('XRP_USDC', 0.625, '2023-06-30 08:00:00+00:00', False)
@@ -55,7 +54,6 @@ class DeribitInstrument:
             ValueError: the name is none of these; a sentence.
 
         Example:
-            >>> from jaxcal.venues.deribit.instrument import DeribitInstrument
             >>> DeribitInstrument.of("BTC-31JUN25-100000-C")
             Traceback (most recent call last):
             ValueError: instrument 'BTC-31JUN25-100000-C' names a day that does not exist

@@ -73,7 +73,6 @@ def records(value: Any) -> Iterator[DeribitRecord]:
         At least one record; entries that cannot be read have a sentence instead of numbers.
 
     Example:
-        >>> from jaxcal.venues.deribit.record import records
         >>> entry = {"instrument_name": "BTC-27JUN25-100000-C", "bid_price": 0.05, "mark_iv": 48.5}
         >>> [record] = records([entry | {"timestamp": 1749938299495}])
         >>> record.kind, record.numbers["bid"], record.numbers["mark_iv"]

@@ -24,7 +24,6 @@ def as_sent(value: Any, *, every: bool, depth: int = 0) -> Any:
         depth: of the value.
 
     Example:
-        >>> from jaxcal.venues.deribit.resaved import as_sent
         >>> as_sent({"instrument_name": "BTC-27JUN25", "bid_price": "0.5", "timestamp": 1749938299495.0}, every=True)
         {'instrument_name': 'BTC-27JUN25', 'bid_price': 0.5, 'timestamp': 1749938299495}
     """

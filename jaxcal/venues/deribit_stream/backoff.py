@@ -12,8 +12,6 @@ def backoff(first: float, most: float, rng: random.Random) -> Iterator[float]:
     Source: M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog (2015).
 
     Example:
-        >>> import random
-        >>> from jaxcal.venues.deribit_stream.backoff import backoff
         >>> waits = backoff(0.5, 8.0, random.Random(0))
         >>> [round(next(waits), 2) for _ in range(6)]
         [0.42, 0.76, 0.84, 1.04, 4.09, 3.24]

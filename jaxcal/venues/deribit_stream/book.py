@@ -52,7 +52,6 @@ class BookChange:
             ValueError: it is none; a sentence.
 
         Example:
-            >>> from jaxcal.venues.deribit_stream.book import BookChange
             >>> data = {"type": "change", "change_id": 8, "prev_change_id": 7, "timestamp": 1626993724318}
             >>> BookChange.of(data | {"bids": [["delete", 0.01, 0.0]], "asks": []}).previous
             7
@@ -81,7 +80,6 @@ class DeribitBook:
         floor: number below which a snapshot is an old one that came late; None if any will do.
 
     Example:
-        >>> from jaxcal.venues.deribit_stream.book import BookChange, DeribitBook
         >>> start = BookChange(True, 7, None, 1000, (("new", 0.01, 5.0),), (("new", 0.012, 3.0),))
         >>> book, _ = DeribitBook().take(start)
         >>> book, verdict = book.take(BookChange(False, 9, 8, 1200, (), (("delete", 0.012, 0.0),)))

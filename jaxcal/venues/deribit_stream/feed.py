@@ -30,7 +30,6 @@ class FeedError(Exception):
     """What a feed cannot go on with, or what broke a connection; a sentence.
 
     Example:
-        >>> from jaxcal.venues.deribit_stream.feed import DeribitFeed
         >>> DeribitFeed("BTC", url="ws://example.com")
         Traceback (most recent call last):
         jaxcal.venues.deribit_stream.feed.FeedError: ws://example.com: only wss:// is taken, ...

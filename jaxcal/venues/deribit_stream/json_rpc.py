@@ -25,7 +25,6 @@ class JsonRpc:
         timeout: seconds for an answer.
 
     Example:
-        >>> import asyncio
         >>> class Echo:
         ...     async def send(self, text):
         ...         rpc.answered({"id": json.loads(text)["id"], "result": "here"})

@@ -114,7 +114,6 @@ class DeribitMarket:
             too what is no message of a subscription: see `DeribitFeed`.
 
     Example:
-        >>> from jaxcal.venues.deribit_stream.market import DeribitMarket
         >>> market = DeribitMarket()
         >>> market.follow(["BTC-27JUN25-100000-C"])
         >>> data = {"instrument_name": "BTC-27JUN25-100000-C", "timestamp": 1749938299495, "mark_price": 0.06}

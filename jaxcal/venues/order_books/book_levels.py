@@ -42,8 +42,6 @@ def check_levels(levels: pd.DataFrame) -> pd.DataFrame:
         QuoteError: the table is empty or lacks a column.
 
     Example:
-        >>> import pandas as pd
-        >>> from jaxcal.venues.order_books.book_levels import check_levels
         >>> table = pd.DataFrame({"instrument_name": "BTC-27JUN25-100000-C", "side": ["bid", "ask"], "price": 0.05,
         ...                       "amount": [3.0, -1.0]})
         >>> check_levels(table)["fault"].tolist()
