@@ -37,7 +37,6 @@ class LiveLog:
     """
 
     def __init__(self, folder: Path) -> None:
-        """See the class."""
         self._parts = folder / "recalibrations"
         self._parts.mkdir(parents=True, exist_ok=True)
         self._lines = (folder / "recalibrations.jsonl").open("a+", encoding="utf-8")

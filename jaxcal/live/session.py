@@ -66,7 +66,6 @@ class LiveSession:
         show: Callable[[Recalibration], None] | None = None,
         rules: CleaningRules | SuitedRules = SuitedRules(),
     ) -> None:
-        """See the class."""
         if not 0.0 < every < 86_400.0:
             raise ValueError(f"every is {every}: it must be positive, and less than a day")
         self.feed, self.recalibrator, self.every, self.rules = feed, recalibrator, every, rules

@@ -42,23 +42,18 @@ class ManySurfaces(AbstractQuotes):
 
     @property
     def size(self) -> int:
-        """See `AbstractQuotes`."""
         return len(self.target.expiry)
 
     def rows(self, template: type[AbstractModel]) -> tuple[int, ...]:
-        """See `AbstractQuotes`."""
         return self.target.expiry.shape if template.per_expiry else self.target.expiry.shape[:1]
 
     def with_settings(self, settings: FitSettings) -> "ManySurfaces":
-        """See `AbstractQuotes`."""
         return replace(self, settings=settings)
 
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
-        """See `AbstractQuotes`."""
         return starting_models(template, self.target, self.target.vol.dtype, simpler)
 
     def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfMany":
-        """See `AbstractQuotes`."""
         refuse_unlawful(start, numbers=False)
         target = self.target
         if start.per_expiry:
@@ -70,35 +65,28 @@ class ManySurfaces(AbstractQuotes):
         return FitterOfMany(self, target, own, grids, box)
 
     def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
-        """See `AbstractQuotes`."""
         chosen = np.flatnonzero(surfaces)
         some = replace(self, target=rows_of(self.target, chosen))
         result = multistart(rows_of(found.model, chosen), some, rows_of(own, chosen)).found
         return _added(found, chosen, result)
 
     def broadcast(self, settings: Any) -> Any:
-        """See `AbstractQuotes`."""
         return for_each(settings, self.size, self.target.vol.dtype)
 
     def numbers(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return values.astype(self.target.vol.dtype)
 
     def split(self, tree: Any) -> list[Any]:
-        """See `AbstractQuotes`."""
         return [rows_of(tree, i) for i in range(self.size)]
 
     @property
     def weights(self) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return np.asarray(self.target.weight)
 
     def residuals(self, found: Round) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return np.asarray(found.residuals, float)
 
     def rmse_vol(self, found: Round) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return rmse_of_surfaces(found.rmse_vol, self.target.weight)
 
 
@@ -113,7 +101,6 @@ class FitterOfMany(AbstractFitter):
     box: Limits
 
     def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
-        """See `AbstractFitter`."""
         axes = rows.shape
         chosen = np.flatnonzero(rows)
         flat = (lambda leaf: leaf.reshape(-1, *leaf.shape[len(axes) :])) if len(axes) > 1 else (lambda leaf: leaf)

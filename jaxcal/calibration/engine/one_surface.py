@@ -30,23 +30,18 @@ class OneSurface(AbstractQuotes):
 
     @property
     def size(self) -> int:
-        """See `AbstractQuotes`."""
         return 1
 
     def rows(self, template: type[AbstractModel]) -> tuple[int, ...]:
-        """See `AbstractQuotes`."""
         return self.surface.expiry.shape if template.per_expiry else ()
 
     def with_settings(self, settings: FitSettings) -> "OneSurface":
-        """See `AbstractQuotes`."""
         return replace(self, settings=settings)
 
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
-        """See `AbstractQuotes`."""
         return starts_from(template, self.surface, simpler)
 
     def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfOne":
-        """See `AbstractQuotes`."""
         refuse_unlawful(start, self.surface.expiry, numbers=False)
         names, limits, residual, solver, _, scales = self.settings
         one = jax.tree.map(lambda leaf: leaf[0], start) if start.per_expiry else start
@@ -55,32 +50,25 @@ class OneSurface(AbstractQuotes):
         return FitterOfOne(names, tuple(methods), Target.of(self.surface, spread=residual.needs_spread))
 
     def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
-        """See `AbstractQuotes`."""
         return with_steps(multistart(found.model, self, own).found, found)
 
     def broadcast(self, settings: Any) -> Any:
-        """See `AbstractQuotes`."""
         return settings
 
     def numbers(self, values: NDArray[np.floating]) -> float:
-        """See `AbstractQuotes`."""
         return float(values[0])
 
     def split(self, tree: Any) -> list[Any]:
-        """See `AbstractQuotes`."""
         return [tree]
 
     @property
     def weights(self) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return np.asarray(self.surface.weight)[None]
 
     def residuals(self, found: Round) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return np.asarray(found.residuals)[None]
 
     def rmse_vol(self, found: Round) -> NDArray[np.floating]:
-        """See `AbstractQuotes`."""
         return rmse_of_surfaces(found.rmse_vol, self.surface.weight)[None]
 
 
@@ -93,7 +81,6 @@ class FitterOfOne(AbstractFitter):
     target: Target
 
     def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
-        """See `AbstractFitter`."""
         solve = solve_slices if start.per_expiry else solve_round
         for one in np.unique(level[rows]) if level.ndim else (int(level),):
             found = solve(self.names, self.methods[one], self.target, start)

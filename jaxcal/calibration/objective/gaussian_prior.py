@@ -58,7 +58,6 @@ class Gaussian(AbstractPrior):
         on: On = "natural",
         strength: float = 0.01,
     ) -> None:
-        """See the class."""
         self.names, self.on, self.strength = tuple(mean), on, strength
         values = [np.asarray(value, float) for value in mean.values()]
         size = sum(value.size for value in values)

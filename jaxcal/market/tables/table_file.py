@@ -29,7 +29,6 @@ class QuoteError(ValueError):
     """
 
     def __init__(self, sentence: str) -> None:
-        """See the class."""
         super().__init__(one_line(sentence))
 
 

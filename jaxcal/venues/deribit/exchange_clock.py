@@ -30,7 +30,6 @@ class ExchangeClock:
     """
 
     def __init__(self, at: float, wall: float) -> None:
-        """See the class."""
         self._ahead = 1e3 * (wall - at)  # ms by which the exchange's clock is ahead of the local one
         self._heard: deque[float] = deque(maxlen=64)  # the same, by each of the last messages
 

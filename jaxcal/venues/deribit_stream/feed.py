@@ -101,7 +101,6 @@ class DeribitFeed:
         rng: random.Random | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """See the class."""
         parts = urlsplit(url)
         if parts.username is not None or parts.password is not None:
             raise FeedError("the URL holds a user name: credentials are neither needed nor taken")

@@ -34,7 +34,6 @@ class JsonRpc:
     """
 
     def __init__(self, socket: Any, *, timeout: float) -> None:
-        """See the class."""
         self._socket, self._timeout, self._last_id = socket, timeout, 0
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._told: set[int] = set()  # requests whose answer does not matter

@@ -123,7 +123,6 @@ class DeribitMarket:
     """
 
     def __init__(self, *, patience: float = 1.0, max_age: float = 60.0, horizon: float = 300.0) -> None:
-        """See the class."""
         self.patience, self.max_age, self.horizon = patience, max_age, horizon
         self.counts: Counter[str] = Counter()
         self._contracts: dict[str, Contract] = {}
