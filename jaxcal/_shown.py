@@ -13,7 +13,7 @@ _PLACES = 6  # significant digits of a number
 _MOST = 8  # numbers of an array that are all shown
 
 
-def repr_of(noun: Any) -> str:
+def format_repr(noun: Any) -> str:
     """`Name(field=numbers, ...)` of a dataclass of arrays; fields that are None are left out.
 
     Example:

@@ -12,7 +12,7 @@ import pandas as pd
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.calibrate_many import calibrate_many
-from jaxcal.calibration.engine.grid_fit import Method, solve_rare_round, solve_round
+from jaxcal.calibration.engine.grid_fit import Method, solve_on_finer_grid, solve_on_grid
 from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
@@ -88,10 +88,10 @@ def warm_up(
         for surface in surfaces:
             shape, finer = " x ".join(map(str, surface.vol.shape)), partial(_on_finer_grid, template, surface)
             if "calibrate" in wanted:
-                timed(template, "calibrate", shape, lambda: (calibrate(template, surface), finer(solve_round)))  # noqa: B023
+                timed(template, "calibrate", shape, lambda: (calibrate(template, surface), finer(solve_on_grid)))  # noqa: B023
             if "calibrate_many" in wanted:
                 several = [surface] * _MANY
-                one = lambda: (calibrate_many(template, several).model, finer(solve_rare_round))  # noqa: B023, E731
+                one = lambda: (calibrate_many(template, several).model, finer(solve_on_finer_grid))  # noqa: B023, E731
                 timed(template, "calibrate_many", shape, one)
         law = _start(template, _surface(8, 16))
         if template.per_expiry:

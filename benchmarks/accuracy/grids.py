@@ -21,7 +21,7 @@ import jaxcal as jc
 from benchmarks.inputs.chains import dax, single_chains, us_chains
 from benchmarks.tables.model_tables import ROOT
 from benchmarks.tables.readme_table import markdown
-from jaxcal.calibration.objective.calibration_problem import grid_of
+from jaxcal.calibration.objective.calibration_problem import build_grid
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.sinh import Sinh
@@ -125,7 +125,7 @@ def on_grid(pricer: AbstractPricer, model: jc.AbstractFourierModel, market: Mark
 
     @jax.jit
     def found(model: jc.AbstractFourierModel, market: MarketValues) -> jax.Array:
-        return grid_of(model, market, pricer).value(model)
+        return build_grid(model, market, pricer).value(model)
 
     used = np.asarray(market.used)
     return np.asarray(found(model, market)).reshape(used.shape)[used]

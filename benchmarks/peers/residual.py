@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 import jaxcal as jc
 from benchmarks.inputs.work import Work
-from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, problem_of
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
 
 
@@ -19,7 +19,7 @@ def problem(work: Work) -> tuple[CalibrationProblem, Array]:
     model = jc.Heston(*(jnp.asarray(p, jnp.float64) for p in work.start))
     names = tuple(jc.Heston.bounds)
     market = MarketValues.of_surface(surface)
-    built = problem_of(model, names, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre().sized())
+    built = build_problem(model, names, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre().sized())
     return built, jnp.asarray(np.append(np.log(work.start[:4]), np.arctanh(work.start[4])))
 
 

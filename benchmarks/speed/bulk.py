@@ -30,7 +30,7 @@ from benchmarks.inputs.many_surfaces import Many, many, parameters_of, starts, t
 from benchmarks.instruments import machine
 from benchmarks.speed.bulk_peers import Row, peers_part
 from benchmarks.tables.bulk_tables import PARTS, RESULTS, merged, page
-from jaxcal.calibration.engine.grid_fit import Method, solve_many
+from jaxcal.calibration.engine.grid_fit import Method, solve_batch
 from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
 from jaxcal.models.parameters import search_bounds
@@ -93,7 +93,7 @@ def compaction(options: argparse.Namespace) -> list[Row]:
         def part(i: int) -> np.ndarray:
             rows = slice(i * size, (i + 1) * size)
             quotes, start = jax.tree.map(lambda x: x[rows], target), jax.tree.map(lambda x: x[rows], begin)
-            return np.asarray(solve_many(names, lanes, refill, method, quotes, start, np.int32(size)).num_steps)
+            return np.asarray(solve_batch(names, lanes, refill, method, quotes, start, np.int32(size)).num_steps)
 
         with ThreadPoolExecutor(cores) as pool:
             return np.concatenate(list(pool.map(part, range(cores))))

@@ -66,13 +66,13 @@ def announced(what: Callable[[], str]) -> Iterator[None]:
         _stop()
 
 
-def description_of(task: str, args: Any) -> str:
+def describe(task: str, args: Any) -> str:
     """Words for the program of a task: of which model, for arrays of which shape.
 
     Example:
         >>> import numpy as np
         >>> import jaxcal as jc
-        >>> description_of("fit", (jc.BlackScholes(0.2), np.zeros((8, 16))))
+        >>> describe("fit", (jc.BlackScholes(0.2), np.zeros((8, 16))))
         'BlackScholes, fit for arrays of 8 x 16'
     """
     model = next((type(arg).__name__ for arg in args if hasattr(type(arg), "bounds")), "a program")

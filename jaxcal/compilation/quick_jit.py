@@ -11,7 +11,7 @@ from jax.core import Tracer
 
 from jaxcal.compilation.garbage import collection_paused
 from jaxcal.compilation.kept_programs import KeptProgram, are_kept, clear_with_jax, kept_program, signature_of
-from jaxcal.compilation.messages import announced, description_of
+from jaxcal.compilation.messages import announced, describe
 
 Result = TypeVar("Result")
 
@@ -70,7 +70,7 @@ class QuickJit(Generic[Result]):
         traced = any(isinstance(leaf, Tracer) for leaf in leaves)
         quick = not (traced and _is_inside(leaves)) and self._small(*args)
         # a trace makes objects that stay
-        with collection_paused(), announced(lambda: description_of(self._task, args)):
+        with collection_paused(), announced(lambda: describe(self._task, args)):
             if are_kept() and not traced and (program := self._from_disk(args, leaves, tree, quick)) is not None:
                 return program(jax.tree.leaves([arg for i, arg in enumerate(args) if i not in self._static]))
             return (self._quick if self._options(quick) else self._usual)(*args)

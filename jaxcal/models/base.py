@@ -14,7 +14,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Complex, Float
 
-from jaxcal._shown import repr_of
+from jaxcal._shown import format_repr
 from jaxcal._types import BoolLike, RealLike
 from jaxcal.models.interval import Interval
 
@@ -57,7 +57,7 @@ class AbstractModel(eqx.Module):
 
     def __repr__(self) -> str:
         """The class and its numbers."""
-        return repr_of(self)
+        return format_repr(self)
 
     def __check_init__(self) -> None:
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}

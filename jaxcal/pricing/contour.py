@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float, Int
 from jaxcal._reductions import max_together
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.pricer import total_vol_of
-from jaxcal.pricing.revival import revival_of
+from jaxcal.pricing.revival import revival_bound
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
 _LOST = 3.0  # nats by which an integrand may be larger than at its saddle point
@@ -196,7 +196,7 @@ def _tilt(
         z, dz = level._replace(cosine=cosines[which], sine=sines[which]).at(at)
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
         found = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        levelled = found + revival_of(model, z, t[:, None])  # what it may rise to again
+        levelled = found + revival_bound(model, z, t[:, None])  # what it may rise to again
         floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
         seen = at + jnp.where(again, 0.0, spacing)[None, :]
         last, top = max_together(

@@ -20,7 +20,7 @@ def revives(model: AbstractFourierModel, t: Float[Array, " q"]) -> bool:
     return jax.eval_shape(lambda t: model.revival(jax.lax.complex(t, t), t), t) is not None
 
 
-def revival_of(
+def revival_bound(
     model: AbstractFourierModel, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]
 ) -> Float[Array, "*shape"]:
     """`model.revival`, zero where the model says that there is none."""
@@ -74,7 +74,7 @@ def from_beside(
     model, z, log_factor, steps = jax.lax.stop_gradient((model, z, log_factor, steps))
     rows, many = z.shape[0], z.shape[1] * z.shape[2]
     flat, years = z.reshape(rows, many), t[:, None]
-    size = (jnp.real(model.log_cf(flat, years)) + revival_of(model, flat, years)).reshape(z.shape) + log_factor
+    size = (jnp.real(model.log_cf(flat, years)) + revival_bound(model, flat, years)).reshape(z.shape) + log_factor
     bound = size - 2.0 * jnp.pi * jnp.abs(steps)[:, :, None]
     bound = jnp.where(jnp.isnan(bound), jnp.inf, bound)
     above = (steps > 0)[:, :, None]
@@ -91,7 +91,7 @@ def beyond_last(
     model, last, k = jax.lax.stop_gradient((model, last, log_strike))
     reach = (last + 0.5j)[:, None] * jnp.asarray(_BEYOND, t.dtype).astype(last.dtype)[None, :]
     z = reach - 0.5j
-    revival = revival_of(model, z, t[:, None])
+    revival = revival_bound(model, z, t[:, None])
     log_size = jnp.real(model.log_cf(z, t[:, None])) + revival + k[:, None] * (1.0 + jnp.imag(z))
     # measured on a logarithmic scale: |dz| = |z + i/2| d ln
     mass = jnp.exp(log_size + jnp.log(jnp.abs(reach / (z * (z + 1j))))) * float(np.log(1.5) / np.pi)

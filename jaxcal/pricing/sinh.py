@@ -17,7 +17,7 @@ from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, tilts_inside, total_vol_of
-from jaxcal.pricing.revival import revival_of, stepped_over
+from jaxcal.pricing.revival import revival_bound, stepped_over
 
 _TILT = 0.3  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
@@ -100,7 +100,7 @@ class Sinh(AbstractPricer):
         # place, since with jumps of nearly one size phi revives
         scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
-        log_phi = jnp.real(model.log_cf(rows(z), expiry[:, None])) + revival_of(model, rows(z), expiry[:, None])
+        log_phi = jnp.real(model.log_cf(rows(z), expiry[:, None])) + revival_bound(model, rows(z), expiry[:, None])
         poles = (z * (z + 1j)).square_modulus()
         size = log_phi.reshape(z.re.shape) + 0.5 * jnp.log(dz.square_modulus() / poles)
         size += (shift + nearest) * (1.0 + z.im)

@@ -22,7 +22,7 @@ from jaxcal.report.smile_panel import (
     draw_panels,
     model_lines,
     panel_grid,
-    smiles_of,
+    split_smiles,
     style,
 )
 
@@ -97,7 +97,7 @@ def _lines(fits: dict[str, Fit[Any]], colours: dict[str, str]) -> tuple[list[pd.
     """Some smiles, and for each the lines of all models."""
     if not fits:
         return [], []
-    smiles = smiles_of(next(iter(fits.values())))
+    smiles = split_smiles(next(iter(fits.values())))
     if len(smiles) > _MOST_PANELS:
         chosen = np.unique(np.linspace(0, len(smiles) - 1, _MOST_PANELS).round().astype(int))
         smiles = [smiles[i] for i in chosen]

@@ -38,7 +38,7 @@ class Line(NamedTuple):
     vols: np.ndarray
 
 
-def smiles_of(fit: Fit) -> list[pd.DataFrame]:
+def split_smiles(fit: Fit) -> list[pd.DataFrame]:
     """The rows of `fit.to_frame()` by expiry, each sorted by strike."""
     return [smile for _, smile in fit.to_frame().sort_values(["expiry", "strike"]).groupby("expiry")]
 

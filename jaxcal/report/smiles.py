@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.report.figure_text import figure_text
-from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, smiles_of
+from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, split_smiles
 
 
 def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str | None = None) -> Figure:
@@ -38,7 +38,7 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
         >>> [axes.get_title() for axes in figure.axes]
         ['182 days · RMSE 0.47', '365 days · RMSE 0.47']
     """
-    smiles = smiles_of(fit)
+    smiles = split_smiles(fit)
     across, down, width, height = panel_grid(len(smiles))
     figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from jaxcal._shown import repr_of
+from jaxcal._shown import format_repr
 from jaxcal.formulas.black import black_vega
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import by_field, natural_vector, shaped
@@ -74,7 +74,7 @@ class Greeks(eqx.Module, Generic[Model]):
 
     def __repr__(self) -> str:
         """The derivatives there are, with their numbers."""
-        return repr_of(self)
+        return format_repr(self)
 
 
 class Options(NamedTuple):

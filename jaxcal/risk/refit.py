@@ -18,10 +18,10 @@ from jaxcal.calibration.engine.grid_refinement import (
     derivative_grids,
     put,
     refine,
-    rows_of,
+    take_rows,
 )
 from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
-from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, grid_of
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, build_grid
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual, MarketValues
@@ -140,15 +140,15 @@ def _resolved(like: Fit, items: _Item, vols: NDArray) -> _Moving:
     def run(before: _Moving | None, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> _Moving:
         left = np.flatnonzero(rows)
         program = partial(_compiled, like.free, moving(like), grids[int(level[left[0]])])  # all are on one level
-        slope, vol, point = _in_chunks(program, rows_of(items, left))
+        slope, vol, point = _in_chunks(program, take_rows(items, left))
         shift = vol - vols[left]
         least = agreement(_size(vols[left] - items.target.vol[left], known[left]), slope.dtype)
         found = _Moving(slope, shift, point, ~(_size(shift, known[left]) <= least))
         return found if before is None else put(before, left, found)
 
     everything, coarsest = np.ones(len(vols), bool), np.zeros(len(vols), int)
-    begun = Refined(run(None, coarsest, everything), coarsest)
-    return refine(run, begun, everything, len(grids) - 1).found
+    first = Refined(run(None, coarsest, everything), coarsest)
+    return refine(run, first, everything, len(grids) - 1).found
 
 
 def _size(values: NDArray, known: NDArray) -> NDArray:
@@ -184,7 +184,7 @@ def _one(
     shape = target.vol.shape
     market = MarketValues.of(*target)
     # a price does not depend on where the grid is
-    grid = jax.lax.stop_gradient(grid_of(model, market, pricer or Sinh()))
+    grid = jax.lax.stop_gradient(build_grid(model, market, pricer or Sinh()))
     root_weight = jnp.sqrt(target.weight)
 
     def problem(vol: Array) -> CalibrationProblem:

@@ -11,12 +11,12 @@ from jaxtyping import Array
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
-from jaxcal.calibration.engine.grid_fit import Method, Round, is_small, solve_round
+from jaxcal.calibration.engine.grid_fit import Method, Round, is_small, solve_on_grid
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import outcome_of
+from jaxcal.calibration.results.fit_from_rounds import resolve_outcome
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
@@ -47,8 +47,8 @@ class FitOfStep(NamedTuple):
 @partial(QuickJit, static_argnums=0, small=is_small, task="step of a stream")
 def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
     """A round, its outcome with what the finer grid says, and its search vector, from one program."""
-    result = solve_round(names, method, target, start)
-    result = eqx.tree_at(lambda r: r.outcome, result, outcome_of(result))
+    result = solve_on_grid(names, method, target, start)
+    result = eqx.tree_at(lambda r: r.outcome, result, resolve_outcome(result))
     return result, to_vector(result.model, names, method.scales)
 
 

@@ -19,7 +19,7 @@ from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.standard_errors import misfit_of
 from jaxcal.models.base import Model
-from jaxcal.uncertainty.derivatives import bounds_of
+from jaxcal.uncertainty.derivatives import merge_bounds
 from jaxcal.uncertainty.intervals import Intervals, degrees_of_freedom
 
 Resampling = Literal["parametric", "quotes"]
@@ -169,7 +169,7 @@ def bootstrap(
         surfaces = [eqx.tree_at(lambda s: s.vol, surface, draw.astype(surface.vol.dtype)) for draw in draws]
     found = calibrate_many(
         fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, prior=fit.prior,
-        bounds=bounds_of(fit, bounds),
+        bounds=merge_bounds(fit, bounds),
     )  # fmt: skip
     return Bootstrap(found.model, found.converged, fit.model, kind, fit.free)
 

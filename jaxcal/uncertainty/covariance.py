@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only, refuse_other
 from jaxcal.calibration.objective.loss import curvature, influence
 from jaxcal.calibration.results.fit import ONE_FIT, Fit
-from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, slopes_of
+from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, search_slopes
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import labels
@@ -195,7 +195,7 @@ def _meat(
 
 def _natural(fit: Fit, models: AbstractModel, matrices: NDArray) -> NDArray:
     """`[q, q]` over all parameters, fixed ones included, from `[s, p, p]` on the search scales."""
-    slopes = np.asarray(slopes_of(fit.free, fit.objective.scales, models), np.float64)
+    slopes = np.asarray(search_slopes(fit.free, fit.objective.scales, models), np.float64)
     known: NDArray = np.isfinite(np.diagonal(matrices, axis1=1, axis2=2))
     pair = known[:, :, None] & known[:, None, :]
     own = np.where(pair, slopes @ np.where(pair, matrices, 0.0) @ np.swapaxes(slopes, 1, 2), np.nan)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.engine.grid_refinement import Refined, agreement, derivative_grids, refine
-from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import MarketValues
@@ -37,7 +37,7 @@ class Derivatives(NamedTuple):
     hessian: NDArray[np.floating]
 
 
-def bounds_of(fit: Fit, bounds: Bounds | None) -> Bounds:
+def merge_bounds(fit: Fit, bounds: Bounds | None) -> Bounds:
     """The bounds to fit again with: those given, and the ties that the fit remembers.
 
     Raises:
@@ -77,8 +77,8 @@ def derivatives(fit: Fit) -> Derivatives:
         return _OnGrid(found, not _size(found.residual - reported) <= least)
 
     coarsest = np.zeros((), int)
-    begun = Refined(run(coarsest), coarsest)
-    return refine(lambda _, level, __: run(level), begun, np.ones((), bool), len(grids) - 1).found.derivatives
+    first = Refined(run(coarsest), coarsest)
+    return refine(lambda _, level, __: run(level), first, np.ones((), bool), len(grids) - 1).found.derivatives
 
 
 class _OnGrid(NamedTuple):
@@ -99,7 +99,7 @@ def _derivatives(
 ) -> tuple[Array, Array, Array]:
     def of_one(target: Target, model: AbstractModel) -> tuple[Array, Array, Array]:
         market = MarketValues.of(*target)
-        problem = problem_of(
+        problem = build_problem(
             model, names, market, target.weight, made.residual, pricer, made.prior, made.loss, made.scales
         )
 

@@ -17,8 +17,8 @@ from jaxcal.calibration.arguments import Bounds, intervals
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels
-from jaxcal.uncertainty.derivatives import bounds_of
-from jaxcal.uncertainty.profile_refits import Point, Ridge
+from jaxcal.uncertainty.derivatives import merge_bounds
+from jaxcal.uncertainty.profile_refits import Point, ProfileRefits
 from jaxcal.uncertainty.student_t import t_quantile
 
 _BEYOND = 1.3  # the first grid reaches so far past the quantile, in standard errors
@@ -170,7 +170,7 @@ def profiles(
         raise ValueError(f"num is {num}: a profile takes at least 5 values")
     if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(fit.model)):
         raise ValueError(f"there is nothing to profile: {fit.status}")
-    ridge = Ridge.of(fit, intervals(type(fit.model), bounds_of(fit, bounds)))
+    ridge = ProfileRefits.of(fit, intervals(type(fit.model), merge_bounds(fit, bounds)))
     limit = t_quantile(level, ridge.dof)
     limit = limit if np.isfinite(limit) else 3.0
     reach = _BEYOND * limit
@@ -195,7 +195,7 @@ def profiles(
     return {known[i]: one for i, one in made.items()}
 
 
-def _made(ridge: Ridge, i: int, label: str, points: list[Point]) -> Profile:
+def _made(ridge: ProfileRefits, i: int, label: str, points: list[Point]) -> Profile:
     name, _, place = label.removesuffix("]").partition("[")
     models = jax.tree.map(lambda *leaves: np.stack(leaves), *(point.model for point in points))
     values = np.asarray(getattr(models, name), np.float64)
@@ -217,7 +217,7 @@ def _made(ridge: Ridge, i: int, label: str, points: list[Point]) -> Profile:
     )
 
 
-def _wider(ridge: Ridge, i: int, points: list[Point], t: NDArray, limit: float) -> list[float]:
+def _wider(ridge: ProfileRefits, i: int, points: list[Point], t: NDArray, limit: float) -> list[float]:
     """More places on the sides where the cost has not yet risen to the limit."""
     good = np.isfinite(t)
     if not good.any():

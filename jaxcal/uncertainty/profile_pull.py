@@ -1,4 +1,4 @@
-"""Pinned: one parameter drawn to a value, which makes a fit a point of the profile of that parameter."""
+"""ProfilePenalty: one parameter drawn to a value, which makes a fit a point of the profile of that parameter."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -10,7 +10,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import Scales, to_vector
 
 
-class Pinned(AbstractPrior):
+class ProfilePenalty(AbstractPrior):
     """One more residual, `stiffness (direction . y - centre)` of the search vector y, beside those of another prior.
 
     Where a fit with it ends, no other parameters at the same place of `direction . y` have a lower cost without it: so
@@ -26,7 +26,7 @@ class Pinned(AbstractPrior):
 
     Example:
         >>> import jaxcal as jc
-        >>> drawn = Pinned(("sigma",), Scales(), None, np.ones(1), np.log(0.2), 3.0)
+        >>> drawn = ProfilePenalty(("sigma",), Scales(), None, np.ones(1), np.log(0.2), 3.0)
         >>> print(drawn(jc.BlackScholes(0.22)).round(3))
         [0.286]
     """

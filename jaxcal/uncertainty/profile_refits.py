@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Ridge: refits of one surface with a parameter drawn away from its fitted value, all at once."""
+"""ProfileRefits: refits of one surface with a parameter drawn away from its fitted value, all at once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.engine.dispatch import rounds
 from jaxcal.calibration.engine.grid_fit import Method, Own
-from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, put, refine, rows_of
+from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, put, refine, take_rows
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import curvature
 from jaxcal.calibration.results.fit import Fit
@@ -23,7 +23,7 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import from_vector, search_bounds, to_vector
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-from jaxcal.uncertainty.profile_pull import Pinned
+from jaxcal.uncertainty.profile_pull import ProfilePenalty
 
 _STIFF = 10.0  # the draw to a value, against the curvature of the cost along the ridge
 _FURTHEST = 12.0  # on a search scale, from the fit
@@ -38,7 +38,7 @@ class Point(NamedTuple):
     model: AbstractModel
 
 
-class Ridge(NamedTuple):
+class ProfileRefits(NamedTuple):
     """A fit on its search scales, and the line on which the others follow each parameter to first order."""
 
     fit: Fit
@@ -51,7 +51,7 @@ class Ridge(NamedTuple):
     dof: int
 
     @classmethod
-    def of(cls, fit: Fit, limits: Mapping[str, Interval]) -> "Ridge":
+    def of(cls, fit: Fit, limits: Mapping[str, Interval]) -> "ProfileRefits":
         """Of a fit of one model to a whole surface, within `limits`."""
         dtype = np.dtype(fit.surface.vol.dtype)
         y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), np.float64)
@@ -99,7 +99,7 @@ class Ridge(NamedTuple):
         stiffness = np.sqrt(_STIFF * max(self.noise, 1e-30)) / self.errors[index]
         centre = self.y[index] + step * (1.0 + 1.0 / _STIFF)
         direction = np.eye(self.y.size, dtype=dtype)[index]
-        drawn = Pinned(
+        drawn = ProfilePenalty(
             fit.free, fit.objective.scales, for_each(fit.prior, size, dtype), direction, centre.astype(dtype),
             stiffness.astype(dtype),
         )  # fmt: skip
@@ -113,15 +113,15 @@ class Ridge(NamedTuple):
             left = np.flatnonzero(rows)
             pair, scales = grids[int(level[left[0]])], fit.objective.scales  # all are on one level
             method = Method(residual, None, LevenbergMarquardt(), box, *pair, scales=scales)
-            quotes, mine, begin = rows_of((target, own, start), left)
+            quotes, mine, begin = take_rows((target, own, start), left)
             return rounds(fit.free, method, quotes, begin, own=mine)
 
         def again(before: Any, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> Any:
             return put(before, np.flatnonzero(rows), run(before.model, level, rows))
 
         everything, coarsest = np.ones(size, bool), np.zeros(size, int)
-        begun = Refined(run(models, coarsest, everything), coarsest)
-        found = refine(again, begun, everything, len(grids) - 1).found
+        first = Refined(run(models, coarsest, everything), coarsest)
+        found = refine(again, first, everything, len(grids) - 1).found
         ended = jax.vmap(lambda model: to_vector(model, fit.free, fit.objective.scales))(found.model)
         ended = np.asarray(ended, np.float64)[np.arange(size), index]
         cost = found.cost - 0.5 * (stiffness * (ended - centre)) ** 2

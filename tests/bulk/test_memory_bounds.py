@@ -16,10 +16,10 @@ from jaxcal.bulk.input import cleaned_partition as pack
 from jaxcal.bulk.input import file_chunks as table_file
 from jaxcal.bulk.input import partition as part
 from jaxcal.bulk.input import row_blocks as block
-from jaxcal.bulk.input.file_chunks import PIECE, Piece, read_file
+from jaxcal.bulk.input.file_chunks import CHUNK_ROWS, FileChunk, read_file
 from jaxcal.bulk.input.input_files import find_source
 from jaxcal.bulk.input.input_problem import Problem
-from jaxcal.bulk.input.partition import cut_parts
+from jaxcal.bulk.input.partition import cut_partitions
 from jaxcal.bulk.input.row_blocks import read_windows
 from jaxcal.bulk.output.partition_files import read_dataset
 from jaxcal.bulk.summary import Summary
@@ -41,40 +41,40 @@ def bomb(path: Path, rows: int, *, group: int | None = None, **texts: str) -> Pa
     return path
 
 
-def pieces(path: Path) -> list[Piece | Problem]:
+def chunks(path: Path) -> list[FileChunk | Problem]:
     return list(read_file(find_source(path).files[0]))
 
 
 @pytest.mark.parametrize("group", [None, 150_000, 1_000])
 def test_small_parquet_is_read_so_many_rows_at_a_time(group: int | None, tmp_path: Path) -> None:
-    rows = 3 * PIECE + 5
+    rows = 3 * CHUNK_ROWS + 5
     path = bomb(tmp_path / "a.parquet", rows, group=group, underlying="BTC")
     assert path.stat().st_size < 300_000
-    found = [piece for piece in pieces(path) if isinstance(piece, Piece)]
-    assert max(len(piece.table) for piece in found) <= PIECE
-    assert [piece.start for piece in found] == np.cumsum([0, *(len(piece.table) for piece in found)])[:-1].tolist()
-    assert sum(len(piece.table) for piece in found) == rows
-    assert not any(piece.whole for piece in found)
+    found = [chunk for chunk in chunks(path) if isinstance(chunk, FileChunk)]
+    assert max(len(chunk.table) for chunk in found) <= CHUNK_ROWS
+    assert [chunk.start for chunk in found] == np.cumsum([0, *(len(chunk.table) for chunk in found)])[:-1].tolist()
+    assert sum(len(chunk.table) for chunk in found) == rows
+    assert not any(chunk.whole for chunk in found)
     assert found[-1].bytes_read == path.stat().st_size
     assert found[0].table.dtypes.equals(pd.read_parquet(path).dtypes)
 
 
 @pytest.mark.parametrize("ending", ["csv", "csv.gz"])
 def test_small_csv_is_read_so_many_rows_at_a_time(ending: str, tmp_path: Path) -> None:
-    text = ("expiry,strike,iv\n" + "0.5,100,0.2\n" * (2 * PIECE + 3)).encode()
+    text = ("expiry,strike,iv\n" + "0.5,100,0.2\n" * (2 * CHUNK_ROWS + 3)).encode()
     path = tmp_path / f"a.{ending}"
     path.write_bytes(gzip.compress(text) if ending == "csv.gz" else text)
-    assert [len(piece.table) for piece in pieces(path) if isinstance(piece, Piece)] == [PIECE, PIECE, 3]
+    assert [len(chunk.table) for chunk in chunks(path) if isinstance(chunk, FileChunk)] == [CHUNK_ROWS, CHUNK_ROWS, 3]
 
 
 def test_a_row_with_too_many_cells_far_into_a_csv_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_file, "PIECE", 10)
+    monkeypatch.setattr(table_file, "CHUNK_ROWS", 10)
     rows = [f"0.5,{100 + i},0.2" for i in range(45)]
     rows[17] += ",7"
     rows[38] += ",8,9"
     (tmp_path / "a.csv").write_text("\n".join(["expiry,strike,iv", *rows]))
-    *found, problem = pieces(tmp_path / "a.csv")
-    strikes = [strike for piece in found if isinstance(piece, Piece) for strike in piece.table["strike"]]
+    *found, problem = chunks(tmp_path / "a.csv")
+    strikes = [strike for chunk in found if isinstance(chunk, FileChunk) for strike in chunk.table["strike"]]
     assert strikes == [100 + i for i in range(45) if i not in (17, 38)]
     assert str(problem) == "a.csv: 2 rows have more cells than the header, the first of them: 0.5,117,0.2,7"
 
@@ -96,7 +96,7 @@ def test_what_is_too_long_or_too_wide_is_a_problem(what: str, tmp_path: Path, mo
         table = pd.DataFrame({**COLUMNS, **{f"c{i}": 1.0 for i in range(60)}}, index=[0])
         path = tmp_path / ("a.parquet" if "parquet" in what else "a.csv")
         table.to_parquet(path) if "parquet" in what else table.to_csv(path, index=False)
-    (problem,) = pieces(path)
+    (problem,) = chunks(path)
     assert isinstance(problem, Problem)
     assert problem.what == "file"
     said = "columns, more than 50" if "columns" in what else r"1,000,000"
@@ -118,7 +118,7 @@ def test_so_is_json_that_unpacks_to_too_much(
     monkeypatch.setattr(json_file, "MOST_VALUES", 50_000)
     monkeypatch.setattr(deribit, "LARGEST_TABLE", 1_000)
     (tmp_path / name).write_bytes(gzip.compress(text))
-    (problem,) = pieces(tmp_path / name)
+    (problem,) = chunks(tmp_path / name)
     assert isinstance(problem, Problem)
     assert (problem.what, said in problem.sentence) == ("file", True), problem
 
@@ -135,7 +135,7 @@ def test_a_surface_with_too_many_rows_is_a_problem_and_the_others_are_fitted(
     for module in (part, pack):
         monkeypatch.setattr(module, "MOST_ROWS", 40)
     for module in (table_file, block):
-        monkeypatch.setattr(module, "PIECE", 16)
+        monkeypatch.setattr(module, "CHUNK_ROWS", 16)
     folder = tmp_path / "in"
     folder.mkdir()
     make_quotes([0]).to_csv(folder / "a.csv", index=False)
@@ -159,10 +159,10 @@ def test_a_surface_with_too_many_rows_is_a_problem_and_the_others_are_fitted(
 def test_a_part_is_full_of_rows_too(tmp_path: Path, make_quotes: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(part, "MOST_PART_ROWS", 30)
     make_quotes(range(10)).to_csv(tmp_path / "a.csv", index=False)
-    parts = list(cut_parts(read_windows(find_source(tmp_path / "a.csv")), 6))
+    parts = list(cut_partitions(read_windows(find_source(tmp_path / "a.csv")), 6))
     assert [len(part.surfaces) for part in parts] == [4, 4, 2]  # of eight rows each
     monkeypatch.setattr(part, "MOST_PART_ROWS", 1)
-    parts = list(cut_parts(read_windows(find_source(tmp_path / "a.csv")), 6))
+    parts = list(cut_partitions(read_windows(find_source(tmp_path / "a.csv")), 6))
     assert [len(part.surfaces) for part in parts] == [1] * 10
 
 
@@ -176,10 +176,11 @@ def test_a_bomb_takes_no_more_memory_than_a_table(kind: str, tmp_path: Path) -> 
         times = pa.array(np.arange(rows) // 10_000 * 10**9, pa.timestamp("us", "UTC"))
         pq.write_table(table.append_column("quote_time", times), source, row_group_size=rows)
     code = (
-        "import resource, sys; from pathlib import Path; from jaxcal.bulk.input.row_blocks import read_windows; "
-        "from jaxcal.bulk.input.partition import cut_parts; from jaxcal.bulk.input.input_files import find_source\n"
+        "import resource, sys; from pathlib import Path; from jaxcal.bulk.input.input_files import find_source; "
+        "from jaxcal.bulk.input.partition import cut_partitions\n"
+        "from jaxcal.bulk.input.row_blocks import read_windows\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "parts = cut_parts(read_windows(find_source(Path(sys.argv[1]))), 16)\n"
+        "parts = cut_partitions(read_windows(find_source(Path(sys.argv[1]))), 16)\n"
         "rows = sum(surface.num_rows for part in parts for surface in part.surfaces)\n"
         "print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )

@@ -67,13 +67,13 @@ def test_against_re_calibration_on_dax(dax):
 def test_the_curvature_of_the_residuals_matters(dax):
     """J' J alone is far off on this surface: what the full Hessian is for."""
     found = jc.quote_sensitivities(dax)
-    from jaxcal.calibration.objective.calibration_problem import problem_of
+    from jaxcal.calibration.objective.calibration_problem import build_problem
     from jaxcal.calibration.objective.residuals import MarketValues
     from jaxcal.models.parameters import to_vector
 
     surface = dax.surface
     market = MarketValues.of_surface(surface)
-    problem = problem_of(dax.model, dax.free, market, surface.weight, jc.ImpliedVolResidual(), jc.Sinh(96))
+    problem = build_problem(dax.model, dax.free, market, surface.weight, jc.ImpliedVolResidual(), jc.Sinh(96))
     jacobian = np.asarray(jax.jit(jax.jacfwd(problem.residuals))(to_vector(dax.model, dax.free)))
     plain = np.linalg.solve(jacobian.T @ jacobian, jacobian.T) * np.sqrt(np.asarray(surface.weight)).ravel()
     kappa = np.asarray(found.kappa).ravel()

@@ -8,7 +8,7 @@ import pytest
 import scipy.optimize
 
 import jaxcal as jc
-from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.models.parameters import search_bounds, to_vector
 
@@ -44,7 +44,7 @@ def case(request):
     surface, start = request.param()
     start = jax.tree.map(jnp.asarray, start)
     market = MarketValues.of_surface(surface)
-    problem = problem_of(start, FREE, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
+    problem = build_problem(start, FREE, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
     y0 = to_vector(start, FREE)
     solution = own(y0, problem)
     assert int(solution.outcome) == jc.Outcome.CONVERGED

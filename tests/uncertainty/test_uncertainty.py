@@ -234,7 +234,7 @@ def test_flat_direction():
     assert "none; not first, second" in fit.summary()
 
 
-class Ridge(jc.AbstractVolModel):
+class ProfileRefits(jc.AbstractVolModel):
     """Three of them, of which the first two are nearly one."""
 
     first: Float[Array, "..."] | float
@@ -250,7 +250,7 @@ class Ridge(jc.AbstractVolModel):
 def test_what_trades_off_is_not_identified_alone():
     """The error of the second is small against its value, that of the first is not: they are known together only."""
     vol = noisy(6, 0.001) + 1.0 + 0.022 * np.asarray(YEARS)[:, None]
-    fit = jc.calibrate(Ridge(0.1, 1.1, 0.0), surface_of(vol))
+    fit = jc.calibrate(ProfileRefits(0.1, 1.1, 0.0), surface_of(vol))
     found = fit.diagnostics()
     errors = dict(zip(found.labels, found.relative_errors, strict=True))
     assert errors["second"] <= 0.15 < errors["first"]

@@ -6,12 +6,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from jaxcal.bulk.engines.progress import Tally
-from jaxcal.bulk.input.cleaned_partition import Pack, pack_part
+from jaxcal.bulk.input.cleaned_partition import CleanedPartition, clean_partition
 from jaxcal.bulk.input.input_files import Source
-from jaxcal.bulk.input.partition import Cut
-from jaxcal.bulk.input.partition_rows import read_parts
+from jaxcal.bulk.input.partition import PartitionKey
+from jaxcal.bulk.input.partition_rows import read_partitions
 from jaxcal.bulk.output.dataset import Store
-from jaxcal.bulk.output.fitted_partition import Result, fit_pack
+from jaxcal.bulk.output.fitted_partition import FittedPartition, fit_partition
 from jaxcal.bulk.settings import Settings
 
 _AHEAD = 2  # parts that are read and cleaned while another one is fitted
@@ -40,13 +40,13 @@ class LocalEngine:
             BulkError: the input cannot be cut into parts, or into others than before.
             OSError: a part cannot be written.
         """
-        packs: queue.Queue[Pack | Cut | BaseException | None] = queue.Queue(_AHEAD)
+        partitions: queue.Queue[CleanedPartition | PartitionKey | BaseException | None] = queue.Queue(_AHEAD)
         abandoned, done = threading.Event(), dict(store.done)
 
-        def put(item: Pack | Cut | BaseException | None) -> bool:
+        def put(item: CleanedPartition | PartitionKey | BaseException | None) -> bool:
             while not abandoned.is_set():
                 try:
-                    packs.put(item, timeout=0.1)
+                    partitions.put(item, timeout=0.1)
                 except queue.Full:
                     continue
                 return True
@@ -54,8 +54,10 @@ class LocalEngine:
 
         def read() -> None:
             try:
-                for part in read_parts(source, settings, done):
-                    if not put(part if isinstance(part, Cut) else pack_part(part, settings.rules, settings.rate)):
+                for part in read_partitions(source, settings, done):
+                    if not put(
+                        part if isinstance(part, PartitionKey) else clean_partition(part, settings.rules, settings.rate)
+                    ):
                         return
                 put(None)
             except BaseException as error:  # raised again where the parts are asked for
@@ -67,16 +69,16 @@ class LocalEngine:
             with ThreadPoolExecutor(1, thread_name_prefix="jaxcal-bulk-writer") as writer:
                 writing: Future[None] | None = None
                 while not stop.is_set():
-                    item = packs.get()
+                    item = partitions.get()
                     if item is None:
                         tally.finished = True
                         break
                     if isinstance(item, BaseException):
                         raise item
-                    if isinstance(item, Cut):
+                    if isinstance(item, PartitionKey):
                         tally.count(item, None)
                         continue
-                    result = fit_pack(item, settings)
+                    result = fit_partition(item, settings)
                     if writing is not None:
                         writing.result()
                     writing = writer.submit(_write, store, tally, result)
@@ -87,6 +89,6 @@ class LocalEngine:
             reader.join()
 
 
-def _write(store: Store, tally: Tally, result: Result) -> None:
+def _write(store: Store, tally: Tally, result: FittedPartition) -> None:
     store.write(result.cut.number, result.cut.digest, result.surfaces, result.quotes)
     tally.count(result.cut, result.converged)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from jaxcal.bulk.input.input_problem import Problem
-from jaxcal.bulk.input.partition import Cut
+from jaxcal.bulk.input.partition import PartitionKey
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Tally:
 
     Example:
         >>> tally = Tally(100, lambda progress: print(progress.surfaces, progress.failed, progress.share))
-        >>> tally.count(Cut(0, 4, "", bytes_read=50), converged=3)
+        >>> tally.count(PartitionKey(0, 4, "", bytes_read=50), converged=3)
         4 1 0.5
     """
 
@@ -64,7 +64,7 @@ class Tally:
         """Of the input, in its order."""
         return [problem for number in sorted(self._problems) for problem in self._problems[number]]
 
-    def count(self, cut: Cut, converged: int | None) -> None:
+    def count(self, cut: PartitionKey, converged: int | None) -> None:
         """A part is done: in this run with so many fits that converged, or in an earlier one."""
         p = self.progress
         p.surfaces, p.parts = p.surfaces + cut.size, p.parts + 1

@@ -20,7 +20,7 @@ from jaxcal.bulk.engines.progress import Tally
 from jaxcal.bulk.engines.ray_stages import Clean, End, Failure, Fit, Read, Write, Written, from_row
 from jaxcal.bulk.input.input_files import Source
 from jaxcal.bulk.input.input_problem import BulkError
-from jaxcal.bulk.input.partition import Cut
+from jaxcal.bulk.input.partition import PartitionKey
 from jaxcal.bulk.output.dataset import Store
 from jaxcal.bulk.settings import Settings
 
@@ -170,7 +170,7 @@ def _follow(
         elif isinstance(item, End):
             total = item.parts
         else:
-            cut: Cut = item.cut if isinstance(item, Written) else item
+            cut: PartitionKey = item.cut if isinstance(item, Written) else item
             seen.add(cut.number)
             if isinstance(item, Written):
                 store.done[cut.number] = cut.digest

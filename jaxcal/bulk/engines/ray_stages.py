@@ -18,12 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from jaxcal.bulk.input.cleaned_partition import Pack, pack_part
+from jaxcal.bulk.input.cleaned_partition import CleanedPartition, clean_partition
 from jaxcal.bulk.input.input_files import Source
 from jaxcal.bulk.input.input_problem import BulkError, told
-from jaxcal.bulk.input.partition import Cut
-from jaxcal.bulk.input.partition_rows import PartRows, read_parts
-from jaxcal.bulk.output.fitted_partition import Result, fit_pack
+from jaxcal.bulk.input.partition import PartitionKey
+from jaxcal.bulk.input.partition_rows import PartitionRows, read_partitions
+from jaxcal.bulk.output.fitted_partition import FittedPartition, fit_partition
 from jaxcal.bulk.output.partition_files import write_part
 from jaxcal.bulk.settings import Settings
 from jaxcal.compilation.compilation_cache import enable_compilation_cache
@@ -40,7 +40,7 @@ class Written:
         converged: number of its fits that converged.
     """
 
-    cut: Cut
+    cut: PartitionKey
     converged: int
 
 
@@ -68,7 +68,7 @@ class End:
     parts: int
 
 
-Item = Cut | PartRows | Pack | Result | Written | Failure | End
+Item = PartitionKey | PartitionRows | CleanedPartition | FittedPartition | Written | Failure | End
 
 
 def to_row(item: Item) -> pa.Table:
@@ -111,8 +111,8 @@ class Read:
                 raise BulkError(f"{_here()} has jaxcal {found}, the job was started with {self.version}")
             if not self.source.root.exists():
                 raise BulkError(f"{self.source.root} is not there on {_here()}: {_SHARED}")
-            for part in read_parts(self.source, self.settings, self.done):
-                number = part.number if isinstance(part, Cut) else part.cut.number
+            for part in read_partitions(self.source, self.settings, self.done):
+                number = part.number if isinstance(part, PartitionKey) else part.cut.number
                 yield to_row(part)
             yield to_row(End(number + 1))
         except Exception as error:
@@ -126,8 +126,10 @@ class Clean:
     settings: Settings
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The pack of the part in the table."""
-        return _changed(batch, PartRows, lambda part: pack_part(part, self.settings.rules, self.settings.rate))
+        """The partition of the part in the table."""
+        return _changed(
+            batch, PartitionRows, lambda part: clean_partition(part, self.settings.rules, self.settings.rate)
+        )
 
 
 class Fit:
@@ -149,22 +151,22 @@ class Fit:
                 enable_compilation_cache(cache)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """The result of the pack in the table."""
-        return _changed(batch, Pack, self._fit)
+        """The result of the partition in the table."""
+        return _changed(batch, CleanedPartition, self._fit)
 
-    def _fit(self, pack: Pack) -> Result:
+    def _fit(self, partition: CleanedPartition) -> FittedPartition:
         if (found := version("jaxcal")) != self._version:
             raise BulkError(f"{_here()} has jaxcal {found}, the job was started with {self._version}")
         if not self._scratch.is_dir():
             raise BulkError(f"{self._scratch} is not there on {_here()}: {_SHARED}")
         # A part that costs the life of its worker must not do so for ever.
-        begun = f"begun-{pack.cut.number}"
+        begun = f"begun-{partition.cut.number}"
         if (lost := len(list(self._scratch.glob(f"{begun}.*")))) >= MOST_TRIES:
             raise RuntimeError(f"{lost} workers were lost over it, perhaps for want of memory")
         mark = self._scratch / f"{begun}.{uuid.uuid4().hex}"
         mark.touch()
         try:
-            return fit_pack(pack, self._settings)
+            return fit_partition(partition, self._settings)
         finally:
             mark.unlink(missing_ok=True)
 
@@ -182,9 +184,9 @@ class Write:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """What is written."""
-        return _changed(batch, Result, self._write)
+        return _changed(batch, FittedPartition, self._write)
 
-    def _write(self, result: Result) -> Written:
+    def _write(self, result: FittedPartition) -> Written:
         if not self.scratch.is_dir():
             raise BulkError(f"{self.path} is not there on {_here()}: {_SHARED}")
         cut = result.cut
@@ -205,7 +207,7 @@ def _changed(batch: pa.Table, kind: type, change: Callable[[Any], Item]) -> pa.T
     except BulkError as error:  # the next part would not fare better
         return to_row(Failure(None, BulkError(str(error))))
     except Exception as error:
-        if kind is Result and isinstance(error, OSError):
+        if kind is FittedPartition and isinstance(error, OSError):
             return to_row(Failure(None, OSError(error.errno or errno.EIO, error.strerror or str(error))))
         return to_row(Failure(number, _told(error, f"part {number} cannot be done")))
 

@@ -1,4 +1,4 @@
-"""Pack: the surfaces of a part, cleaned, and an account of every one of them."""
+"""CleanedPartition: the surfaces of a part, cleaned, and an account of every one of them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.bulk.input.input_problem import told
-from jaxcal.bulk.input.partition import MOST_ROWS, Cut
-from jaxcal.bulk.input.partition_rows import PartRows
+from jaxcal.bulk.input.partition import MOST_ROWS, PartitionKey
+from jaxcal.bulk.input.partition_rows import PartitionRows
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
@@ -41,7 +41,7 @@ class Account:
 
 
 @dataclass(frozen=True, eq=False)
-class Pack:
+class CleanedPartition:
     """A part, ready to be fitted.
 
     Attributes:
@@ -53,7 +53,7 @@ class Pack:
         origin: for each of them the files and the positions in them that its quotes come from, `row` by `row`.
     """
 
-    cut: Cut
+    cut: PartitionKey
     keys: tuple[tuple[str | None, int | None], ...]
     sources: tuple[tuple[str, ...], ...]
     accounts: tuple[Account, ...]
@@ -61,7 +61,9 @@ class Pack:
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]]
 
 
-def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | None = None) -> Pack:
+def clean_partition(
+    part: PartitionRows, rules: CleaningRules | SuitedRules, rate: float | None = None
+) -> CleanedPartition:
     r"""Clean the rows of a part and lay them out as surfaces.
 
     Args:
@@ -70,8 +72,8 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
         rate: for rows that have none.
 
     Returns:
-        The pack. No table of quotes makes this raise: what cannot be used is in the accounts, and so is an exception
-        that a surface ends in.
+        The partition. No table of quotes makes this raise: what cannot be used, and an exception of one surface, is in
+        the accounts.
 
     Raises:
         MemoryError: there is not enough memory for the part.
@@ -79,13 +81,13 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
     Example:
         >>> import pathlib, tempfile
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.bulk.input.partition_rows import read_parts
+        >>> from jaxcal.bulk.input.partition_rows import read_partitions
         >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("expiry,strike,iv,forward\n0.5,100,0.2,101\n0.5,-1,0.2,101\n")
-        >>> pack = pack_part(next(read_parts(find_source(path), Settings(), {})), CleaningRules())
-        >>> pack.surfaces[0].num_quotes, pack.accounts[0].left_out
+        >>> partition = clean_partition(next(read_partitions(find_source(path), Settings(), {})), CleaningRules())
+        >>> partition.surfaces[0].num_quotes, partition.accounts[0].left_out
         (1, {'strike not positive': 1})
     """
     accounts = [Account(num_rows) for num_rows in part.num_rows]
@@ -106,7 +108,7 @@ def pack_part(part: PartRows, rules: CleaningRules | SuitedRules, rate: float | 
             reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
             counted = "; ".join(f"{count:,} {name}" for name, count in reasons)
             account.outcome, account.status = NO_QUOTES, f"Not fitted: no quote can be used: {counted}."
-    return Pack(
+    return CleanedPartition(
         cut=part.cut,
         keys=part.keys,
         sources=part.sources,

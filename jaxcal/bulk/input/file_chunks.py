@@ -22,13 +22,13 @@ from jaxcal.market.tables.workbook import read_workbook
 from jaxcal.venues.read_quotes import read_venue_file
 
 LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
-PIECE = 131_072  # rows that are read at a time, however small the file is that they are packed in
+CHUNK_ROWS = 131_072  # rows that are read at a time, however small the file is that they are packed in
 MOST_TEXT = 256 * 1024 * 1024  # bytes of text of so many rows
 MOST_COLUMNS = 1_000
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
+class FileChunk:
     """Consecutive rows of a file, as it names its columns; what a venue's own reader reads, as the tidy table.
 
     Attributes:
@@ -48,14 +48,14 @@ class Piece:
     tidy: bool = False
 
 
-def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
-    r"""Read a file in pieces of at most `PIECE` rows: memory depends on them, not on what the file unpacks to.
+def read_file(file: SourceFile) -> Iterator[FileChunk | Problem]:
+    r"""Read a file in chunks of at most `CHUNK_ROWS` rows: memory depends on them, not on what the file unpacks to.
 
     What cannot be read is a problem instead of an exception, and reading goes on behind it where that is possible:
     after a damaged row group of a parquet file, after a row of a CSV file with too many cells.
 
     Raises:
-        MemoryError: there is not enough memory for a piece.
+        MemoryError: there is not enough memory for a chunk.
 
     Example:
         >>> import pathlib, tempfile
@@ -68,16 +68,16 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
     """
     try:
-        for piece in _parquet(file) if file.is_parquet else _other(file):
-            if isinstance(piece, Piece):
-                if len(piece.table.columns) > MOST_COLUMNS:
-                    yield Problem(file.name, "file", _too_wide(len(piece.table.columns)))
+        for chunk in _parquet(file) if file.is_parquet else _other(file):
+            if isinstance(chunk, FileChunk):
+                if len(chunk.table.columns) > MOST_COLUMNS:
+                    yield Problem(file.name, "file", _too_wide(len(chunk.table.columns)))
                     return
-                if not piece.tidy:
-                    piece = replace(piece, table=with_known_names(piece.table))
-                given = {name: value for name, value in file.columns if name not in piece.table.columns}
-                piece = replace(piece, table=piece.table.assign(**given)) if given else piece
-            yield piece
+                if not chunk.tidy:
+                    chunk = replace(chunk, table=with_known_names(chunk.table))
+                given = {name: value for name, value in file.columns if name not in chunk.table.columns}
+                chunk = replace(chunk, table=chunk.table.assign(**given)) if given else chunk
+            yield chunk
     except MemoryError:
         raise
     except NoQuoteError as error:
@@ -88,19 +88,19 @@ def read_file(file: SourceFile) -> Iterator[Piece | Problem]:
         yield Problem(file.name, "file", f"the file cannot be read: {_sentence(error)}")
 
 
-def _other(file: SourceFile) -> Iterator[Piece | Problem]:
+def _other(file: SourceFile) -> Iterator[FileChunk | Problem]:
     """A workbook, a file that a venue's own reader takes, else a CSV table."""
     if file.is_workbook:
-        yield Piece(file, 0, read_workbook(file.path), True, file.size)
+        yield FileChunk(file, 0, read_workbook(file.path), True, file.size)
         return
     tidy = read_venue_file(file.path) if file.size < LARGE or not file.is_csv else None
     if tidy is None:
         yield from _csv(file)
     else:
-        yield Piece(file, 0, tidy, True, file.size, tidy=True)
+        yield FileChunk(file, 0, tidy, True, file.size, tidy=True)
 
 
-def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
+def _parquet(file: SourceFile) -> Iterator[FileChunk | Problem]:
     """Small row groups together, large ones in batches."""
     with pq.ParquetFile(file.path) as reader:
         metadata, schema = reader.metadata, reader.schema_arrow
@@ -115,14 +115,16 @@ def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
         for chosen in _together(sizes):
             end = start + sum(sizes[i] for i in chosen)
             try:
-                if end - start <= PIECE:
+                if end - start <= CHUNK_ROWS:
                     tables = iter([reader.read_row_groups(chosen)])
                 else:
-                    tables = (pa.Table.from_batches([batch]) for batch in reader.iter_batches(PIECE, row_groups=chosen))
+                    tables = (
+                        pa.Table.from_batches([batch]) for batch in reader.iter_batches(CHUNK_ROWS, row_groups=chosen)
+                    )
                 for packed in tables:
                     table = _unpacked(packed, schema).to_pandas().reset_index(drop=True)
                     read = int(file.size * (start + len(table)) / total)
-                    yield Piece(file, start, table, len(table) == sum(sizes), read)
+                    yield FileChunk(file, start, table, len(table) == sum(sizes), read)
                     start += len(table)
             except MemoryError:
                 raise
@@ -131,14 +133,14 @@ def _parquet(file: SourceFile) -> Iterator[Piece | Problem]:
                 yield Problem(file.name, "rows" if len(sizes) > len(chosen) else "file", lost)
             start = end
         if not sizes:
-            yield Piece(file, 0, schema.empty_table().to_pandas(), True, file.size)
+            yield FileChunk(file, 0, schema.empty_table().to_pandas(), True, file.size)
 
 
 def _together(sizes: list[int]) -> Iterator[list[int]]:
-    """Row groups that are read in one go: as many as have `PIECE` rows, but one at least."""
+    """Row groups that are read in one go: as many as have `CHUNK_ROWS` rows, but one at least."""
     chosen: list[int] = []
     for i, size in enumerate(sizes):
-        if chosen and sum(sizes[j] for j in chosen) + size > PIECE:
+        if chosen and sum(sizes[j] for j in chosen) + size > CHUNK_ROWS:
             yield chosen
             chosen = []
         chosen.append(i)
@@ -163,16 +165,16 @@ def _unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return table.replace_schema_metadata(schema.metadata)
 
 
-def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
+def _csv(file: SourceFile) -> Iterator[FileChunk | Problem]:
     """Pieces of a CSV table; `start` counts the rows that can be read."""
     start = 0
     text = TextTable.of(file.path)
     try:
         with file.path.open("rb") as raw, _text(file, raw) as stream:
-            for table in text.pieces(stream, PIECE):
-                whole = not start and len(table) < PIECE
+            for table in text.pieces(stream, CHUNK_ROWS):
+                whole = not start and len(table) < CHUNK_ROWS
                 place = file.size if whole else raw.tell()
-                yield Piece(file, start, read_back(table.reset_index(drop=True)), whole, place)
+                yield FileChunk(file, start, read_back(table.reset_index(drop=True)), whole, place)
                 start += len(table)
                 stream.taken = 0
     except pd.errors.ParserWarning:
@@ -184,10 +186,10 @@ def _csv(file: SourceFile) -> Iterator[Piece | Problem]:
 
 
 class _Text(io.RawIOBase):
-    """A stream that ends in an error where a piece takes too many bytes: a quote that is never closed, a line of them.
+    """A stream that ends in an error where a chunk takes too many bytes: a quote that is never closed, a line of them.
 
     Attributes:
-        taken: bytes since the last piece.
+        taken: bytes since the last chunk.
     """
 
     def __init__(self, stream: io.BufferedIOBase) -> None:
@@ -197,21 +199,21 @@ class _Text(io.RawIOBase):
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
-        piece = self._stream.read(len(buffer))
-        buffer[: len(piece)] = piece
-        self.taken += len(piece)
+        chunk = self._stream.read(len(buffer))
+        buffer[: len(chunk)] = chunk
+        self.taken += len(chunk)
         if self.taken > MOST_TEXT:
             raise QuoteError(
-                f"{PIECE:,} rows of it are more than {MOST_TEXT:,} bytes of text: it is no table of quotes"
+                f"{CHUNK_ROWS:,} rows of it are more than {MOST_TEXT:,} bytes of text: it is no table of quotes"
             )
-        return len(piece)
+        return len(chunk)
 
 
 def _text(file: SourceFile, raw: io.BufferedIOBase) -> _Text:
     return _Text(gzip.open(raw) if file.name.lower().endswith(".gz") else raw)
 
 
-def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -> Iterator[Piece | Problem]:
+def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -> Iterator[FileChunk | Problem]:
     """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
     bad: list[str] = []
     count, read = 0, 0
@@ -223,15 +225,15 @@ def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -
             bad.append(one_line(",".join(map(str, cells[:50])), 120))
 
     options = {name: value for name, value in text.options.items() if name not in ("low_memory", "index_col")}
-    options |= {"compression": None, "engine": "python", "on_bad_lines": pass_over, "chunksize": PIECE}
+    options |= {"compression": None, "engine": "python", "on_bad_lines": pass_over, "chunksize": CHUNK_ROWS}
     with file.path.open("rb") as raw, _text(file, raw) as stream, pd.read_csv(stream, **options) as reader:
         for table in map(text.numbers_of, reader):
             stream.taken = 0
             rest = read_back(table.iloc[max(start - read, 0) :].reset_index(drop=True))
-            whole = not read and len(table) < PIECE and not start
+            whole = not read and len(table) < CHUNK_ROWS and not start
             if len(rest):
                 place = file.size if whole else raw.tell()
-                yield Piece(file, read + len(table) - len(rest), rest, whole, place)
+                yield FileChunk(file, read + len(table) - len(rest), rest, whole, place)
             read += len(table)
     if not count or not read:
         yield Problem(file.name, "file", f"the file is not a CSV table: {_sentence(error)}")

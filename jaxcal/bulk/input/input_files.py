@@ -196,10 +196,10 @@ def _content(path: Path, stop: threading.Event) -> str | None:
     found = hashlib.sha256()
     try:
         with path.open("rb") as file:
-            while piece := file.read(_PIECE):
+            while chunk := file.read(_PIECE):
                 if stop.is_set():
                     return None
-                found.update(piece)
+                found.update(chunk)
     except OSError as error:  # reading it will say so
         return f"error {error.errno}"
     return found.hexdigest()

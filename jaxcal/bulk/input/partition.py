@@ -1,4 +1,4 @@
-"""Part: so many surfaces, cut from the input in its order: what is fitted in one batch and written in one go."""
+"""Partition: so many surfaces, cut from the input in its order: what is fitted in one batch and written in one go."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.bulk.input.input_problem import BulkError, Problem
-from jaxcal.bulk.input.row_blocks import Block, SurfaceKey, Window
+from jaxcal.bulk.input.row_blocks import RowBlock, SurfaceKey, Window
 
 MOST_ROWS = 500_000  # of a surface: ten times those of the largest chains
 MOST_PART_ROWS = 4_000_000  # rows with which a part is full, however few its surfaces are
@@ -29,7 +29,7 @@ class RawSurface:
     """
 
     key: SurfaceKey
-    rows: list[tuple[Block, NDArray[np.int64]]]
+    rows: list[tuple[RowBlock, NDArray[np.int64]]]
     dropped: int = 0
     files: tuple[str, ...] = ()
 
@@ -57,7 +57,7 @@ class RawSurface:
 
 
 @dataclass(frozen=True)
-class Cut:
+class PartitionKey:
     """Which part something is of.
 
     Attributes:
@@ -76,7 +76,7 @@ class Cut:
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class Partition:
     """Consecutive surfaces.
 
     Attributes:
@@ -92,12 +92,12 @@ class Part:
     problems: tuple[Problem, ...] = ()
 
     @property
-    def cut(self) -> Cut:
+    def cut(self) -> PartitionKey:
         """The part without its rows."""
         found = hashlib.sha256()
         for surface in self.surfaces:
             found.update(f"{surface.key}{surface.num_rows}{surface.sources}\n".encode())
-        return Cut(self.number, len(self.surfaces), found.hexdigest()[:16], self.bytes_read, self.problems)
+        return PartitionKey(self.number, len(self.surfaces), found.hexdigest()[:16], self.bytes_read, self.problems)
 
 
 @dataclass
@@ -184,7 +184,7 @@ class _Cutter:
         """Whether there is a whole part of what is complete."""
         return len(self.ready) >= self.size or self.rows_ready >= MOST_PART_ROWS
 
-    def cut(self, number: int, problems: list[Problem]) -> Part:
+    def cut(self, number: int, problems: list[Problem]) -> Partition:
         """The next part of what is complete."""
         rows = np.cumsum([0, *(surface.num_kept for surface in self.ready)])
         count = min(self.size, int(np.searchsorted(rows, MOST_PART_ROWS)))
@@ -192,9 +192,9 @@ class _Cutter:
         self.rows_ready -= sum(surface.num_kept for surface in chosen)
         self.rows_cut += sum(surface.num_rows for surface in chosen)
         done = self.bytes_read * self.rows_cut // max(self.rows_read, 1)
-        return Part(number, tuple(chosen), done, tuple(problems))
+        return Partition(number, tuple(chosen), done, tuple(problems))
 
-    def _scattered(self, key: SurfaceKey, block: Block, rows: NDArray[np.int64]) -> Problem:
+    def _scattered(self, key: SurfaceKey, block: RowBlock, rows: NDArray[np.int64]) -> Problem:
         self.scattered += 1
         if self.scattered > max(_MOST_SCATTERED, self.complete // 10):
             raise BulkError(
@@ -210,7 +210,7 @@ class _Cutter:
         )
 
 
-def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
+def cut_partitions(windows: Iterator[Window], size: int) -> Iterator[Partition]:
     r"""Cut the input into parts of `size` surfaces, in an order and at places that depend on the input alone.
 
     A surface is complete when a whole window goes by without a row of it. Rows of it that come later are left out,
@@ -233,7 +233,7 @@ def cut_parts(windows: Iterator[Window], size: int) -> Iterator[Part]:
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
-        >>> for part in cut_parts(read_windows(find_source(path)), size=1):
+        >>> for part in cut_partitions(read_windows(find_source(path)), size=1):
         ...     print(part.number, [(surface.key[0], surface.num_rows) for surface in part.surfaces])
         0 [('B', 2)]
         1 [('A', 1)]

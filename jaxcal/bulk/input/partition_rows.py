@@ -1,4 +1,4 @@
-"""PartRows: the rows of a part by themselves, which may be sent to another process."""
+"""PartitionRows: the rows of a part by themselves, which may be sent to another process."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from jaxcal.bulk.input.input_files import Source
 from jaxcal.bulk.input.input_problem import BulkError
-from jaxcal.bulk.input.partition import Cut, Part, RawSurface, cut_parts
-from jaxcal.bulk.input.row_blocks import Block, read_windows
+from jaxcal.bulk.input.partition import Partition, PartitionKey, RawSurface, cut_partitions
+from jaxcal.bulk.input.row_blocks import RowBlock, read_windows
 from jaxcal.bulk.settings import Settings
 
 
 @dataclass(frozen=True, eq=False)
-class PartRows:
+class PartitionRows:
     """What a part holds, apart from the blocks of the input that it was cut from: those hold rows of other parts too.
 
     Attributes:
@@ -28,14 +28,14 @@ class PartRows:
             table.
     """
 
-    cut: Cut
+    cut: PartitionKey
     keys: tuple[tuple[str | None, int | None], ...]
     sources: tuple[tuple[str, ...], ...]
     num_rows: tuple[int, ...]
     tables: list[tuple[pd.DataFrame, NDArray[np.int64]]]
 
     @classmethod
-    def of(cls, part: Part) -> "PartRows":
+    def of(cls, part: Partition) -> "PartitionRows":
         r"""Take the rows of a part out of their blocks.
 
         Example:
@@ -43,8 +43,8 @@ class PartRows:
             >>> from jaxcal.bulk.input.input_files import find_source
             >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
             >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
-            >>> _, last = cut_parts(read_windows(find_source(path)), size=1)
-            >>> [table["source_row"].tolist() for table, _ in PartRows.of(last).tables]
+            >>> _, last = cut_partitions(read_windows(find_source(path)), size=1)
+            >>> [table["source_row"].tolist() for table, _ in PartitionRows.of(last).tables]
             [[1]]
         """
         return cls(
@@ -56,7 +56,9 @@ class PartRows:
         )
 
 
-def read_parts(source: Source, settings: Settings, done: Mapping[int, str]) -> Iterator[Cut | PartRows]:
+def read_partitions(
+    source: Source, settings: Settings, done: Mapping[int, str]
+) -> Iterator[PartitionKey | PartitionRows]:
     r"""Read the input of a job, part by part.
 
     Args:
@@ -76,10 +78,10 @@ def read_parts(source: Source, settings: Settings, done: Mapping[int, str]) -> I
         >>> from jaxcal.bulk.input.input_files import find_source
         >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
         >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
-        >>> [part.keys for part in read_parts(find_source(path), Settings(), {})]
+        >>> [part.keys for part in read_partitions(find_source(path), Settings(), {})]
         [(('B', None), ('A', None))]
     """
-    for part in cut_parts(read_windows(source, settings.venue), settings.part_size):
+    for part in cut_partitions(read_windows(source, settings.venue), settings.part_size):
         cut = part.cut
         before = done.get(cut.number)
         if before is not None and before != cut.digest:
@@ -87,11 +89,11 @@ def read_parts(source: Source, settings: Settings, done: Mapping[int, str]) -> I
                 f"part {cut.number} was made from other rows than are read now, so that surfaces would be missing or "
                 "there twice: give --restart to begin again"
             )
-        yield PartRows.of(part) if before is None else cut
+        yield PartitionRows.of(part) if before is None else cut
 
 
 def _tables(surfaces: tuple[RawSurface, ...]) -> list[tuple[pd.DataFrame, NDArray[np.int64]]]:
-    forms: dict[tuple[str, ...], dict[int, tuple[Block, list[NDArray[np.int64]], list[int]]]] = {}
+    forms: dict[tuple[str, ...], dict[int, tuple[RowBlock, list[NDArray[np.int64]], list[int]]]] = {}
     mixed: list[tuple[pd.DataFrame, NDArray[np.int64]]] = []
     for place, surface in enumerate(surfaces):
         if len({block.form for block, _ in surface.rows}) > 1:
@@ -105,13 +107,13 @@ def _tables(surfaces: tuple[RawSurface, ...]) -> list[tuple[pd.DataFrame, NDArra
             places.append(place)
     tables = []
     for blocks in forms.values():
-        pieces = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
+        chunks = [_take(block, np.concatenate(taken)) for block, taken, _ in blocks.values()]
         places = [place for _, _, found in blocks.values() for place in found]
         of_row = np.repeat(places, [len(rows) for _, taken, _ in blocks.values() for rows in taken])
-        tables.append((pieces[0] if len(pieces) == 1 else pd.concat(pieces, ignore_index=True), of_row))
+        tables.append((chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True), of_row))
     return tables + mixed
 
 
-def _take(block: Block, rows: NDArray[np.int64]) -> pd.DataFrame:
+def _take(block: RowBlock, rows: NDArray[np.int64]) -> pd.DataFrame:
     names = np.array(block.files, object)[block.file[rows]]
     return block.table.take(rows).assign(source=names, source_row=block.row[rows]).reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""Block: rows of the input in the tidy layout, with the surface to which each belongs."""
+"""RowBlock: rows of the input in the tidy layout, with the surface to which each belongs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.bulk.input.file_chunks import PIECE, Piece, read_file
+from jaxcal.bulk.input.file_chunks import CHUNK_ROWS, FileChunk, read_file
 from jaxcal.bulk.input.input_files import Source, SourceFile
 from jaxcal.bulk.input.input_problem import Problem, told
 from jaxcal.dates.instants import read_instants
@@ -24,7 +24,7 @@ SurfaceKey = tuple[str | None, int | None, str | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Block:
+class RowBlock:
     """Consecutive rows of the input that are read together.
 
     Attributes:
@@ -50,13 +50,13 @@ class Block:
 class Window:
     """What is read in one go: blocks, problems, and the bytes of the input read so far."""
 
-    blocks: list[Block] = field(default_factory=list)
+    blocks: list[RowBlock] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     bytes_read: int = 0
 
 
 def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
-    r"""Read the input in order, in windows that depend on the files alone: about `PIECE` rows, at most `FILES` files.
+    r"""Read the input in order, in windows that depend on the files alone: about `CHUNK_ROWS` rows, at most `FILES`.
 
     Args:
         source: the input.
@@ -70,7 +70,7 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
         >>> [block.keys for window in read_windows(find_source(path)) for block in window.blocks]
         [(('B', None, 'chain.csv'), ('A', None, 'chain.csv'))]
     """
-    window, pieces = Window(), []
+    window, chunks = Window(), []
     polls: dict[str, pd.DataFrame] = {}
     rows = before = 0
     for file in source.files:
@@ -81,32 +81,32 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
                 if found.whole:
                     window.problems.append(Problem(file.name, "empty", "it has no rows"))
             else:
-                pieces.append(found)
+                chunks.append(found)
                 rows += len(found.table)
                 window.bytes_read = before + found.bytes_read
-            if rows >= PIECE:
-                yield _finish(window, pieces, source, venue, polls)
-                window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
+            if rows >= CHUNK_ROWS:
+                yield _finish(window, chunks, source, venue, polls)
+                window, chunks, rows = Window(bytes_read=window.bytes_read), [], 0
         before += file.size
         window.bytes_read = before
-        if len({piece.file.name for piece in pieces}) >= FILES:
-            yield _finish(window, pieces, source, venue, polls)
-            window, pieces, rows = Window(bytes_read=window.bytes_read), [], 0
-    yield _finish(window, pieces, source, venue, polls)
+        if len({chunk.file.name for chunk in chunks}) >= FILES:
+            yield _finish(window, chunks, source, venue, polls)
+            window, chunks, rows = Window(bytes_read=window.bytes_read), [], 0
+    yield _finish(window, chunks, source, venue, polls)
 
 
 def _finish(
-    window: Window, pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
+    window: Window, chunks: list[FileChunk], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
 ) -> Window:
-    """The pieces as blocks: whole files with the same columns, one after the other, are laid together."""
+    """The chunks as blocks: whole files with the same columns, one after the other, are laid together."""
     start = 0
-    for stop in range(1, len(pieces) + 1):
-        if stop < len(pieces) and _alike(pieces[start], pieces[stop]):
+    for stop in range(1, len(chunks) + 1):
+        if stop < len(chunks) and _alike(chunks[start], chunks[stop]):
             continue
-        group, start = pieces[start:stop], stop
+        group, start = chunks[start:stop], stop
         found = _block(group, source, venue, polls)
         if isinstance(found, Problem):  # one bad file must not take the others with it, nor a bad row its file
-            alone = [one for piece in group for one in _salvaged(piece, source, venue, polls)]
+            alone = [one for chunk in group for one in _salvaged(chunk, source, venue, polls)]
         else:
             alone = [found]
         for one in alone:
@@ -118,7 +118,7 @@ def _finish(
     return window
 
 
-def _alike(a: Piece, b: Piece) -> bool:
+def _alike(a: FileChunk, b: FileChunk) -> bool:
     if not (a.whole and b.whole and a.tidy == b.tidy and a.table.columns.equals(b.table.columns)):
         return False
     return _kinds(a.table) == _kinds(b.table)
@@ -140,55 +140,59 @@ def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(kinds)
 
 
-def _block(pieces: list[Piece], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> Block | Problem:
-    first = pieces[0]
-    sizes = [len(piece.table) for piece in pieces]
-    table = pd.concat([piece.table for piece in pieces], ignore_index=True)
-    file = np.repeat(np.arange(len(pieces)), sizes)
-    row = np.concatenate([piece.start + piece.table.index.to_numpy(np.int64) for piece in pieces])
+def _block(
+    chunks: list[FileChunk], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
+) -> RowBlock | Problem:
+    first = chunks[0]
+    sizes = [len(chunk.table) for chunk in chunks]
+    table = pd.concat([chunk.table for chunk in chunks], ignore_index=True)
+    file = np.repeat(np.arange(len(chunks)), sizes)
+    row = np.concatenate([chunk.start + chunk.table.index.to_numpy(np.int64) for chunk in chunks])
     layout = LAYOUTS["tidy"] if first.tidy else _layout(table, venue)
     if isinstance(layout, str):
         return Problem(first.file.name, "file", layout)
     try:
         tidy = _polled(layout, table, file, first, polls) if layout.name == "deribit" else layout.to_tidy(table)
         tidy = _timed(identify(tidy)[0])
-        names = tuple(piece.file.name for piece in pieces)
-        key, keys = _keys(tidy, file, [piece.file for piece in pieces], source)
+        names = tuple(chunk.file.name for chunk in chunks)
+        key, keys = _keys(tidy, file, [chunk.file for chunk in chunks], source)
     except MemoryError:
         raise
     except QuoteError as error:
         return Problem(first.file.name, "file", str(error))
     except Exception as error:
         return Problem(first.file.name, "file", f"it is not a table of the {layout.name} layout: {told(error)}")
-    return Block(tidy, key, keys, file, row, names, (*map(str, tidy.columns), *_kinds(tidy)))
+    return RowBlock(tidy, key, keys, file, row, names, (*map(str, tidy.columns), *_kinds(tidy)))
 
 
-def _salvaged(piece: Piece, source: Source, venue: str | None, polls: dict[str, pd.DataFrame]) -> list[Block | Problem]:
-    """A piece by itself; where that cannot be read, without the rows that cannot be read by themselves."""
-    found = _block([piece], source, venue, polls)
-    if isinstance(found, Block) or (isinstance(_layout(piece.table, venue), str) and not piece.tidy):
+def _salvaged(
+    chunk: FileChunk, source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
+) -> list[RowBlock | Problem]:
+    """A chunk by itself; where that cannot be read, without the rows that cannot be read by themselves."""
+    found = _block([chunk], source, venue, polls)
+    if isinstance(found, RowBlock) or (isinstance(_layout(chunk.table, venue), str) and not chunk.tidy):
         return [found]
     bad: list[int] = []
-    todo, tries = [(0, len(piece.table))], 0
+    todo, tries = [(0, len(chunk.table))], 0
     while todo:
         start, stop = todo.pop()
         tries += 1
         if tries > _MOST_TRIES:
             return [found]  # it is not a matter of some rows
-        rows = replace(piece, table=piece.table.iloc[start:stop])
-        if tries > 1 and isinstance(_block([rows], source, venue, {}), Block):
+        rows = replace(chunk, table=chunk.table.iloc[start:stop])
+        if tries > 1 and isinstance(_block([rows], source, venue, {}), RowBlock):
             continue
         if stop - start == 1:
             bad.append(start)
         else:
             middle = (start + stop) // 2
             todo += [(middle, stop), (start, middle)]
-    rest = piece.table.drop(piece.table.index[bad])
-    kept = _block([replace(piece, table=rest)], source, venue, polls) if len(rest) else found
+    rest = chunk.table.drop(chunk.table.index[bad])
+    kept = _block([replace(chunk, table=rest)], source, venue, polls) if len(rest) else found
     if isinstance(kept, Problem):
         return [found]
     count = f"{len(bad):,} row{' is' if len(bad) == 1 else 's are'} left out, the first of them row"
-    first = piece.start + int(piece.table.index[bad[0]])
+    first = chunk.start + int(chunk.table.index[bad[0]])
     return [kept, Problem(found.source, "rows", f"{count} {first}: {found.sentence}")]
 
 
@@ -200,9 +204,9 @@ def _layout(table: pd.DataFrame, venue: str | None) -> Layout | str:
 
 
 def _polled(
-    layout: Layout, table: pd.DataFrame, file: NDArray[np.int64], first: Piece, polls: dict[str, pd.DataFrame]
+    layout: Layout, table: pd.DataFrame, file: NDArray[np.int64], first: FileChunk, polls: dict[str, pd.DataFrame]
 ) -> pd.DataFrame:
-    """A table of a venue that is polled instrument by instrument: a poll ends with its file, not with a piece."""
+    """A table of a venue that is polled instrument by instrument: a poll ends with its file, not with a chunk."""
     if not first.whole:
         before = polls.get(first.file.name)
         whole = table if before is None or not first.start else pd.concat([before, table], ignore_index=True)
@@ -285,7 +289,7 @@ def _stem(name: str) -> str:
     return name.removesuffix(".gz").rpartition(".")[0] or name
 
 
-def _without_key(block: Block) -> list[Problem]:
+def _without_key(block: RowBlock) -> list[Problem]:
     """A problem for every file with rows that do not say to which surface they belong."""
     lost = np.flatnonzero(block.key < 0)
     problems = []

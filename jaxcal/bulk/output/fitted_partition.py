@@ -1,4 +1,4 @@
-"""Result: the rows of a fitted part."""
+"""FittedPartition: the rows of a fitted part."""
 
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -6,9 +6,9 @@ from importlib.metadata import version
 import pandas as pd
 import pyarrow as pa
 
-from jaxcal.bulk.input.cleaned_partition import Pack
+from jaxcal.bulk.input.cleaned_partition import CleanedPartition
 from jaxcal.bulk.input.input_problem import told
-from jaxcal.bulk.input.partition import Cut
+from jaxcal.bulk.input.partition import PartitionKey
 from jaxcal.bulk.output.output_schema import quote_table, surface_table
 from jaxcal.bulk.settings import Settings
 from jaxcal.calibration.calibrate_many import calibrate_many
@@ -17,7 +17,7 @@ from jaxcal.market.surface import Surface
 
 
 @dataclass(frozen=True, eq=False)
-class Result:
+class FittedPartition:
     """A part, as it is written.
 
     Attributes:
@@ -26,7 +26,7 @@ class Result:
         quotes: one row a quote used, or None where they are not asked for.
     """
 
-    cut: Cut
+    cut: PartitionKey
     surfaces: pa.Table
     quotes: pa.Table | None
 
@@ -36,7 +36,7 @@ class Result:
         return sum(self.surfaces["converged"].to_pylist())
 
 
-def fit_pack(pack: Pack, settings: Settings) -> Result:
+def fit_partition(partition: CleanedPartition, settings: Settings) -> FittedPartition:
     """Fit the surfaces of a part in one batch.
 
     Should the batch fail as a whole, its surfaces are fitted one by one, and those that fail alone get the outcome
@@ -47,24 +47,25 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.bulk.input.cleaned_partition import Account, Pack
+        >>> from jaxcal.bulk.input.cleaned_partition import Account, CleanedPartition
         >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
         >>> from jaxcal.synthetic import synthetic_surface
         >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.5], moneyness=[-1.0, 0.0, 1.0])
-        >>> pack = Pack(Cut(0, 1, ""), (("A", None),), (("a.csv",),), (Account(3),), {0: surface}, {})
-        >>> result = fit_pack(pack, Settings(BlackScholes))
+        >>> key = PartitionKey(0, 1, "")
+        >>> partition = CleanedPartition(key, (("A", None),), (("a.csv",),), (Account(3),), {0: surface}, {})
+        >>> result = fit_partition(partition, Settings(BlackScholes))
         >>> result.surfaces.select(["underlying", "outcome", "num_quotes", "sigma"]).to_pylist()
         [{'underlying': 'A', 'outcome': 'CONVERGED', 'num_quotes': 3, 'sigma': 0.2}]
     """
     failed: dict[int, str] = {}
     found: list[tuple[Fits, pd.DataFrame]] = []
-    if pack.surfaces:
+    if partition.surfaces:
         try:
-            found.append(_fit(pack.surfaces, settings))
+            found.append(_fit(partition.surfaces, settings))
         except MemoryError:
             raise
         except Exception:  # of one surface, or of the batch: the next lines find out
-            for place, surface in pack.surfaces.items():
+            for place, surface in partition.surfaces.items():
                 try:
                     found.append(_fit({place: surface}, settings))
                 except MemoryError:
@@ -75,11 +76,11 @@ def fit_pack(pack: Pack, settings: Settings) -> Result:
     frame = pd.concat(frames) if len(frames) > 1 else frames[0] if frames else pd.DataFrame()
     quotes = None
     if settings.quotes:
-        places = [place for place in pack.surfaces if place not in failed]
+        places = [place for place in partition.surfaces if place not in failed]
         fits = (fit for batch, _ in found for fit in batch)
-        quotes = quote_table(pack, {place: fit.to_frame() for place, fit in zip(places, fits, strict=True)})
-    table = surface_table(pack, frame, settings, version("jaxcal"), failed)
-    return Result(pack.cut, table, quotes)
+        quotes = quote_table(partition, {place: fit.to_frame() for place, fit in zip(places, fits, strict=True)})
+    table = surface_table(partition, frame, settings, version("jaxcal"), failed)
+    return FittedPartition(partition.cut, table, quotes)
 
 
 def _fit(surfaces: dict[int, Surface], settings: Settings) -> tuple[Fits, pd.DataFrame]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from jaxcal._status import Outcome
-from jaxcal.bulk.input.cleaned_partition import ERROR, Pack
+from jaxcal.bulk.input.cleaned_partition import ERROR, CleanedPartition
 from jaxcal.bulk.settings import Settings
 from jaxcal.models.base import AbstractModel
 
@@ -77,18 +77,22 @@ def quote_schema() -> pa.Schema:
 
 
 def surface_table(
-    pack: Pack, fitted: pd.DataFrame, settings: Settings, version: str, failed: Mapping[int, str] | None = None
+    partition: CleanedPartition,
+    fitted: pd.DataFrame,
+    settings: Settings,
+    version: str,
+    failed: Mapping[int, str] | None = None,
 ) -> pa.Table:
     """One row for every surface of a part, in the order of the input.
 
     Args:
-        pack: the part.
+        partition: the part.
         fitted: `Fits.to_frame()`, indexed by position in the part; a surface without a row has only its account.
         settings: of the job.
         version: of the library.
         failed: sentences for surfaces whose fit could not even be tried.
     """
-    size, model = len(pack.keys), settings.template
+    size, model = len(partition.keys), settings.template
     places = fitted.index.to_numpy(np.int64) if len(fitted) else np.empty(0, np.int64)
     columns: dict[str, list[Any]] = {name: [None] * size for name in surface_schema(model).names}
 
@@ -104,7 +108,7 @@ def surface_table(
     for name in _parameters(model) if len(fitted) else ():
         for column, suffix in ((name, ""), (f"{name}_error", "_error")):
             put(column, _values(fitted, name, suffix, _is_list(model, name)))
-    for place, account in enumerate(pack.accounts):
+    for place, account in enumerate(partition.accounts):
         outcome, status = account.outcome, account.status
         if outcome is None and columns["outcome"][place] is None:
             outcome, status = ERROR, (failed or {}).get(place, "Not fitted.")
@@ -116,9 +120,9 @@ def surface_table(
         columns["num_left_out"][place] = left_out
         columns["left_out"][place] = list(account.left_out.items())
         columns["profile"][place] = account.profile
-    columns["underlying"] = [name for name, _ in pack.keys]
-    columns["quote_time"] = [time for _, time in pack.keys]
-    columns["sources"] = [list(names) for names in pack.sources]
+    columns["underlying"] = [name for name, _ in partition.keys]
+    columns["quote_time"] = [time for _, time in partition.keys]
+    columns["sources"] = [list(names) for names in partition.sources]
     constants = {"model": model.__name__, "version": version, "settings": settings.hash}
     columns |= {name: [value] * size for name, value in constants.items()}
     schema = surface_schema(model)
@@ -127,19 +131,19 @@ def surface_table(
     return pa.table(arrays, schema=schema)
 
 
-def quote_table(pack: Pack, quotes: Mapping[int, pd.DataFrame]) -> pa.Table:
+def quote_table(partition: CleanedPartition, quotes: Mapping[int, pd.DataFrame]) -> pa.Table:
     """One row for every quote used, surface by surface.
 
     Args:
-        pack: the part.
+        partition: the part.
         quotes: `Fit.to_frame()` of the surfaces, by position in the part.
     """
     schema = quote_schema()
     tables = []
     for place, frame in sorted(quotes.items()):
-        source, row = pack.origin[place]
+        source, row = partition.origin[place]
         rows = frame["row"].to_numpy(np.int64)
-        underlying, time = pack.keys[place]
+        underlying, time = partition.keys[place]
         columns = {name: frame[name].to_numpy() for name in QUOTE_COLUMNS if name != "row"}
         given = {
             "underlying": pa.array([underlying] * len(rows), pa.string()),

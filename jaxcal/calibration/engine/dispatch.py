@@ -16,7 +16,7 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_many, solve_rare_round, solve_round
+from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_batch, solve_on_finer_grid, solve_on_grid
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.compilation.quick_jit import QuickJit, never
 from jaxcal.models.base import Model
@@ -86,7 +86,7 @@ def _spread(
     on_cpu = devices[0].platform == "cpu"
     workers = (os.cpu_count() or 1) if on_cpu and len(devices) == 1 else len(devices)
     if on_cpu and len(devices) == 1 and size <= _FEW:
-        solve_one = partial(solve_rare_round if rare else solve_round, names)
+        solve_one = partial(solve_on_finer_grid if rare else solve_on_grid, names)
         return _one_by_one(solve_one, method, target, start, own, devices[0], workers)
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
     piece = next((s for s in sizes if s * workers >= size), sizes[-1])
@@ -97,7 +97,7 @@ def _spread(
         target, start, own = inputs
         if len(devices) == 1:
             with jax.default_device(devices[0]):
-                return solve_many(names, lanes, refill, method, target, start, np.int32(count), own)
+                return solve_batch(names, lanes, refill, method, target, start, np.int32(count), own)
         counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
         return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
 
@@ -145,13 +145,13 @@ def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int
 
 @lru_cache
 def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) -> Any:
-    """`solve_many` on every device at once, each with its own part of the surfaces and its own loop: under `jit` of
+    """`solve_batch` on every device at once, each with its own part of the surfaces and its own loop: under `jit` of
     sharded inputs the loop would go on everywhere until the slowest surface of all has ended.
     """
     mesh, split, whole = Mesh(np.asarray(devices), ("surface",)), PartitionSpec("surface"), PartitionSpec()
 
     def local(method: Method, target: Target, start: Any, count: Array, own: Own | None) -> Any:
-        return solve_many(names, lanes, refill, method, target, start, count[0], own)
+        return solve_batch(names, lanes, refill, method, target, start, count[0], own)
 
     return QuickJit(
         jax.shard_map(local, mesh=mesh, in_specs=(whole, split, split, split, split), out_specs=split, check_vma=False),

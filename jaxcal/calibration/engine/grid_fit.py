@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, grid_of, problem_of
+from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, build_grid, build_problem
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import AbstractLoss, losses, root_and_slope
 from jaxcal.calibration.objective.prior import AbstractPrior
@@ -76,7 +76,9 @@ class Own(NamedTuple):
     prior: AbstractPrior | None = None
 
 
-def problem_by(names: tuple[str, ...], method: Method, target: Target, start: Model) -> CalibrationProblem[Model]:
+def build_fit_problem(
+    names: tuple[str, ...], method: Method, target: Target, start: Model
+) -> CalibrationProblem[Model]:
     """What `method` makes small of these quotes, on a grid built around `start`."""
     return _problem(names, method, MarketValues.of(*target), target.weight, start)
 
@@ -84,7 +86,7 @@ def problem_by(names: tuple[str, ...], method: Method, target: Target, start: Mo
 def _problem(
     names: tuple[str, ...], method: Method, market: MarketValues, weight: Array, start: Model, offset: Any = None
 ) -> CalibrationProblem[Model]:
-    return problem_of(
+    return build_problem(
         start, names, market, weight, method.residual, method.pricer, method.prior, method.loss, method.scales, offset
     )
 
@@ -127,7 +129,7 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
     if method.check is None:
         finer = problem.values(solution.y)
     else:
-        finer = grid_of(model, market, method.check).value(model).reshape(market.vol.shape)
+        finer = build_grid(model, market, method.check).value(model).reshape(market.vol.shape)
     fitted = None if isinstance(method.residual, ImpliedVolResidual) else problem.values(solution.y)
     return _reported(solution, problem, _Check.of_values(method, problem, finer, fitted, solution.residual))
 
@@ -168,7 +170,7 @@ def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Ch
 def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
     if isinstance(start, AbstractFourierModel) and isinstance(method.pricer, Sinh) and method.check is not None:
         return _solve_in_turns(names, method, target, start)
-    problem = problem_by(names, method, target, start)
+    problem = build_fit_problem(names, method, target, start)
     lower, upper = method.limits
     solution = least_squares(
         lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
@@ -211,18 +213,18 @@ def is_small(names: tuple[str, ...], method: Method, target: Target, start: Any)
     return target.vol.size <= _SMALL
 
 
-solve_round = QuickJit(_solve, static_argnums=0, small=is_small, task="fit")
-solve_rare_round = QuickJit(_solve, static_argnums=0, rare=True, task="fit on a finer grid")
+solve_on_grid = QuickJit(_solve, static_argnums=0, small=is_small, task="fit")
+solve_on_finer_grid = QuickJit(_solve, static_argnums=0, rare=True, task="fit on a finer grid")
 
 
 @partial(QuickJit, static_argnums=0, small=never, task="fit of every expiry")
-def solve_slices(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+def solve_expiries(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
     """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
     return jax.vmap(partial(_solve, names, method))(target.slices(), start)
 
 
 @partial(QuickJit, static_argnums=(0, 1, 2), small=never, task="fits of many surfaces")
-def solve_many(
+def solve_batch(
     names: tuple[str, ...],
     lanes: int,
     refill: int,
@@ -240,7 +242,7 @@ def solve_many(
 
     def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:
         target, start, own = data
-        return problem_by(names, method if own is None else method._replace(**own._asdict()), target, start)
+        return build_fit_problem(names, method if own is None else method._replace(**own._asdict()), target, start)
 
     return least_squares_many(
         lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),

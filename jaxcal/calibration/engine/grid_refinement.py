@@ -22,8 +22,12 @@ GridPair = tuple[AbstractPricer, AbstractPricer]
 Rows = NDArray[np.bool_]  # which fits of a batch, `[*b]`; of one fit no axis
 
 PERFECT = 1e-8  # root mean square error in volatility, a grid's own, after which no other start is tried
-_BEHIND = 1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
-_LOWER = 0.999  # of the best cost: only below it is a fit worth contours of every quote's own, which take minutes
+_WORTH_REFINING = (
+    1.1  # of the best cost: above it, on a grid rebuilt once, a fit from another start is not worth a finer one
+)
+_WORTH_CONTOURS = (
+    0.999  # of the best cost: only below it is a fit worth contours of every quote's own, which take minutes
+)
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _SINH, _SADDLE = Sinh(), Saddle()
 
@@ -89,17 +93,17 @@ def last_shared(grids: Sequence[GridPair]) -> int:
     return max(0, sum(not isinstance(method, Saddle) for method, _ in grids) - 1)
 
 
-def goes_on(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+def is_worth_refining(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
     """Whether a fit whose prices moved is worth a finer grid beside the best fit so far.
 
     A coarse grid may be wrong about the cost, so that this is asked after one rebuilt grid.
     """
-    return np.asarray(found.moved & ~(found.cost > _BEHIND * best.cost))
+    return np.asarray(found.moved & ~(found.cost > _WORTH_REFINING * best.cost))
 
 
-def goes_to_contours(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+def is_worth_contours(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
     """Whether a fit whose prices all shared grids moved is worth contours of every quote's own."""
-    return np.asarray(found.moved & ~(found.cost >= _LOWER * best.cost))
+    return np.asarray(found.moved & ~(found.cost >= _WORTH_CONTOURS * best.cost))
 
 
 def is_better(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
@@ -120,11 +124,11 @@ def agreement(misfit: NDArray, dtype: Any) -> NDArray:
     return np.asarray(np.maximum(max(_SAME, 1000.0 * eps), _OF_MISFIT * misfit))
 
 
-def rows_of(tree: Any, chosen: Any) -> Any:
+def take_rows(tree: Any, chosen: Any) -> Any:
     """Some rows of every array of a tree.
 
     Example:
-        >>> rows_of((np.asarray([1, 2, 3]),), np.asarray([2, 0]))
+        >>> take_rows((np.asarray([1, 2, 3]),), np.asarray([2, 0]))
         (array([3, 1]),)
     """
     return jax.tree.map(lambda leaf: leaf[chosen], tree)

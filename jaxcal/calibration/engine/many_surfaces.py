@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jaxcal.calibration.arguments_of_many import for_each
 from jaxcal.calibration.engine.dispatch import Devices, Precision, rounds
 from jaxcal.calibration.engine.grid_fit import Limits, Method, Own, Round
-from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put, rows_of
+from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put, take_rows
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart
 from jaxcal.calibration.engine.one_surface import rmse_of_surfaces
 from jaxcal.calibration.objective.fit_data import Target
@@ -53,21 +53,21 @@ class ManySurfaces(AbstractQuotes):
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
         return starting_models(template, self.target, self.target.vol.dtype, simpler)
 
-    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfMany":
+    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "BatchFitter":
         refuse_unlawful(start, numbers=False)
         target = self.target
         if start.per_expiry:
             expiries = target.expiry.shape[1]
             own = jax.tree.map(lambda leaf: np.repeat(leaf, expiries, axis=0), own)
             target = jax.tree.map(_merged, target.slices())
-        one = rows_of(start, (0, 0) if start.per_expiry else 0)
+        one = take_rows(start, (0, 0) if start.per_expiry else 0)
         box = search_bounds(one, self.settings.limits, self.settings.names, target.vol.dtype)
-        return FitterOfMany(self, target, own, grids, box)
+        return BatchFitter(self, target, own, grids, box)
 
     def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
         chosen = np.flatnonzero(surfaces)
-        some = replace(self, target=rows_of(self.target, chosen))
-        result = multistart(rows_of(found.model, chosen), some, rows_of(own, chosen)).found
+        some = replace(self, target=take_rows(self.target, chosen))
+        result = multistart(take_rows(found.model, chosen), some, take_rows(own, chosen)).found
         return _added(found, chosen, result)
 
     def broadcast(self, settings: Any) -> Any:
@@ -77,7 +77,7 @@ class ManySurfaces(AbstractQuotes):
         return values.astype(self.target.vol.dtype)
 
     def split(self, tree: Any) -> list[Any]:
-        return [rows_of(tree, i) for i in range(self.size)]
+        return [take_rows(tree, i) for i in range(self.size)]
 
     @property
     def weights(self) -> NDArray[np.floating]:
@@ -91,7 +91,7 @@ class ManySurfaces(AbstractQuotes):
 
 
 @dataclass(frozen=True, eq=False)
-class FitterOfMany(AbstractFitter):
+class BatchFitter(AbstractFitter):
     """See `AbstractFitter`: only the rows that are asked for are fitted, those of one level as one batch."""
 
     quotes: ManySurfaces
@@ -104,7 +104,7 @@ class FitterOfMany(AbstractFitter):
         axes = rows.shape
         chosen = np.flatnonzero(rows)
         flat = (lambda leaf: leaf.reshape(-1, *leaf.shape[len(axes) :])) if len(axes) > 1 else (lambda leaf: leaf)
-        found = self._fits(chosen, rows_of(jax.tree.map(flat, start), chosen), level.ravel()[chosen])
+        found = self._fits(chosen, take_rows(jax.tree.map(flat, start), chosen), level.ravel()[chosen])
         if before is not None:
             found = _added(jax.tree.map(flat, before), chosen, found)
         return jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), found) if len(axes) > 1 else found
@@ -116,9 +116,9 @@ class FitterOfMany(AbstractFitter):
             at = np.flatnonzero(level == one)
             pricer, check = self.grids[one]
             method = Method(residual, None, solver, self.box, pricer, check, None, scales)
-            target, own = rows_of((self.target, self.own), rows[at])
+            target, own = take_rows((self.target, self.own), rows[at])
             rare = bool(one) and _RARE * len(at) <= len(self.target.expiry)
-            begin = rows_of(start, at)
+            begin = take_rows(start, at)
             parts.append(
                 rounds(names, method, target, begin, self.quotes.precision, self.quotes.devices, own, rare=rare)
             )

@@ -17,9 +17,9 @@ from jaxcal.calibration.engine.grid_refinement import (
     Rows,
     choose,
     fit_grids,
-    goes_on,
-    goes_to_contours,
     is_better,
+    is_worth_contours,
+    is_worth_refining,
     last_shared,
     refine,
 )
@@ -179,8 +179,8 @@ def multistart(
     first, *others = _ranked(tries)
     best = refine(again, first, everything, last)
     for other in others:
-        other = refine(again, other, goes_on(other.found, best.found), shared)
-        other = refine(again, other, goes_to_contours(other.found, best.found), last)
+        other = refine(again, other, is_worth_refining(other.found, best.found), shared)
+        other = refine(again, other, is_worth_contours(other.found, best.found), last)
         steps = best.found.num_steps + other.found.num_steps
         better = is_better(other.found, best.found)
         found = choose(better, other.found, best.found)

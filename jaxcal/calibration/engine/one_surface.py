@@ -9,12 +9,12 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_round, solve_slices
+from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_expiries, solve_on_grid
 from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, choose
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart, with_steps
 from jaxcal.calibration.engine.piecewise_bootstrap import bootstrapped
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.starts.starting_values import GROWN, starts_from
+from jaxcal.calibration.starts.starting_values import PIECEWISE, starts_from
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import search_bounds
@@ -41,13 +41,13 @@ class OneSurface(AbstractQuotes):
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
         return starts_from(template, self.surface, simpler)
 
-    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "FitterOfOne":
+    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "SingleFitter":
         refuse_unlawful(start, self.surface.expiry, numbers=False)
         names, limits, residual, solver, _, scales = self.settings
         one = jax.tree.map(lambda leaf: leaf[0], start) if start.per_expiry else start
         box = search_bounds(one, limits, names, self.surface.vol.dtype)
         methods = [Method(residual, own.prior, solver, box, *pair, own.loss, scales) for pair in grids]
-        return FitterOfOne(names, tuple(methods), Target.of(self.surface, spread=residual.needs_spread))
+        return SingleFitter(names, tuple(methods), Target.of(self.surface, spread=residual.needs_spread))
 
     def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
         return with_steps(multistart(found.model, self, own).found, found)
@@ -73,7 +73,7 @@ class OneSurface(AbstractQuotes):
 
 
 @dataclass(frozen=True, eq=False)
-class FitterOfOne(AbstractFitter):
+class SingleFitter(AbstractFitter):
     """See `AbstractFitter`: expiries that are fitted by themselves are one program, which fits all of them again."""
 
     names: tuple[str, ...]
@@ -81,7 +81,7 @@ class FitterOfOne(AbstractFitter):
     target: Target
 
     def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
-        solve = solve_slices if start.per_expiry else solve_round
+        solve = solve_expiries if start.per_expiry else solve_on_grid
         for one in np.unique(level[rows]) if level.ndim else (int(level),):
             found = solve(self.names, self.methods[one], self.target, start)
             if before is not None:
@@ -94,11 +94,11 @@ class FitterOfOne(AbstractFitter):
         """Parameters that vary over time are fitted one interval after the other before all of them are; from the first
         start as it is, too.
         """
-        if template not in GROWN:
+        if template not in PIECEWISE:
             return starts
         method = self.methods[int(level)]
         staged = (
-            bootstrapped(lambda t, m: solve_round(self.names, method, t, m), start, self.names, self.target)
+            bootstrapped(lambda t, m: solve_on_grid(self.names, method, t, m), start, self.names, self.target)
             for start in starts
         )
         return chain(islice(staged, 1), starts[:1], staged)

@@ -70,7 +70,7 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         return 0.5 * (residuals @ residuals)
 
 
-def problem_of(
+def build_problem(
     model: Model,
     free: tuple[str, ...],
     market: MarketValues,
@@ -85,16 +85,16 @@ def problem_of(
     """A problem whose grid is built around `model` and the market's at-the-money volatilities; with an `offset` of the
     nodes of `Sinh`.
     """
-    grid = grid_of(model, market, pricer, offset)
+    grid = build_grid(model, market, pricer, offset)
     return CalibrationProblem(model, free, market, grid, residual, prior, jnp.sqrt(weight), loss, scales)
 
 
-def grid_of(
+def build_grid(
     model: AbstractModel, market: MarketValues, pricer: AbstractPricer, offset: Float[Array, ""] | None = None
 ) -> Any:
     """What values the quotes of a market under `model` and models near it; a smile model needs no pricer."""
     if isinstance(model, AbstractVolModel):
-        return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.ratio * market.forward)
+        return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.moneyness * market.forward)
     assert isinstance(model, AbstractFourierModel)
     quotes = market.expiry[:, 0], market.log_strike, market.atm_total_vol()
     if offset is None:

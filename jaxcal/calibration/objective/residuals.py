@@ -19,7 +19,7 @@ class MarketValues(eqx.Module):
     """
 
     log_strike: Float[Array, "e k"]
-    ratio: Float[Array, "e k"]
+    moneyness: Float[Array, "e k"]
     expiry: Float[Array, "e 1"]
     forward: Float[Array, "e 1"]
     vol: Float[Array, "e k"]
@@ -46,15 +46,15 @@ class MarketValues(eqx.Module):
         forward, expiry = forward[:, None], expiry[:, None]
         # whatever lies where there is no quote must not reach a derivative
         strike, vol = jnp.where(used, strike, forward), jnp.where(used, vol, 0.2)
-        ratio = strike / forward
+        moneyness = strike / forward
         log_strike = jnp.log1p((strike - forward) / forward)
-        value = black_otm(vol, ratio, expiry, forward=1.0)
-        vega = black_vega(vol, ratio, expiry, forward=1.0)
+        value = black_otm(vol, moneyness, expiry, forward=1.0)
+        vega = black_vega(vol, moneyness, expiry, forward=1.0)
         if bid_vol is None or ask_vol is None:
-            return cls(log_strike, ratio, expiry, forward, vol, value, vega, used)
+            return cls(log_strike, moneyness, expiry, forward, vol, value, vega, used)
         half = half_spreads(vol, bid_vol, ask_vol, used)
         bid, ask = (jnp.where(used & jnp.isfinite(x), x, vol) for x in (bid_vol, ask_vol))
-        return cls(log_strike, ratio, expiry, forward, vol, value, vega, used, bid, ask, half)
+        return cls(log_strike, moneyness, expiry, forward, vol, value, vega, used, bid, ask, half)
 
     @classmethod
     def of_surface(cls, surface: Surface | Target) -> "MarketValues":
@@ -70,7 +70,7 @@ class MarketValues(eqx.Module):
 
     def implied_vol(self, value: Float[Array, "e k"]) -> Float[Array, "e k"]:
         """Implied volatilities of out-of-the-money model values."""
-        return implied_vol(value, self.ratio, self.expiry, forward=1.0, is_call=self.ratio >= 1.0)
+        return implied_vol(value, self.moneyness, self.expiry, forward=1.0, is_call=self.moneyness >= 1.0)
 
 
 def half_spreads(
@@ -145,7 +145,7 @@ class ImpliedVolResidual(AbstractResidual):
         self, value: Float[Array, "e k"], market: MarketValues
     ) -> tuple[Float[Array, "e k"], Float[Array, "e k"]]:
         """The value held where it has a volatility, and the upper end of that: at its bound an option has none."""
-        top = jnp.minimum(market.ratio, 1.0) * (1.0 - 1e-6)
+        top = jnp.minimum(market.moneyness, 1.0) * (1.0 - 1e-6)
         return jnp.clip(value, jnp.minimum(jnp.asarray(self.floor, value.dtype), 0.5 * top), top), top
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from jaxcal.calibration.results.parameter_scale import is_share, own_size
-from jaxcal.calibration.results.standard_errors import slopes_of
+from jaxcal.calibration.results.standard_errors import search_slopes
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels
 
@@ -154,7 +154,7 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
         return np.concatenate([np.reshape(np.asarray(of(name), np.float64), (count, -1)) for name in fit.free], axis=1)
 
     sizes = rows(lambda name: own_size(fit.model, name))
-    slopes = np.asarray(slopes_of(fit.free, fit.objective.scales, model), np.float64)
+    slopes = np.asarray(search_slopes(fit.free, fit.objective.scales, model), np.float64)
     total = weight.reshape(count, -1).sum(axis=1)
     singular, grams = _singular(information, slopes, sizes, ~at_bound, total)
     names = np.asarray(labels(fit.model, fit.free)).reshape(sizes.shape[::-1]).T if slices else None

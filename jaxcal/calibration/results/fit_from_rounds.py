@@ -19,7 +19,7 @@ from jaxcal.models.base import Model
 from jaxcal.models.parameters import Scales
 
 
-def outcome_of(result: Round) -> Int[Array, "*b"]:
+def resolve_outcome(result: Round) -> Int[Array, "*b"]:
     """The outcome of the last round of a fit: converged on prices that moved is unresolved."""
     unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
@@ -50,7 +50,7 @@ def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objec
         rmse_vol=jax.device_put(rmse_vol),
         gradient=of_all(jnp.max, result.gradient),
         num_steps=of_all(jnp.max, result.num_steps),
-        outcome=outcome_of(result) if np.any(np.asarray(result.moved)) else result.outcome,
+        outcome=resolve_outcome(result) if np.any(np.asarray(result.moved)) else result.outcome,
         at_bound=result.at_bound,
         free=names,
         objective=objective,

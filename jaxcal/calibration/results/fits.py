@@ -19,7 +19,7 @@ from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_of, outcome_of
+from jaxcal.calibration.results.fit_from_rounds import fit_of, resolve_outcome
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
 from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
@@ -241,7 +241,7 @@ class Fits(Generic[Model]):
         def of(part: Part) -> NDArray:
             result = part.result
             if not result.by_expiry:
-                return np.asarray(outcome_of(result), np.int32)
+                return np.asarray(resolve_outcome(result), np.int32)
             return np.asarray([self._outcome(int(i)) for i in part.place], np.int32)
 
         return self._whole([of(part) for part in self.parts], 0)

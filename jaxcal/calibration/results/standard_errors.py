@@ -37,7 +37,7 @@ def standard_errors(
         scales: search scales and ties of the fits; a tied parameter has the error of the one it follows.
     """
     covariance = search_covariance(np.asarray(information, np.float64), at_bound, misfit, quotes)
-    slopes = np.asarray(slopes_of(tuple(names), scales, models), np.float64)
+    slopes = np.asarray(search_slopes(tuple(names), scales, models), np.float64)
     known = np.isfinite(np.diagonal(covariance, axis1=1, axis2=2))
     spread = np.where(known[:, :, None] & known[:, None, :], covariance, 0.0)
     with np.errstate(invalid="ignore"):
@@ -83,7 +83,7 @@ def misfit_of(loss: AbstractLoss | None, weight: Numbers, residuals: Numbers, nu
 
 
 @partial(jax.jit, static_argnums=0)
-def slopes_of(names: tuple[str, ...], scales: Scales, models: AbstractModel) -> Array:
+def search_slopes(names: tuple[str, ...], scales: Scales, models: AbstractModel) -> Array:
     """Derivatives of the parameters in their search vectors."""
 
     def of_one(model: AbstractModel) -> Array:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from jaxcal.calibration.engine.grid_fit import MAX_STEP, Method, problem_by
+from jaxcal.calibration.engine.grid_fit import MAX_STEP, Method, build_fit_problem
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.compilation.quick_jit import QuickJit, never
 from jaxcal.solvers.batching import least_squares_many
@@ -98,7 +98,7 @@ def _fitted(
     y0: Float[Array | np.ndarray, "n p"],
     count: Int[Array | np.ndarray, ""] | np.int32,
 ) -> Ends:
-    problem = problem_by(names, method, target, model)
+    problem = build_fit_problem(names, method, target, model)
     y0 = jnp.asarray(y0)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype)[None], y0.shape) for limit in method.limits)
 
@@ -121,7 +121,7 @@ def _evolved(
     generations: Any,
     seed: Any,
 ) -> Population:
-    problem = problem_by(names, method, target, model)
+    problem = build_fit_problem(names, method, target, model)
     lower, upper = (jnp.asarray(limit, y0.dtype) for limit in method.limits)
     return differential_evolution(
         jax.vmap(problem.cost), jnp.asarray(y0), lower, upper, generations=jnp.asarray(generations),

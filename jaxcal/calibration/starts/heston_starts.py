@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxcal.calibration.starts.smile_shape import SmileShape
-from jaxcal.calibration.starts.start_rule import Range, Ranges, Rules, StartRule, Values, values_of
+from jaxcal.calibration.starts.start_rule import Range, Ranges, Rules, StartRule, Values, read_parameters
 from jaxcal.models.diffusions.black_scholes import BlackScholes
 from jaxcal.models.diffusions.clocked_double_heston import ClockedDoubleHeston
 from jaxcal.models.diffusions.double_heston import DoubleHeston
@@ -135,18 +135,18 @@ HESTON_STARTS: Rules = {
     BlackScholesHullWhite: StartRule(_black_scholes_hull_white, vol_ranges),
     Heston: StartRule(heston_values, heston_ranges),
     HestonHullWhite: StartRule(_heston_hull_white, heston_ranges),
-    PiecewiseHeston: StartRule(ranges=heston_ranges, simpler=Heston, grown=True, num_knots=_BUCKETS),
+    PiecewiseHeston: StartRule(ranges=heston_ranges, simpler=Heston, piecewise=True, num_knots=_BUCKETS),
     DoubleHeston: StartRule(
         lambda shape: two_factors(heston_values(shape)[0]),
         _double_heston_ranges,
         Heston,
-        lambda _, heston: two_factors(values_of(heston)),
+        lambda _, heston: two_factors(read_parameters(heston)),
     ),
     ClockedDoubleHeston: StartRule(
         lambda shape: on_a_clock(shape, heston_values(shape)[0]),
         _clocked_double_heston_ranges,
         Heston,
-        lambda shape, heston: on_a_clock(shape, values_of(heston)),
+        lambda shape, heston: on_a_clock(shape, read_parameters(heston)),
         num_knots=_PACES,
     ),
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxcal.calibration.starts.heston_starts import heston_ranges, heston_values, vol_ranges
 from jaxcal.calibration.starts.smile_shape import SmileShape
-from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values, values_of
+from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values, read_parameters
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.diffusions.heston import Heston
 from jaxcal.models.jumps.bates import Bates
@@ -49,8 +49,8 @@ def _bates(shape: SmileShape) -> list[Values]:
     return [values | jumps for values in heston_values(shape) for jumps in _jumps(shape)]
 
 
-def _bates_beyond(shape: SmileShape, heston: AbstractModel) -> list[Values]:
-    return [values_of(heston) | jumps for jumps in _jumps(shape)]
+def _bates_from_heston(shape: SmileShape, heston: AbstractModel) -> list[Values]:
+    return [read_parameters(heston) | jumps for jumps in _jumps(shape)]
 
 
 def _svcj(shape: SmileShape) -> list[Values]:
@@ -58,9 +58,9 @@ def _svcj(shape: SmileShape) -> list[Values]:
     return [values | {"variance_jump_mean": variance, "jump_correlation": 0.0} for values in _bates(shape)]
 
 
-def _svcj_beyond(shape: SmileShape, bates: AbstractModel) -> list[Values]:
+def _svcj_from_bates(shape: SmileShape, bates: AbstractModel) -> list[Values]:
     """Jumps of the Bates fit and others, with small and large jumps of the variance, and to one side."""
-    base, variance = values_of(bates), shape.level**2
+    base, variance = read_parameters(bates), shape.level**2
     small, large = ({"variance_jump_mean": s * variance, "jump_correlation": 0.0} for s in (0.3, 3.0))
     many, rare, _ = (base | jumps for jumps in _jumps(shape))
     upright = [base | small, base | large, many | large, rare | large]
@@ -115,7 +115,9 @@ def _svcj_ranges(level: float) -> Ranges:
 JUMP_STARTS: Rules = {
     Merton: StartRule(_merton, _merton_ranges),
     Kou: StartRule(_kou, _kou_ranges),
-    Bates: StartRule(_bates, _bates_ranges, Heston, _bates_beyond),
-    PiecewiseBates: StartRule(ranges=_bates_ranges, simpler=Bates, grown=True, regrown=True, num_knots=_BUCKETS),
-    SVCJ: StartRule(_svcj, _svcj_ranges, Bates, _svcj_beyond),
+    Bates: StartRule(_bates, _bates_ranges, Heston, _bates_from_heston),
+    PiecewiseBates: StartRule(
+        ranges=_bates_ranges, simpler=Bates, piecewise=True, also_from_starts=True, num_knots=_BUCKETS
+    ),
+    SVCJ: StartRule(_svcj, _svcj_ranges, Bates, _svcj_from_bates),
 }

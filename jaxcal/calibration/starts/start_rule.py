@@ -23,8 +23,8 @@ class StartRule(NamedTuple):
         ranges: what markets have shown, by parameter, at a level of volatility.
         simpler: the class from whose fit one of this class starts, if any.
         extend: the parameters to start from, given the surface and the fit of `simpler`.
-        grown: fitted to the shortest expiries first, then to more and more of them, from `of(simpler, knots)`.
-        regrown: likewise from what `simpler` itself would start from.
+        piecewise: fitted to the shortest expiries first, then to more and more of them, from `of(simpler, knots)`.
+        also_from_starts: likewise from what `simpler` itself would start from.
         num_knots: of the model, at most, where it has knots that the caller does not name.
         by_quoted_expiry: whether vectors have an entry for every quoted expiry.
     """
@@ -33,8 +33,8 @@ class StartRule(NamedTuple):
     ranges: Callable[[float], Ranges] | None = None
     simpler: Kind | None = None
     extend: Callable[[SmileShape, Any], list[Values]] | None = None
-    grown: bool = False
-    regrown: bool = False
+    piecewise: bool = False
+    also_from_starts: bool = False
     num_knots: int = 0
     by_quoted_expiry: bool = False
 
@@ -42,6 +42,6 @@ class StartRule(NamedTuple):
 Rules = Mapping[Kind, StartRule]
 
 
-def values_of(model: AbstractModel) -> Values:
+def read_parameters(model: AbstractModel) -> Values:
     """The parameters of a model, in double precision."""
     return {name: np.asarray(getattr(model, name), np.float64) for name in model.bounds}

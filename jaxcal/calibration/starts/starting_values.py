@@ -23,7 +23,7 @@ from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.interval import Interval
 
 RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
-GROWN = tuple(model for model, rule in RULES.items() if rule.grown)  # fitted to ever more expiries
+PIECEWISE = tuple(model for model, rule in RULES.items() if rule.piecewise)  # fitted to ever more expiries
 
 
 def rule_of(model: Kind) -> StartRule:
@@ -36,9 +36,9 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
     `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
     rule = rule_of(model)
-    if rule.grown:
+    if rule.piecewise:
         assert rule.simpler is not None
-        several = [simpler, *starts_from(rule.simpler, surface)] if rule.regrown else [simpler]
+        several = [simpler, *starts_from(rule.simpler, surface)] if rule.also_from_starts else [simpler]
         return [model.of(start, _knots(surface, rule.num_knots)) for start in several]  # type: ignore[attr-defined]
     found: list[Any] = starting_models(model, surface, surface.vol.dtype, simpler)
     if rule.num_knots:

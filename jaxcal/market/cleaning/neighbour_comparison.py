@@ -1,4 +1,4 @@
-"""Comparison: every quote beside what its neighbours in strike and expiry make of it."""
+"""NeighbourComparison: every quote beside what its neighbours in strike and expiry make of it."""
 
 import itertools
 from dataclasses import dataclass
@@ -76,7 +76,7 @@ class SmileQuotes:
         return self.is_call == (self.x >= 0.0)
 
 
-class Comparison:
+class NeighbourComparison:
     """Every row against its neighbours, kept up to date while rows are excluded.
 
     Attributes:

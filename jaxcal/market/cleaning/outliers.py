@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxcal.market.cleaning.cleaning_rules import RowRules
 from jaxcal.market.cleaning.local_smile import SIDE
-from jaxcal.market.cleaning.neighbour_comparison import Comparison, Places, SmileQuotes
+from jaxcal.market.cleaning.neighbour_comparison import NeighbourComparison, Places, SmileQuotes
 from jaxcal.market.cleaning.row_rules import Judgement
 from jaxcal.market.tables.quote_columns import FloatColumn, Mask
 from jaxcal.market.tables.verdict import Verdict
@@ -33,7 +33,7 @@ def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: RowRules)
     """
     if not rules.compares:
         return np.full(len(quotes.vol), np.nan)
-    comparison = Comparison(quotes)
+    comparison = NeighbourComparison(quotes)
     touched = np.ones(len(quotes.vol), bool)
     while True:
         rows = np.flatnonzero(judgement.used & (quotes.vol > 0.0) & np.isfinite(quotes.x))
@@ -50,7 +50,7 @@ def judge_neighbours(judgement: Judgement, quotes: SmileQuotes, rules: RowRules)
     return comparison.smile(live)
 
 
-def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: RowRules) -> None:
+def _exclude(judgement: Judgement, comparison: NeighbourComparison, live: Places, rules: RowRules) -> None:
     q = comparison.quotes
     size = len(q.vol)
     far = np.zeros(size, bool)
@@ -124,7 +124,7 @@ def _exclude(judgement: Judgement, comparison: Comparison, live: Places, rules: 
     )
 
 
-def _explaining_move(comparison: Comparison, rows: Mask) -> FloatColumn:
+def _explaining_move(comparison: NeighbourComparison, rows: Mask) -> FloatColumn:
     """Relative move of the forward that explains a row's price, NaN where an hour would not bring it about."""
     q, result = comparison.quotes, np.full(len(rows), np.nan)
     normal = NormalDist()

@@ -16,8 +16,8 @@ from jaxcal.bulk.engines.ray_engine import _follow
 from jaxcal.bulk.engines.ray_stages import Clean, End, Failure, Fit, Read, Write, Written, from_row, to_row
 from jaxcal.bulk.input.input_files import Source, find_source
 from jaxcal.bulk.input.input_problem import BulkError
-from jaxcal.bulk.input.partition import Cut
-from jaxcal.bulk.input.partition_rows import PartRows, read_parts
+from jaxcal.bulk.input.partition import PartitionKey
+from jaxcal.bulk.input.partition_rows import PartitionRows, read_partitions
 from jaxcal.bulk.output.dataset import Store
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.summary import Summary
@@ -79,14 +79,14 @@ def test_stages_write_the_same_dataset(job: Job, source: Path, tmp_path: Path, c
 def test_a_part_that_fails_takes_no_other_with_it(
     job: Job, source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fit = stage.fit_pack
+    fit = stage.fit_partition
 
     def failing(pack: Any, settings: Settings) -> Any:
         if pack.cut.number == 1:
             raise MemoryError("this is\ntoo much")
         return fit(pack, settings)
 
-    monkeypatch.setattr(stage, "fit_pack", failing)
+    monkeypatch.setattr(stage, "fit_partition", failing)
     with pytest.raises(
         BulkError, match=r"part 1 cannot be done: MemoryError: this is too much \(1 such parts in all\)"
     ):
@@ -128,7 +128,7 @@ def test_folders_that_a_machine_does_not_see_are_said(source: Path, tmp_path: Pa
     elsewhere = Source(tmp_path / "nowhere", seen.files)
     (failure,) = map(from_row, Read(elsewhere, settings, {}, stage.version("jaxcal"))(to_row(End(0))))
     assert "nowhere is not there on machine" in str(failure.error)
-    result = stage.Result(Cut(3, 0, ""), pa.table({"converged": pa.array([], pa.bool_())}), None)
+    result = stage.FittedPartition(PartitionKey(3, 0, ""), pa.table({"converged": pa.array([], pa.bool_())}), None)
     failure = from_row(Write(tmp_path / "out", tmp_path / "out" / "_unfinished" / "x")(to_row(result)))
     assert failure.number is None
     assert "must lie on a file system that all machines share" in str(failure.error)
@@ -140,17 +140,17 @@ def test_a_process_that_outlives_its_run_writes_nothing(tmp_path: Path) -> None:
     table = pa.table({"converged": [True]})
     with Store.open(tmp_path / "out", record) as store:
         late = Write(store.path, store.scratch)
-        assert isinstance(from_row(late(to_row(stage.Result(Cut(0, 1, "a"), table, None)))), Written)
+        assert isinstance(from_row(late(to_row(stage.FittedPartition(PartitionKey(0, 1, "a"), table, None)))), Written)
     with Store.open(tmp_path / "out", record, restart=True) as store:
-        assert isinstance(from_row(late(to_row(stage.Result(Cut(1, 1, "b"), table, None)))), Failure)
+        assert isinstance(from_row(late(to_row(stage.FittedPartition(PartitionKey(1, 1, "b"), table, None)))), Failure)
         store.write(2, "c", table, None)
         assert [path.name for path in store.path.glob("*.parquet")] == ["part-000002.parquet"]
 
 
 def test_a_part_is_sent_without_the_rows_of_others(source: Path) -> None:
     def size(part_size: int) -> int:
-        first = next(read_parts(find_source(source), Settings(BlackScholes, part_size=part_size), {}))
-        assert isinstance(first, PartRows)
+        first = next(read_partitions(find_source(source), Settings(BlackScholes, part_size=part_size), {}))
+        assert isinstance(first, PartitionRows)
         return len(pickle.dumps(first))
 
     assert size(1) < 0.7 * size(10)
@@ -159,9 +159,12 @@ def test_a_part_is_sent_without_the_rows_of_others(source: Path) -> None:
 @pytest.mark.parametrize(
     ("items", "said"),
     [
-        ([Written(Cut(0, 4, "a"), 4)], "the task that reads the input was lost again and again"),
-        ([Written(Cut(1, 4, "a"), 4), End(4)], r"3 parts \(0, 2, 3\) were lost .*processes that had them \(why\)"),
-        ([End(2), Failure(1, BulkError("no")), Cut(0, 4, "a")], r"no \(1 such parts"),
+        ([Written(PartitionKey(0, 4, "a"), 4)], "the task that reads the input was lost again and again"),
+        (
+            [Written(PartitionKey(1, 4, "a"), 4), End(4)],
+            r"3 parts \(0, 2, 3\) were lost .*processes that had them \(why\)",
+        ),
+        ([End(2), Failure(1, BulkError("no")), PartitionKey(0, 4, "a")], r"no \(1 such parts"),
     ],
 )
 def test_what_does_not_arrive_is_missed(items: list[Any], said: str, tmp_path: Path) -> None:

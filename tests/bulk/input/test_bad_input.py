@@ -127,7 +127,7 @@ def test_a_damaged_row_group_is_said_and_left_out(
     folder: Path, job: Job, make_quotes: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(table_file, "LARGE", 1)
-    monkeypatch.setattr(table_file, "PIECE", 8)
+    monkeypatch.setattr(table_file, "CHUNK_ROWS", 8)
     content = bytearray(parquet_bytes(make_quotes(range(10, 13)), row_group_size=8, use_dictionary=False))
     groups = pq.ParquetFile(pa.BufferReader(bytes(content))).metadata
     column = groups.row_group(1).column(2)

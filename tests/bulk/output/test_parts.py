@@ -14,22 +14,22 @@ from jaxcal.bulk.input import partition as part
 from jaxcal.bulk.input import row_blocks as block
 from jaxcal.bulk.input.input_files import find_source
 from jaxcal.bulk.input.input_problem import BulkError, Problem
-from jaxcal.bulk.input.partition import Part, cut_parts
-from jaxcal.bulk.input.partition_rows import PartRows
+from jaxcal.bulk.input.partition import Partition, cut_partitions
+from jaxcal.bulk.input.partition_rows import PartitionRows
 from jaxcal.bulk.input.row_blocks import read_windows
 
 Make = Callable[..., pd.DataFrame]
 
 
-def parts_of(path: Path, size: int = 1000) -> list[Part]:
-    return list(cut_parts(read_windows(find_source(path)), size))
+def parts_of(path: Path, size: int = 1000) -> list[Partition]:
+    return list(cut_partitions(read_windows(find_source(path)), size))
 
 
-def surfaces_of(parts: list[Part]) -> list[tuple[str | None, int]]:
+def surfaces_of(parts: list[Partition]) -> list[tuple[str | None, int]]:
     return [(surface.key[0], surface.num_rows) for part in parts for surface in part.surfaces]
 
 
-def problems_of(parts: list[Part]) -> list[Problem]:
+def problems_of(parts: list[Partition]) -> list[Problem]:
     return [problem for part in parts for problem in part.problems]
 
 
@@ -37,8 +37,8 @@ def problems_of(parts: list[Part]) -> list[Problem]:
 def pieces_of_20_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files count as large, and are read 20 rows at a time."""
     monkeypatch.setattr(table_file, "LARGE", 1)
-    monkeypatch.setattr(table_file, "PIECE", 20)
-    monkeypatch.setattr(block, "PIECE", 20)
+    monkeypatch.setattr(table_file, "CHUNK_ROWS", 20)
+    monkeypatch.setattr(block, "CHUNK_ROWS", 20)
 
 
 def write(table: pd.DataFrame, path: Path, **options: Any) -> Path:
@@ -61,7 +61,7 @@ def test_surfaces_that_span_pieces_of_a_file_are_whole(
     assert [part.number for part in parts] == [0, 1, 2, 3]
     assert problems_of(parts) == []
     assert parts[-1].bytes_read == path.stat().st_size
-    rows = [row for part in parts for table, _ in PartRows.of(part).tables for row in table["source_row"]]
+    rows = [row for part in parts for table, _ in PartitionRows.of(part).tables for row in table["source_row"]]
     assert rows == list(range(160))
 
 
@@ -144,10 +144,10 @@ def test_recorded_answers_stand_beside_tables(tmp_path: Path, make_quotes: Make)
     write(make_quotes([0]), tmp_path / "2.csv")
     (tmp_path / "3.txt").write_text("expiry,strike,iv\n0.5,100,0.2\n")
     for venue in (None, "tidy"):
-        (one,) = list(cut_parts(read_windows(find_source(tmp_path), venue), 1000))
+        (one,) = list(cut_partitions(read_windows(find_source(tmp_path), venue), 1000))
         assert [(s.key[0], s.num_rows) for s in one.surfaces] == [("BTC", 3), ("BTC", 3), ("U0", 8), ("3", 1)]
         assert one.problems == ()
-        assert PartRows.of(one).tables[0][0]["fault"].tolist() == ["", "a future, no option", ""] * 2
+        assert PartitionRows.of(one).tables[0][0]["fault"].tolist() == ["", "a future, no option", ""] * 2
 
 
 def test_tables_with_other_columns_stand_side_by_side(tmp_path: Path, make_quotes: Make) -> None:
@@ -157,7 +157,7 @@ def test_tables_with_other_columns_stand_side_by_side(tmp_path: Path, make_quote
     write(timed.assign(expiry=timed["quote_time"] + pd.Timedelta(days=30)), tmp_path / "2.csv")
     (one,) = parts_of(tmp_path)
     assert [surface.num_rows for surface in one.surfaces] == [8, 8, 8, 8]
-    assert [sorted(set(places)) for _, places in PartRows.of(one).tables] == [[0, 1], [2], [3]]
+    assert [sorted(set(places)) for _, places in PartitionRows.of(one).tables] == [[0, 1], [2], [3]]
 
 
 def test_a_poll_is_one_surface_within_a_file_and_ends_with_it(

@@ -8,7 +8,7 @@ import pytest
 import jaxcal as jc
 import jaxcal.calibration.engine.one_surface as module
 from jaxcal.calibration.engine.grid_fit import Round
-from jaxcal.calibration.engine.grid_refinement import goes_on, goes_to_contours, is_better
+from jaxcal.calibration.engine.grid_refinement import is_better, is_worth_contours, is_worth_refining
 from jaxcal.pricing.sinh import Sinh
 
 YEARS = np.array([1.0, 2.0, 3.0, 7.0, 30.0, 182.0]) / 365.0
@@ -54,28 +54,28 @@ def test_which_is_better(found, best, better):
 
 def test_only_what_moved_and_is_not_behind_goes_on():
     best = ended(1.0, moved=False)
-    assert goes_on(ended(1.05, moved=True), best)
-    assert not goes_on(ended(1.05, moved=False), best)
-    assert not goes_on(ended(1.2, moved=True), best)
+    assert is_worth_refining(ended(1.05, moved=True), best)
+    assert not is_worth_refining(ended(1.05, moved=False), best)
+    assert not is_worth_refining(ended(1.2, moved=True), best)
 
 
 def test_contours_of_a_quotes_own_are_for_what_is_lower():
     best = ended(1.0, moved=False)
-    assert goes_to_contours(ended(0.9, moved=True), best)
-    assert not goes_to_contours(ended(0.9, moved=False), best)
-    assert not goes_to_contours(ended(1.05, moved=True), best)
-    assert goes_to_contours(ended(1.0, moved=True), ended(np.nan, moved=True))
+    assert is_worth_contours(ended(0.9, moved=True), best)
+    assert not is_worth_contours(ended(0.9, moved=False), best)
+    assert not is_worth_contours(ended(1.05, moved=True), best)
+    assert is_worth_contours(ended(1.0, moved=True), ended(np.nan, moved=True))
 
 
 def test_a_larger_model_begins_where_the_simpler_one_ended(monkeypatch):
-    rounds, solve_round = [], module.solve_round
+    rounds, solve_on_grid = [], module.solve_on_grid
 
     def recorded(names, method, target, start):
-        result = solve_round(names, method, target, start)
+        result = solve_on_grid(names, method, target, start)
         rounds.append((type(start), method.pricer))
         return result
 
-    monkeypatch.setattr(module, "solve_round", recorded)
+    monkeypatch.setattr(module, "solve_on_grid", recorded)
     surface = jc.Surface.from_vols(MONTHS, STRIKES, SMILES, forward=100.0)
     fit = jc.calibrate(jc.Bates, surface, pricer=Sinh(8))
     assert fit.converged, fit.status

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.models.parameters import to_vector
 
@@ -18,7 +18,7 @@ def problem(dax):
     start = jax.tree.map(jnp.asarray, jc.Heston(0.15, 9.0, 0.07, 2.0, -0.5))
     weight = dax.weight * jnp.linspace(0.5, 2.0, 16)[None, :]
     market = MarketValues.of_surface(dax)
-    return problem_of(start, FREE, market, weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
+    return build_problem(start, FREE, market, weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
 
 
 def test_values_are_prices_of_the_model(dax, problem):

@@ -12,7 +12,7 @@ import pytest
 from scipy.optimize import least_squares
 
 import jaxcal as jc
-from jaxcal.calibration.objective.calibration_problem import problem_of
+from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.loss import at_scale, curvature, influence, loss_of, losses
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.robust_scale import UNBOUNDED
@@ -60,7 +60,7 @@ def test_the_optimum_is_that_of_scipy(spoiled, name):
     start = jax.tree.map(jnp.asarray, jc.Heston(0.15, 9.0, 0.07, 2.0, -0.5))
     fit = jc.calibrate(start, spoiled, loss=KINDS[name](0.01))
     market = MarketValues.of_surface(spoiled)
-    plain = problem_of(fit.model, FREE, market, spoiled.weight, jc.ImpliedVolResidual(), jc.Sinh(54))
+    plain = build_problem(fit.model, FREE, market, spoiled.weight, jc.ImpliedVolResidual(), jc.Sinh(54))
     lower, upper = search_bounds(start, jc.Heston.bounds, FREE, np.dtype(np.float64))
     residuals = jax.jit(lambda y: plain.residuals(y))
     jacobian = jax.jit(jax.jacfwd(lambda y: plain.residuals(y)))

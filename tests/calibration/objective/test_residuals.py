@@ -82,7 +82,7 @@ def test_price_residual_is_in_the_units_of_the_forward(dax, market):
 @pytest.mark.parametrize("residual", RESIDUALS, ids=repr)
 def test_finite_and_rising_for_any_value(market, residual):
     """A wild trial point may give values below zero or above the option's bound."""
-    top = jnp.minimum(market.ratio, 1.0)
+    top = jnp.minimum(market.moneyness, 1.0)
     values = jnp.concatenate(
         [jnp.asarray([-0.5, -1e-3, 0.0, 1e-12, 1e-7, 1e-6]), jnp.asarray([0.5, 0.9, 1.0, 1.1, 3.0])]
     )

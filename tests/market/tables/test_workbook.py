@@ -9,7 +9,7 @@ import openpyxl
 import pytest
 
 import jaxcal as jc
-from jaxcal.bulk.input.file_chunks import Piece, read_file
+from jaxcal.bulk.input.file_chunks import FileChunk, read_file
 from jaxcal.bulk.input.input_files import find_source
 from jaxcal.market.tables import workbook
 from jaxcal.market.tables.table_file import QuoteError
@@ -69,9 +69,9 @@ def test_dates_of_excel_and_odd_cells(tmp_path):
 
 def test_a_job_reads_workbooks_too(tmp_path):
     save(tmp_path / "chain.xlsx", quotes=ROWS)
-    [piece] = read_file(find_source(tmp_path).files[0])
-    assert isinstance(piece, Piece)
-    assert len(piece.table) == 5
+    [chunk] = read_file(find_source(tmp_path).files[0])
+    assert isinstance(chunk, FileChunk)
+    assert len(chunk.table) == 5
 
 
 def test_bombs_and_damage_are_refused(tmp_path, monkeypatch):
