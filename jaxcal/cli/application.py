@@ -21,7 +21,7 @@ from jaxcal.cli.warm_up import warm_up
 
 class _Commands(TyperGroup):
     def main(self, *args: Any, **options: Any) -> Any:
-        """Everything that a command does, its help and its complaints about options included."""
+        """Run a command, its help and its errors about options included."""
         prepare_streams()
         return super().main(*args, **options)
 
@@ -29,7 +29,7 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="jaxcal",
-    help="Calibrate option pricing models to market quotes: quotes in, fitted parameters with error bars out.",
+    help="Calibrate option pricing models to market quotes.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -65,7 +65,7 @@ def _prepared(command: Callable[..., None], *, turns: bool = True) -> Callable[.
 
 
 def _prepare_jax(*, turns: bool = True) -> None:
-    """Double precision, compiled programs kept between runs, and a word while one compiles."""
+    """Switch on double precision, the compilation cache, and messages while a program compiles."""
     import jax
 
     from jaxcal.cli.console.compilation_spinner import show_compilations
@@ -87,6 +87,6 @@ app.command()(_prepared(inspect))
 app.command()(_prepared(replay))
 app.command()(_prepared(bulk, turns=False))  # this and the next have a display of their own
 app.command("warm-up")(_prepared(warm_up))
-live = typer.Typer(help="Follow an exchange's stream and fit a model to it again and again.", no_args_is_help=True)
+live = typer.Typer(help="Follow an exchange's stream and recalibrate a model to it.", no_args_is_help=True)
 live.command()(_prepared(deribit, turns=False))
 app.add_typer(live, name="live")

@@ -17,7 +17,7 @@ _MOST_SAID = 10  # problems that are said; all of them are in a file
 
 
 class EngineName(StrEnum):
-    """What does the work."""
+    """Where a job runs."""
 
     LOCAL = "local"
     RAY = "ray"
@@ -41,7 +41,7 @@ def bulk(
         ),
     ],
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for the result, a parquet dataset; it is made if need be.")
+        Path, typer.Argument(metavar="OUT", help="Folder for the result, a parquet dataset; it is created if missing.")
     ],
     model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
     residuals: Annotated[
@@ -53,17 +53,17 @@ def bulk(
     loss_scale: ScaleOption = None,
     free: Annotated[
         str | None,
-        typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all that quotes determine"),
+        typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all but those held"),
     ] = None,
     precision: Annotated[
         PrecisionName, typer.Option(help="Arithmetic of the fits; mixed iterates in 32 bits and ends in 64.")
     ] = PrecisionName.FLOAT64,
     part_size: Annotated[
-        int, typer.Option(metavar="N", min=1, help="Surfaces that are fitted in one batch and written in one go.")
+        int, typer.Option(metavar="N", min=1, help="Surfaces in a part, fitted as one batch and written as one file.")
     ] = 1024,
     engine: Annotated[
         EngineName,
-        typer.Option(help="What does the work: this process, or a Ray cluster, which needs the extra jaxcal[ray]."),
+        typer.Option(help="Where the job runs: in this process, or on a Ray cluster (needs the extra jaxcal[ray])."),
     ] = EngineName.LOCAL,
     workers: Annotated[
         int | None,
@@ -71,13 +71,13 @@ def bulk(
             metavar="N",
             min=1,
             help="With Ray: processes that fit.",
-            show_default="one for every GPU, or else one for every machine",
+            show_default="one for every GPU; without GPUs one for every machine",
         ),
     ] = None,
     num_gpus: Annotated[
         float | None,
         typer.Option(
-            metavar="N", min=0.0, help="With Ray: GPUs for each of them.", show_default="1 where the cluster has any"
+            metavar="N", min=0.0, help="With Ray: GPUs for each worker.", show_default="1 if the cluster has any"
         ),
     ] = None,
     address: Annotated[
@@ -89,19 +89,19 @@ def bulk(
         ),
     ] = None,
     restart: Annotated[
-        bool, typer.Option("--restart", help="Throw away what a job has written to OUT, and begin again.")
+        bool, typer.Option("--restart", help="Delete what a job has written to OUT, and start anew.")
     ] = False,
     *,
     rules: Any,
 ) -> None:
-    """Fit a model to every surface of a file or folder of quotes: files in, a parquet dataset out.
+    """Fit a model to every surface of a file or folder of quotes; write a parquet dataset.
 
-    A surface is all quotes of one underlying at one time. Every one of them has a row in the result: fitted, or with
-    the reason why not. A job that was stopped or killed goes on where it was if the same command is given again.
+    A surface is the set of quotes of one underlying at one time. Each has a row in the result, fitted or with the
+    reason why not. A job that was stopped or killed resumes when the same command is given again.
 
     Exit codes: 0 all fits converged; 1 some did not, or had no usable quotes (their rows say why); 2 the job could not
-    start, or could not go on; 3 part of the input could not be read and was left out (OUT/_problems.csv has a line for
-    each); 130 interrupted.
+    start or continue; 3 part of the input could not be read and was left out (OUT/_problems.csv lists it); 130
+    interrupted.
     """
     from jaxcal.bulk.engines.local_engine import LocalEngine
     from jaxcal.bulk.engines.ray_engine import RayEngine

@@ -9,7 +9,7 @@ from jaxcal.cli.console.terminal import say
 
 
 def demo(
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; it is made if need be.")] = Path(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the files; it is created if missing.")] = Path(
         "jaxcal-demo"
     ),
 ) -> None:

@@ -23,7 +23,7 @@ def inspect(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for verdicts.csv, forwards.csv, arbitrage.csv and quotes.png; it is made if need be.",
+            help="Folder for verdicts.csv, forwards.csv, arbitrage.csv and quotes.png; it is created if missing.",
             show_default="the name of the table with -inspection, in the working directory",
         ),
     ] = None,
@@ -34,16 +34,17 @@ def inspect(
     repair: Annotated[
         bool,
         typer.Option(
-            "--repair", help="Also write repaired.csv: the used quotes, moved as little as possible, without arbitrage."
+            "--repair",
+            help="Also write repaired.csv: the used quotes, moved as little as possible to remove all arbitrage.",
         ),
     ] = False,
     *,
     rules: Any,
 ) -> None:
-    """Say what is good in a table of quotes, and what is wrong with the rest; write a verdict for every row.
+    """Inspect a table of quotes: a verdict for every row, forwards, arbitrage.
 
-    Shows the rows by verdict, the worst prices, the forward of every expiry and where it comes from, and the static
-    arbitrage among the quotes that are used.
+    Shows the rows by verdict, the worst prices, the forward of every expiry with its source, and the static arbitrage
+    among the used quotes.
 
     Exit codes: 0 some quotes can be used, 1 none can (the files are written all the same), 2 the input cannot be used
     or the files cannot be written.

@@ -25,34 +25,32 @@ def deribit(
         str, typer.Option(metavar="COIN", help="BTC, ETH, ..., or BTC_USDC for linear options.")
     ] = "BTC",
     model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.SVCJ,
-    every: Annotated[str, typer.Option(metavar="TIME", help="From one fit to the next: 500ms, 5s, 1m.")] = "5s",
+    every: Annotated[str, typer.Option(metavar="TIME", help="Time between fits: 500ms, 5s, 1m.")] = "5s",
     url: Annotated[
-        str, typer.Option(metavar="URL", help="Of the exchange: wss://, whose certificate is verified.")
+        str, typer.Option(metavar="URL", help="URL of the exchange, wss://; its certificate is verified.")
     ] = _URL,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for recalibrations.jsonl and the folder recalibrations with parquet; it is made if need be.",
+            help="Folder for recalibrations.jsonl and the parquet folder recalibrations; it is created if missing.",
             show_default="the coin with -live, in the working directory",
         ),
     ] = None,
     lasting: Annotated[
         str | None, typer.Option("--for", metavar="TIME", help="Stop after: 10m, 8h.", show_default="until interrupted")
     ] = None,
-    memory: Annotated[
-        float, typer.Option(metavar="DAYS", help="Days until what was known is nearly forgotten.")
-    ] = 60.0,
+    memory: Annotated[float, typer.Option(metavar="DAYS", help="Days until the past is nearly forgotten.")] = 60.0,
     max_age: Annotated[
-        str, typer.Option(metavar="TIME", help="A quote without a message for so long is stale.")
+        str, typer.Option(metavar="TIME", help="Time without a message after which a quote is stale.")
     ] = "60s",
     *,
     rules: Any,
 ) -> None:
-    """Follow Deribit's public stream and fit a model to all options of a coin, again and again.
+    """Follow Deribit's public stream and recalibrate a model to all options of a coin.
 
-    No account is needed and no credentials are taken. A lost connection is made again. Every fit starts from all that
-    came before; parameters and the health of the feed are shown and written.
+    Needs no account and takes no credentials. Lost connections are restored. The past is the prior of every fit.
+    Parameters and the health of the feed are shown and written.
 
     Exit codes: 0 stopped as asked; 1 no fit was used; 2 the options cannot be used, the server is not the exchange's,
     or the files cannot be written; 130 or 143 interrupted twice.
@@ -92,7 +90,7 @@ def deribit(
 
 
 async def _until_stopped(session: Any, seconds: float | None) -> None:
-    """The session until it ends, or until the user or the system asks for its end."""
+    """Run the session until it ends, or until a signal stops it."""
     import asyncio
 
     task = asyncio.create_task(session.run(seconds=seconds))
@@ -114,13 +112,13 @@ async def _until_stopped(session: Any, seconds: float | None) -> None:
 
 
 def _end_at_once(number: int, _: FrameType | None) -> None:
-    """The second interrupt: what is fitted now is lost, the lines of all fits before are written."""
+    """On the second interrupt: the current fit is lost, the lines of all earlier fits are written."""
     console().show_cursor()  # the panel has hidden it
     os._exit(128 + number)
 
 
 class _screen:  # noqa: N801
-    """A panel on a terminal, and a line each elsewhere."""
+    """A panel on a terminal; without one, a line for each recalibration."""
 
     def __init__(self, title: str) -> None:
         from rich.live import Live

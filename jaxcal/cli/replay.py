@@ -33,7 +33,7 @@ def replay(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Folder for path.csv (or .parquet) and path.png; it is made if need be.",
+            help="Folder for path.csv (or .parquet) and path.png; it is created if missing.",
             show_default="the name of FOLDER with -replay, in the working directory",
         ),
     ] = None,
@@ -47,7 +47,7 @@ def replay(
         float,
         typer.Option(
             metavar="DAYS",
-            help="Days until what was known is nearly forgotten: the smaller, the rougher the path.",
+            help="Days until the past is nearly forgotten: the smaller, the rougher the path.",
         ),
     ] = 60.0,
     loss: LossOption = LossName.LINEAR,
@@ -57,8 +57,8 @@ def replay(
 ) -> None:
     """Run a recorded series of surfaces through a recalibrator; write the parameters over time with their bands.
 
-    A surface is all quotes of one underlying at one time. Each fit starts from all that came before; a surface that
-    is out of reach of its past is held back until the next one confirms it.
+    A surface is the set of quotes of one underlying at one time. The past is the prior of every fit; a surface that is
+    implausible given the past is held back until the next one confirms it.
 
     Exit codes: 0 all fits converged; 1 one did not (the files are written all the same); 2 the input cannot be used,
     or the files cannot be written; 3 part of the input could not be read and was left out; 130 interrupted (the files
@@ -104,7 +104,7 @@ def _surfaces(
     rate: float | None,
     rules: Any,
 ) -> tuple[dict[Any, Any], int]:
-    """All surfaces of the files, and how many files could not be read; else the end."""
+    """All surfaces of the files, and how many files could not be read. Exits if there is none."""
     from jaxcal.bulk.input.input_files import find_source
     from jaxcal.bulk.input.input_problem import BulkError
     from jaxcal.market.cleaning.quote_report import inspect_quotes, profile_words
@@ -144,7 +144,7 @@ def _surfaces(
 
 
 def _tell(table: Any) -> None:
-    """What became of the surfaces, stream by stream."""
+    """Print the outcomes of the surfaces, stream by stream."""
     from jaxcal.cli.options.surface_choice import key_text
 
     for underlying, stream in table.groupby("underlying", dropna=False):

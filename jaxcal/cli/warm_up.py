@@ -16,17 +16,17 @@ def warm_up(
         str,
         typer.Option(
             metavar="SHAPES",
-            help="Numbers of expiries and of strikes of the chains that will be fitted, with commas.",
+            help="Shapes of the chains to fit, expiries x strikes, with commas.",
         ),
     ] = "8x16,12x64,16x64",
     tasks: Annotated[
         str, typer.Option(metavar="TASKS", help="With commas: calibrate, calibrate_many, price, greeks.")
     ] = "calibrate",
 ) -> None:
-    """Compile what first calls would wait for, and keep it, so that later processes on such a processor need not.
+    """Compile programs ahead and keep them on disk, so that later processes on the same kind of processor start faster.
 
-    For images of containers, and jobs of the night: it fits made-up quotes of these shapes. With a model come the
-    simpler ones that its fit starts from.
+    For container images and nightly jobs. It fits synthetic quotes of these shapes. A model includes the simpler ones
+    that its fit starts from.
 
     Exit codes: 0 the programs are kept, 2 a model, shape or task is unknown, or the folder cannot be written to.
     """
