@@ -80,6 +80,7 @@ from .pricing.series import Series as Series
 
 # Calibration
 from .calibration.calibrate import calibrate as calibrate
+from .calibration.calibration_spec import CalibrationSpec as CalibrationSpec
 from .calibration.results.fit import Fit as Fit
 from .calibration.results.fit import CalibrationError as CalibrationError
 from ._status import Outcome as Outcome

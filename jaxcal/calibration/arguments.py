@@ -4,13 +4,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeGuard, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from jaxcal.calibration.objective.weights import AbstractWeights, rule_of, weighed
+from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, rule_of, weighed
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
@@ -94,12 +95,31 @@ def checked_weights(weights: ArrayLike | AbstractWeights | str, surface: Surface
         weights = rule_of(weights)
     if isinstance(weights, AbstractWeights):
         return jnp.asarray(weighed(weights, surface), surface.vol.dtype)
-    values = np.asarray(weights, dtype=surface.vol.dtype)
-    if values.shape != surface.weight.shape:
-        raise ValueError(f"weights have shape {values.shape}, the surface has {surface.weight.shape}")
-    if not (np.isfinite(values) & (values >= 0)).all():
-        raise ValueError("weights must be finite and not negative")
-    return jnp.asarray(values)
+    if np.shape(weights) != surface.weight.shape:
+        raise ValueError(f"weights have shape {np.shape(weights)}, the surface has {surface.weight.shape}")
+    return jnp.asarray(checked_values(weights), surface.vol.dtype)
+
+
+def weighted(surface: Surface, weights: ArrayLike | AbstractWeights | str, *, remembered: bool) -> Surface:
+    """The surface with its weights multiplied by others.
+
+    Raises:
+        ValueError: the weights cannot be; or they are `remembered`, by a spec, and the surface has some already: one of
+            a fit has those that it was fitted with, and would get them twice.
+    """
+    if remembered:
+        refuse_twice(weights, surface)
+    return eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+
+
+def refuse_twice(weights: ArrayLike | AbstractWeights, surface: Surface) -> None:
+    """See `weighted`."""
+    if not np.isin(np.asarray(surface.weight), (0.0, 1.0)).all():
+        rule = type(weights).__name__ if isinstance(weights, AbstractWeights) else "weights"
+        raise ValueError(
+            f"the spec has {rule}, and the surface has weights already, as that of a fit has: give weights='uniform' "
+            "to leave it at those, or the weights by name to have both"
+        )
 
 
 def start_of(model: Model, surface: Surface) -> Model:

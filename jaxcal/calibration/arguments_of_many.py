@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal.calibration.arguments import checked_weights, start_of
+from jaxcal.calibration.arguments import checked_weights, refuse_twice, start_of
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.prior import AbstractPrior, Scaled, prior_of
 from jaxcal.calibration.objective.weights import AbstractWeights
@@ -76,10 +76,10 @@ def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | N
 
 
 def targets_of(
-    given: tuple[Any, ...], weights: list | None, reasons: dict[int, str], *, spread: bool = False
+    given: tuple[Any, ...], weights: list | None, reasons: dict[int, str], *, spread: bool, remembered: bool
 ) -> dict[int, Target]:
     """The surfaces in terms of a fit, on the host, with their bid-ask spreads or without; what cannot be fitted gets a
-    reason instead.
+    reason instead; so gets one that would have weights that a spec remembers twice, see `weighted`.
     """
     found = {}
     for i, surface in enumerate(given):
@@ -89,6 +89,8 @@ def targets_of(
         target = jax.tree.map(np.asarray, Target.of(surface, spread=spread))
         try:
             if weights is not None and weights[i] is not None:
+                if remembered:
+                    refuse_twice(weights[i], surface)
                 more = np.asarray(checked_weights(weights[i], surface))
                 target = target._replace(weight=target.weight * more)
         except ValueError as error:

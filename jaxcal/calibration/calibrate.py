@@ -3,26 +3,18 @@
 from collections.abc import Sequence
 from typing import TypeVar
 
-import equinox as eqx
 from numpy.typing import ArrayLike
 
 from jaxcal._arguments import host_only
-from jaxcal.calibration.arguments import (
-    Bounds,
-    checked_weights,
-    free_names,
-    intervals,
-    scales_of,
-    start_of,
-    without_ties,
-)
+from jaxcal.calibration.arguments import Bounds, start_of, weighted
 from jaxcal.calibration.best_fit import best_fit
+from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.multistart import FitSettings
 from jaxcal.calibration.engine.one_surface import OneSurface
-from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
+from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
-from jaxcal.calibration.objective.prior import AbstractPrior, prior_of
-from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.prior_strength import is_searched, search_of
 from jaxcal.calibration.results.fit import CalibrationError, Fit
@@ -31,22 +23,19 @@ from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
-from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractModel)
-
-_SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
 @host_only
 def calibrate(
-    model: type[Model] | Model,
+    model: type[Model] | Model | CalibrationSpec[Model],
     surface: Surface,
     *,
-    residual: AbstractResidual = _RESIDUAL,
+    residual: AbstractResidual | None = None,
     loss: AbstractLoss | str | None = None,
     weights: ArrayLike | AbstractWeights | str | None = None,
-    solver: AbstractLeastSquaresSolver = _SOLVER,
+    solver: AbstractLeastSquaresSolver | None = None,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
     bounds: Bounds | None = None,
@@ -60,14 +49,16 @@ def calibrate(
 
     Args:
         model: a class, to start from parameters read off the surface (for a model with several optima, from several
-            points, of which the best is kept); or an instance, to start there and nowhere else.
+            points, of which the best is kept); or an instance, to start there and nowhere else; or a `CalibrationSpec`,
+            whose parts the arguments below replace.
         surface: market quotes, `[E, K]`.
         residual: what is made small; `ImpliedVolResidual()` by default.
         loss: of every residual: `Huber(0.01)`, `SoftL1()`, `Cauchy()`, your own, or a name ("huber") for the one whose
             scale comes from the residuals; least squares by default.
         weights: multiply the weights of the surface (and the losses): `[E, K]`, as from `weights_from`; a rule such as
             `VegaWeights()`; or its name, "uniform", "vega" or "inverse_spread".
-        solver: for instance `LevenbergMarquardt(xtol=1e-6)`; other numbers do not recompile.
+        solver: `LevenbergMarquardt()` by default; other numbers, as in `LevenbergMarquardt(xtol=1e-6)`, do not
+            recompile.
         pricer: the Fourier method, `Sinh()` by default.
         free: names of the parameters to fit; all by default. The others stay as in `model`.
         bounds: by name, `(lower, upper)` to replace the model's own; an `Interval` with a unit or an origin, as
@@ -77,8 +68,8 @@ def calibrate(
         throw: raise `CalibrationError` where the fit does not converge, instead of saying so in `fit.status`.
 
     Returns:
-        A `Fit`. A surface that cannot be fitted (fewer quotes than parameters, no finite price at the start) is a
-        status, not an error, and every number of that fit is NaN.
+        A `Fit`, which keeps all of this as `fit.spec`. A surface that cannot be fitted (fewer quotes than parameters,
+        no finite price at the start) is a status, not an error, and every number of that fit is NaN.
 
     Raises:
         ValueError: an unknown loss, a prior that names no parameter of the model, a tie that cannot be, an
@@ -96,19 +87,20 @@ def calibrate(
         >>> print(f"{fit.model.kappa:.4f} {fit.model.rho:.4f}")
         1.5000 -0.6500
     """
-    template = model if isinstance(model, type) else type(model)
-    scales, prior = scales_of(template, bounds), prior_of(prior, template)
-    names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
-    if weights is not None:
-        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
-    loss = loss_of(loss)
-    quotes = OneSurface(FitSettings(names, limits, residual, solver, pricer, scales), surface)
+    spec: CalibrationSpec[Model] = spec_of(
+        model, residual=residual, loss=loss, weights=weights, solver=solver, pricer=pricer, free=free, bounds=bounds,
+        prior=prior,
+    )  # fmt: skip
+    if spec.weights is not None:
+        surface = weighted(surface, spec.weights, remembered=weights is None)
+    quotes = OneSurface(FitSettings.of(spec), surface)
     searched = None
-    if prior is not None and is_searched(prior):
-        searched = search_of(prior, template, surface, residual)
-    start = model if isinstance(model, type) else start_of(model, surface)
-    found, used = best_fit(start, quotes, loss, prior, searched=searched, several=free is None)
-    return _checked(fit_of(found, names, surface, Objective(residual, used.prior, used.loss, scales)), throw)
+    if spec.prior is not None and is_searched(spec.prior):
+        searched = search_of(spec.prior, spec.template, surface, spec.residual)
+    start = spec.model if isinstance(spec.model, type) else start_of(spec.model, surface)
+    found, used = best_fit(start, quotes, spec.loss, spec.prior, searched=searched, several=spec.free is None)
+    objective = Objective(spec.residual, used.prior, used.loss, spec.scales)
+    return _checked(fit_of(found, spec.names, surface, objective, spec), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
+from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.arguments_of_many import (
     by_position,
     checked_starts,
@@ -27,17 +27,18 @@ from jaxcal.calibration.arguments_of_many import (
     targets_of,
 )
 from jaxcal.calibration.best_fit import best_fit
+from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.dispatch import Devices, Precision, single
 from jaxcal.calibration.engine.many_surfaces import ManySurfaces
 from jaxcal.calibration.engine.multistart import FitSettings
 from jaxcal.calibration.engine.one_surface import OneSurface
 from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
+from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior, Scaled
-from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.objective.weights import AbstractWeights
+from jaxcal.calibration.objective.residuals import AbstractResidual
+from jaxcal.calibration.objective.weights import AbstractWeights, rule_of
 from jaxcal.calibration.prior_strength import (
     SearchedPriors,
     at_strength,
@@ -52,22 +53,19 @@ from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
-from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 Model = TypeVar("Model", bound=AbstractModel)
-
-_SOLVER, _RESIDUAL = LevenbergMarquardt(), ImpliedVolResidual()
 
 
 @host_only
 def calibrate_many(
-    model: type[Model] | Model | Sequence[Model] | Mapping[Any, Model],
+    model: type[Model] | Model | CalibrationSpec[Model] | Sequence[Model] | Mapping[Any, Model],
     surfaces: Sequence[Surface | Any] | Mapping[Any, Surface | Any] | Surface,
     *,
-    residual: AbstractResidual = _RESIDUAL,
+    residual: AbstractResidual | None = None,
     loss: AbstractLoss | str | None = None,
     weights: Sequence[ArrayLike | None] | Mapping[Any, ArrayLike] | AbstractWeights | str | None = None,
-    solver: AbstractLeastSquaresSolver = _SOLVER,
+    solver: AbstractLeastSquaresSolver | None = None,
     pricer: AbstractPricer | None = None,
     free: Sequence[str] | None = None,
     bounds: Bounds | None = None,
@@ -83,8 +81,8 @@ def calibrate_many(
 
     Args:
         model: a class, to start from each surface's own data; an instance, to start everywhere there, or one with a
-            leading axis of surfaces on its fields; or an instance for each surface, in a sequence or a dict. With
-            `free`, the other fields stay as they are in the instance.
+            leading axis of surfaces on its fields; or an instance for each surface, in a sequence or a dict; or a
+            `CalibrationSpec` of the first two. With `free`, the other fields stay as they are in the instance.
         surfaces: a sequence; a dict, whose keys the results then have; or one `Surface` whose fields have a leading
             axis `[B]`. What is not a surface among them gets a status like one that cannot be fitted.
         residual, loss, solver, pricer, free, bounds, prior: as in `calibrate`, for all surfaces. A loss whose scale
@@ -114,21 +112,27 @@ def calibrate_many(
     if precision not in get_args(Precision):
         raise ValueError(f"precision {precision!r} is none of {', '.join(get_args(Precision))}")
     keys, given = in_order(surfaces)
-    template, begin = starts_given(model, keys)
-    scales, limits = scales_of(template, bounds), intervals(template, bounds)
-    names = without_ties(free_names(template, free), free, scales)
+    template, begin = starts_given(model.model if isinstance(model, CalibrationSpec) else model, keys)
+    shared = prior if prior is None or not isinstance(prior, Mapping) else ()
+    spec: CalibrationSpec[Model] = spec_of(
+        model if isinstance(model, CalibrationSpec) else template, residual=residual, loss=loss, solver=solver,
+        pricer=pricer, free=free, bounds=bounds, prior=shared,
+    )  # fmt: skip
+    names, residual = spec.names, spec.residual
+    remembered = weights is None and spec.weights is not None
+    every = by_position(spec.weights if weights is None else weights, keys, "weights")
     reasons: dict[int, str] = {}
-    targets = targets_of(given, by_position(weights, keys, "weights"), reasons, spread=residual.needs_spread)
+    targets = targets_of(given, every, reasons, spread=residual.needs_spread, remembered=remembered)
     begin = checked_starts(begin, given, reasons)
-    loss = loss_of(loss)
-    settings = FitSettings(names, limits, residual, solver, pricer, scales)
-    priors = priors_of(prior, template, keys)
+    loss, settings = spec.loss, FitSettings.of(spec)
+    priors = priors_of(prior if isinstance(prior, Mapping) else spec.prior, template, keys)
     rules = {i: searched_part(one, template) for i, one in enumerate(priors) if one is not None and is_searched(one)}
     noise = _noise(rules, given, targets, residual, reasons)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
-    objective = Objective(residual, scales=scales)
+    objective = Objective(residual, scales=spec.scales)
+    asked = _asked(spec, begin, every, priors, reasons)
     parts = [_refused(i, template if begin is None else begin[i], names, given[i]) for i in reasons]
-    several = free is None
+    several = spec.free is None
     if template.vectors:
         # as long as the surface has expiries, or as the model has intervals: each its own program
 
@@ -144,7 +148,7 @@ def calibrate_many(
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts += pool.map(alone, fitted.tolist())
-        return Fits(keys, given, reasons, names, tuple(parts), objective)
+        return Fits(keys, given, reasons, names, tuple(parts), objective, asked)
     for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
         for place in _of_one_search(fitted[group], rules, priors):
             target = stacked([targets[i] for i in place], shape)
@@ -168,7 +172,24 @@ def calibrate_many(
                 own = stacked_priors([priors[i] for i in place], target.vol.dtype)
             result, used = best_fit(start, quotes, loss, own, searched=searched, several=several)
             parts.append(Part(place, target.weight, without_unfitted(result, target.weight), *used))
-    return Fits(keys, given, reasons, names, tuple(parts), objective)
+    return Fits(keys, given, reasons, names, tuple(parts), objective, asked)
+
+
+def _asked(
+    spec: CalibrationSpec, begin: Sequence[Any] | None, weights: Sequence[Any] | None, priors: Sequence[Any],
+    reasons: Mapping[int, str],
+) -> CalibrationSpec | tuple[CalibrationSpec, ...]:  # fmt: skip
+    """What is asked of all surfaces; or of each, where they have starts, weights or priors of their own."""
+    rules = [None] * len(priors) if weights is None else list(weights)
+    if begin is None and all(one is some[0] for some in (rules, priors) for one in some):
+        rule = rules[0]
+        return spec.own(prior=priors[0], weights=rule_of(rule) if isinstance(rule, str) and not reasons else rule)
+    rules = [rule_of(rule) if isinstance(rule, str) and i not in reasons else rule for i, rule in enumerate(rules)]
+    starts = [spec.model] * len(priors) if begin is None else begin
+    return tuple(
+        spec.own(model=start, weights=rule, prior=prior)
+        for start, rule, prior in zip(starts, rules, priors, strict=True)
+    )
 
 
 def _noise(

@@ -2,33 +2,37 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-import equinox as eqx
 import jax
 import numpy as np
 from numpy.typing import ArrayLike
 
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import checked_weights
+from jaxcal.calibration.arguments import Bounds, weighted
 from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
-from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
-from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.pricing.pricer import AbstractPricer
+from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
-AnyModel = type[AbstractModel] | AbstractModel
+AnyModel = type[AbstractModel] | AbstractModel | CalibrationSpec
 
 _EVERY, _FIRST = 5, 2  # quotes 2, 7, 12, ... are held out
 _LEAST = 3  # quotes of a smile that may lose one
-_RESIDUAL = ImpliedVolResidual()
+_STAY = LevenbergMarquardt(max_steps=0)
 
 
 @host_only
@@ -36,10 +40,15 @@ def compare(
     models: Iterable[AnyModel] | Mapping[str, AnyModel],
     surface: Surface,
     *,
-    residual: AbstractResidual = _RESIDUAL,
+    residual: AbstractResidual | None = None,
     loss: AbstractLoss | str | None = None,
     weights: ArrayLike | AbstractWeights | str | None = None,
     repeats: int = 3,
+    solver: AbstractLeastSquaresSolver | None = None,
+    pricer: AbstractPricer | None = None,
+    free: Sequence[str] | None = None,
+    bounds: Bounds | None = None,
+    prior: AbstractPrior | Sequence[AbstractPrior] | None = None,
 ) -> Comparison:
     """Fit several models to a surface and say how well each does, on the quotes it saw and on quotes it did not.
 
@@ -52,21 +61,24 @@ def compare(
     out-of-sample error shows how a model interpolates between strikes; it says nothing about tomorrow.
 
     Args:
-        models: classes, to start from parameters read off the surface, or instances, to start there. A mapping gives
-            them names; otherwise they have those of their classes, with a number where a name comes again.
+        models: classes, to start from parameters read off the surface; instances, to start there; or a
+            `CalibrationSpec` each, with bounds, priors and all else of its own. A mapping gives them names; otherwise
+            they have those of their classes, with a number where a name comes again.
         surface: market quotes.
         residual: as in `calibrate`, of the fits; errors are those of implied volatility all the same.
         loss: as in `calibrate`, of the fits; errors are those of all quotes all the same.
         weights: as in `calibrate`, multiply the weights of the surface in the fits; a quote of weight 0 is left out.
             Errors are over the other quotes, unweighted.
         repeats: fits timed after the first, of which `seconds` is the median; 0 for none.
+        solver, pricer, free, bounds, prior: as in `calibrate`, of every model: each must have the parameters they name.
 
     Returns:
         A `Comparison`. A model that cannot be fitted has an entry like the others, with the reason and without numbers.
 
     Raises:
         TypeError: something in `models` is not a model.
-        ValueError: there is no model, no such loss, or the weights are negative or not finite, or of another shape.
+        ValueError: there is no model, no such loss, the weights are negative or not finite, or of another shape; or a
+            model does not have the parameters that `free`, `bounds` or `prior` name.
 
     References:
         H. Akaike, "A new look at the statistical model identification", IEEE Transactions on Automatic Control 19
@@ -83,11 +95,21 @@ def compare(
         0  BlackScholes               1         4.86              3.8
         1        Heston               5         0.00              0.0
     """
-    named, settings = _named(models), {"residual": residual, "loss": loss_of(loss)}
+    given = {
+        "residual": residual, "loss": loss, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds,
+        "prior": prior,
+    }  # fmt: skip
+    specs = {name: _spec(name, model, given) for name, model in _named(models).items()}
     if weights is not None:
-        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
+        surface = weighted(surface, weights, remembered=False)
+        specs = {
+            name: spec.own(weights=None) if isinstance(spec, CalibrationSpec) else spec for name, spec in specs.items()
+        }
     held_out = held_out_quotes(surface)
-    entries = [_entry(name, model, surface, settings, held_out, repeats) for name, model in named.items()]
+    entries = [
+        _entry(name, spec, surface, held_out, repeats) if isinstance(spec, CalibrationSpec) else spec
+        for name, spec in specs.items()
+    ]
     return Comparison(tuple(entries), surface, held_out)
 
 
@@ -113,7 +135,8 @@ def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, Any
     else:
         pairs += [("", model) for model in models]
     for own, model in pairs:
-        template = model if isinstance(model, type) else type(model)
+        plain = model.model if isinstance(model, CalibrationSpec) else model
+        template = plain if isinstance(plain, type) else type(plain)
         if not issubclass(template, AbstractModel):
             raise TypeError(f"{model!r} is not a model: compare takes classes or instances of AbstractModel")
         name, number = own or template.__name__, 2
@@ -125,16 +148,32 @@ def _named(models: Iterable[AnyModel] | Mapping[str, AnyModel]) -> dict[str, Any
     return named
 
 
-def _entry(
-    name: str, model: AnyModel, surface: Surface, settings: Mapping[str, Any], held_out: np.ndarray, repeats: int
-) -> Entry:
+def _spec(name: str, model: AnyModel, given: Mapping[str, Any]) -> CalibrationSpec | Entry:
+    """What is asked of a model, or why it cannot be fitted at all; a ValueError where the arguments do not suit it."""
     try:
-        fit, first = _timed(lambda: calibrate(model, surface, **settings))
-        again = [_timed(lambda: calibrate(model, surface, **settings))[1] for _ in range(repeats)]
-        refit = calibrate(model, surface, weights=(~held_out).astype(float), **settings) if held_out.any() else None
-        out = _held_out_errors(refit, surface, held_out)
+        alone = spec_of(model)
     except Exception as error:  # whatever a model of the caller's own raises: the other models are still of use
-        return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return _failed(name, error)
+    try:
+        return spec_of(alone, **given)
+    except ValueError as error:
+        if not given["free"] and not given["bounds"] and not given["prior"]:
+            raise
+        raise ValueError(f"{error}; give that model a CalibrationSpec of its own") from None
+
+
+def _entry(name: str, spec: CalibrationSpec, surface: Surface, held_out: np.ndarray, repeats: int) -> Entry:
+    try:
+        plain, asked = spec.own(weights=None), surface
+        if spec.weights is not None:
+            asked = weighted(surface, spec.weights, remembered=True)
+        fit, first = _timed(lambda: calibrate(plain, asked))
+        again = [_timed(lambda: calibrate(plain, asked))[1] for _ in range(repeats)]
+        refit = calibrate(plain, asked, weights=(~held_out).astype(float)) if held_out.any() else None
+        fit = replace(fit, spec=spec)
+        out = _held_out_errors(refit, surface, held_out)
+    except Exception as error:  # likewise
+        return _failed(name, error)
     counted = fitted_places(fit)
     quotes, parameters = int(counted.sum()), _num_parameters(fit)
     # of a model with parameters of each expiry, over the expiries that have theirs
@@ -157,6 +196,10 @@ def _entry(
     )
 
 
+def _failed(name: str, error: Exception) -> Entry:
+    return Entry(name, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+
+
 def _timed(run: Callable[[], Fit[Any]]) -> tuple[Fit[Any], float]:
     start = time.perf_counter()
     fit = jax.block_until_ready(run())
@@ -175,7 +218,9 @@ def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
     """Model minus market volatility of all quotes of a surface: the program of a fit, told to stop where it starts,
     prices them and checks itself on finer grids.
     """
-    there = calibrate(fit.model, surface, solver=LevenbergMarquardt(max_steps=0))
+    assert fit.spec is not None
+    here = CalibrationSpec(fit.model, pricer=fit.spec.pricer, bounds=fit.spec.bounds, solver=_STAY)
+    there = calibrate(here, surface)
     return np.asarray(there.model_vol) - np.asarray(surface.vol)
 
 

@@ -17,15 +17,16 @@ import pandas as pd
 
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
+from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.grid_fit import Method
 from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, refine
 from jaxcal.calibration.engine.shape_buckets import stacked
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.loss import AbstractLoss, at_scale, is_automatic, loss_of
+from jaxcal.calibration.objective.loss import AbstractLoss, at_scale, is_automatic
 from jaxcal.calibration.objective.objective import Objective
-from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fit_from_rounds import fit_not_made, fit_of_look, narrowed
@@ -54,7 +55,6 @@ Time = float | str | datetime | np.datetime64 | pd.Timestamp
 
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
 _SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
-_RESIDUAL = ImpliedVolResidual()
 _RECHECK = 1  # surface
 
 
@@ -67,7 +67,8 @@ class Recalibrator(eqx.Module, Generic[Model]):
     where they insist, it follows. `docs/streams.md` says how, and how to choose.
 
     Args:
-        model: a class, whose first fit starts from the data; or an instance, which also sets the fixed parameters.
+        model: a class, whose first fit starts from the data; or an instance, which also sets the fixed parameters; or a
+            `CalibrationSpec` of either.
         memory: days after which what was known is nearly forgotten; the smaller, the faster the parameters may move.
         spread: standard deviation of a parameter that nothing is known of but its mean, on its search scale, by name;
             1 (a factor of e) for those on a logarithmic scale, 7.5 % of the width of the bounds for others, where
@@ -85,10 +86,11 @@ class Recalibrator(eqx.Module, Generic[Model]):
             else 0.
         shape: expiries and strikes to pad to from the start: room for what may come, so that nothing compiles later.
         residual, loss, weights, solver, pricer, free, bounds: as of `calibrate`; a loss whose scale is "auto" takes it
-            from the running noise.
+            from the running noise. The solver of a class or an instance stops at a thousandth of a parameter.
 
     Raises:
-        ValueError: a setting that cannot be; a model with parameters of each expiry, or with vectors.
+        ValueError: a setting that cannot be; a model with parameters of each expiry, or with vectors; a spec with a
+            prior, as that of a step is what came before.
 
     Example:
         >>> import jaxcal as jc
@@ -103,13 +105,14 @@ class Recalibrator(eqx.Module, Generic[Model]):
         0.205 Updated: the quotes moved no more than expected.
     """
 
+    spec: CalibrationSpec[Model]
     model: type[Model] | Model
     walk: Walk
     noise: str | float
     shape: tuple[int, int]
     residual: AbstractResidual
     loss: AbstractLoss | None
-    weights: AbstractWeights | str | None
+    weights: AbstractWeights | np.ndarray | None
     solver: AbstractLeastSquaresSolver
     pricer: AbstractPricer | None
     free: tuple[str, ...]
@@ -119,7 +122,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
     def __init__(
         self,
-        model: type[Model] | Model,
+        model: type[Model] | Model | CalibrationSpec[Model],
         *,
         memory: float = 60.0,
         spread: Mapping[str, float] | None = None,
@@ -130,18 +133,23 @@ class Recalibrator(eqx.Module, Generic[Model]):
         patience: int = 2,
         recheck: int | None = None,
         shape: tuple[int, int] = (1, 8),
-        residual: AbstractResidual = _RESIDUAL,
+        residual: AbstractResidual | None = None,
         loss: AbstractLoss | str | None = None,
         weights: AbstractWeights | str | None = None,
-        solver: AbstractLeastSquaresSolver = _SOLVER,
+        solver: AbstractLeastSquaresSolver | None = None,
         pricer: AbstractPricer | None = None,
         free: Sequence[str] | None = None,
         bounds: Bounds | None = None,
     ) -> None:
         """See the class."""
-        template = model if isinstance(model, type) else type(model)
-        scales = scales_of(template, bounds)
-        names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
+        if solver is None and not isinstance(model, CalibrationSpec):
+            solver = _SOLVER
+        spec: CalibrationSpec[Model] = spec_of(
+            model, residual=residual, loss=loss, weights=weights, solver=solver, pricer=pricer, free=free, bounds=bounds
+        )
+        template, names, limits = spec.template, spec.names, spec.limits
+        if spec.prior is not None:
+            raise ValueError("the spec has a prior: that of a stream is what came before, so leave it out")
         if template.per_expiry or template.vectors:
             raise ValueError(
                 f"{template.__name__} has parameters of each expiry or interval: a stream takes flat models"
@@ -162,11 +170,11 @@ class Recalibrator(eqx.Module, Generic[Model]):
         if unknown := [name for name in spread or {} if name not in names]:
             raise ValueError(f"spread names {unknown[0]!r}; the free parameters are {', '.join(names)}")
         widths = np.asarray([(spread or {}).get(name, stationary_spread(limits[name])) for name in names])
-        self.model, self.noise, self.shape = model, noise, shape
+        self.spec, self.model, self.noise, self.shape = spec, spec.model, noise, shape
         self.walk = Walk(widths, memory, confidence, leap, gate, patience)
-        self.residual, self.loss, self.weights, self.solver = residual, loss_of(loss), weights, solver
-        self.pricer, self.free, self.bounds, self.scales = pricer, names, bounds or {}, scales
-        several = isinstance(model, type) and free is None and simpler_model(template) is not None
+        self.residual, self.loss, self.weights, self.solver = spec.residual, spec.loss, spec.weights, spec.solver
+        self.pricer, self.free, self.bounds, self.scales = spec.pricer, names, spec.bounds, spec.scales
+        several = isinstance(spec.model, type) and spec.free is None and simpler_model(template) is not None
         self.recheck = recheck if recheck is not None else _RECHECK if several else 0
 
     @host_only
@@ -193,13 +201,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
         target = usable_quotes(surface, self.residual, self.weights, len(self.free))
         if state is None:
             if isinstance(target, Outcome):
-                return None, fit_not_made(self.model, surface, self.free, target, self.scales)
+                return None, fit_not_made(self.model, surface, target, self.spec)
             return self._started(surface, years)
         if not years >= float(state.time):
-            late = fit_not_made(state.model, surface, self.free, Outcome.INVALID, self.scales)
+            late = fit_not_made(state.model, surface, Outcome.INVALID, self.spec)
             return marked(state, Update.OUT_OF_ORDER), late
         if isinstance(target, Outcome):
-            return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, self.free, target, self.scales)
+            return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, target, self.spec)
         shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
         state = state if shape == tuple(state.shape) else replace(state, shape=np.asarray(shape))
         return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
@@ -232,12 +240,11 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
     def _alone(self, start: type[Model] | Model, surface: Surface, shape: tuple[int, int]) -> Fit[Model]:
         """A fit without the past, in arrays of the stream's shape: another one would have to be compiled."""
-        template = self.model if isinstance(self.model, type) else type(self.model)
-        everything = without_ties(free_names(template, None), None, self.scales)
+        everything = CalibrationSpec(self.spec.template, bounds=self.bounds).names
         free = None if self.free == everything else self.free  # several starts are tried only for all
-        options = {"residual": self.residual, "loss": self.loss, "weights": self.weights, "pricer": self.pricer}
-        fit = calibrate(start, surface.widened(shape), free=free, bounds=self.bounds, **options)
-        return narrowed(fit, surface)
+        whole = self.spec.own(model=start, free=free, solver=LevenbergMarquardt())
+        fit = calibrate(whole, surface.widened(shape))
+        return narrowed(replace(fit, spec=self.spec), surface)
 
     def _settled(self, fit: Fit[Model], years: float, shape: tuple[int, ...], update: Update) -> StreamState[Model]:
         """The state that begins with a fit."""
@@ -265,18 +272,17 @@ class Recalibrator(eqx.Module, Generic[Model]):
     ) -> tuple[StreamState[Model], Fit[Model]]:
         """The next state and the fit, of quotes that are numbers and not older than the state."""
         names, scales = self.free, self.scales
-        template = self.model if isinstance(self.model, type) else type(self.model)
         dtype = target.vol.dtype
         quotes = int(np.sum(target.weight > 0))
         noise = self._noise(float(state.noise), float(state.correlation), surface, quotes)
         mean = np.asarray(state.mean)
         start = jax.tree.map(lambda leaf: np.asarray(leaf, dtype), state.model)
-        box = search_bounds(start, intervals(template, self.bounds), names, dtype)
+        box = search_bounds(start, self.spec.limits, names, dtype)
         loss = self.loss
         if loss is not None and is_automatic(loss):
             loss = at_scale(loss, loss.tuning * float(state.noise))
 
-        grids, absurd = fit_grids(template, self.pricer), self.walk.gate * float(state.noise)
+        grids, absurd = fit_grids(self.spec.template, self.pricer), self.walk.gate * float(state.noise)
         coarsest, one = np.zeros((), int), np.ones((), bool)
 
         def fit(covariance: np.ndarray) -> Look:
@@ -293,7 +299,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
             return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
         state, look = advance(state, years, self.walk, fit)
-        found = fit_of_look(look.result, surface, names, Objective(self.residual, look.prior, loss, scales))
+        found = fit_of_look(look.result, surface, Objective(self.residual, look.prior, loss, scales), self.spec)
         shape = target.vol.shape
         if int(state.update) == Update.UNFITTED and (alone := self._alone(self.model, surface, shape)).converged:
             sane = noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.standard_errors import misfit_of
@@ -123,14 +124,13 @@ def bootstrap(
         num: of draws; 200 are enough for standard errors, 1,000 for intervals.
         kind: "parametric" or "quotes".
         seed: of the random numbers: the same seed gives the same draws.
-        bounds: those given to `calibrate`, if any.
+        bounds: instead of those of the fit.
 
     Returns:
         A `Bootstrap`.
 
     Raises:
-        ValueError: another kind; `num` below 2; a fit without numbers; bounds of their own scale that are not given
-            again.
+        ValueError: another kind; `num` below 2; a fit without numbers.
 
     References:
         B. Efron, R. Tibshirani, "An Introduction to the Bootstrap" (1993), chapters 9 and 13.
@@ -147,7 +147,6 @@ def bootstrap(
         raise ValueError(f'kind is {kind!r}: it must be "parametric" or "quotes"')
     if num < 2:
         raise ValueError(f"num is {num}: a bootstrap takes at least 2 draws")
-    names = list(fit.free)
     if not np.isfinite(np.asarray(fit.cost)) and not fit.by_expiry:
         raise ValueError(f"there is nothing to draw from: {fit.status}")
     rng = np.random.default_rng(seed)
@@ -167,10 +166,9 @@ def bootstrap(
         # a volatility that is not positive is none: the least that a quote may have
         draws = np.where(weight > 0, np.maximum(draws, 0.05 * centre), np.asarray(surface.vol))
         surfaces = [eqx.tree_at(lambda s: s.vol, surface, draw.astype(surface.vol.dtype)) for draw in draws]
-    found = calibrate_many(
-        fit.model, surfaces, residual=residual, loss=fit.loss, weights=weights, free=names, prior=fit.prior,
-        bounds=merge_bounds(fit, bounds),
-    )  # fmt: skip
+    spec = CalibrationSpec(fit.model) if fit.spec is None else fit.spec
+    again = spec.own(model=fit.model, free=fit.free, residual=residual, loss=fit.loss, prior=fit.prior, weights=None)
+    found = calibrate_many(again, surfaces, weights=weights, bounds=merge_bounds(fit, bounds))
     return Bootstrap(found.model, found.converged, fit.model, kind, fit.free)
 
 

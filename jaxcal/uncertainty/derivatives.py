@@ -38,16 +38,8 @@ class Derivatives(NamedTuple):
 
 
 def merge_bounds(fit: Fit, bounds: Bounds | None) -> Bounds:
-    """The bounds to fit again with: those given, and the ties that the fit remembers.
-
-    Raises:
-        ValueError: the fit had a search scale of its own, and its bounds are not given.
-    """
-    given = dict(bounds or {})
-    for name, _ in fit.objective.scales.own:
-        if name not in given:
-            raise ValueError(f"{name} was fitted within bounds of its own scale: give the bounds of the fit again")
-    return dict(fit.objective.scales.ties) | given
+    """The bounds to fit again with: those of the fit, and those given instead."""
+    return dict({} if fit.spec is None else fit.spec.bounds) | dict(bounds or {})
 
 
 def derivatives(fit: Fit) -> Derivatives:

@@ -96,7 +96,7 @@ def confidence_intervals(
         level: the probability, 0.95 by default.
         method: "wald" or "profile".
         kind: of the covariance behind the standard errors, as in `covariance`; only for "wald" of one fit.
-        refit: with "profile", the arguments of the fit that it does not remember, as in `profile`.
+        refit: with "profile", further arguments of `profile`.
 
     Returns:
         `Intervals`. Quotes minus free parameters inside their bounds are the degrees of freedom of t.

@@ -124,7 +124,7 @@ def profile(
         name: of a fitted parameter; with a place, such as "theta[1]", where it is a vector.
         num: number of values in the first grid, at least 5.
         level: how far the values reach: past the ends of the interval at this level, where bounds allow it.
-        bounds: those given to `calibrate`, if any.
+        bounds: instead of those of the fit.
 
     Returns:
         A `Profile`. All fits run at once, from starts along the ridge that the covariance predicts.

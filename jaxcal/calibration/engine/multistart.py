@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import free_names
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.engine.grid_fit import Own, Round
 from jaxcal.calibration.engine.grid_refinement import (
     PERFECT,
@@ -41,6 +42,11 @@ class FitSettings(NamedTuple):
     solver: AbstractLeastSquaresSolver
     pricer: AbstractPricer | None
     scales: Scales
+
+    @classmethod
+    def of(cls, spec: CalibrationSpec) -> "FitSettings":
+        """The parts of a spec."""
+        return cls(spec.names, spec.limits, spec.residual, spec.solver, spec.pricer, spec.scales)
 
     def of_simpler(self, simpler: type[AbstractModel]) -> "FitSettings":
         """For the model from whose fit another one starts: all of its parameters, within its own bounds."""

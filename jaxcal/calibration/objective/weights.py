@@ -6,6 +6,7 @@ import equinox as eqx
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
 from jaxcal.market.surface import Surface
 
@@ -130,6 +131,14 @@ def rule_of(name: str) -> AbstractWeights:
         hint = ": take weights_from(quotes, surface, ...), as a Surface does not hold them" if name in _OF_TABLE else ""
         raise ValueError(f"there are no weights {name!r}{hint}; there are {', '.join(WEIGHTS)}")
     return rule()
+
+
+def checked_values(weights: ArrayLike) -> np.ndarray:
+    """Weights that a caller gave, on the host; a ValueError where one of them is negative or not finite."""
+    values = np.asarray(weights, float)
+    if not (np.isfinite(values) & (values >= 0)).all():
+        raise ValueError("weights must be finite and not negative")
+    return values
 
 
 def weighed(rule: AbstractWeights, surface: Surface) -> Numbers:

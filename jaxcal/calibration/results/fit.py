@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Int
 
 from jaxcal._shown import html_of
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
@@ -65,6 +66,7 @@ class Fit(eqx.Module, Generic[Model]):
         free: names of the parameters that were fitted.
         objective: the residual, the loss with the scale that was used, the prior with the strength that was used, and
             the ties.
+        spec: all that was asked for, as it was: `calibrate(fit.spec, surface)` asks again.
 
     Example:
         >>> import jaxcal as jc
@@ -87,6 +89,7 @@ class Fit(eqx.Module, Generic[Model]):
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
     objective: Objective = Objective()
+    spec: CalibrationSpec | None = None
 
     @property
     def loss(self) -> AbstractLoss | None:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 from jaxcal._status import Outcome
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.results.fit import Fit
@@ -16,7 +17,6 @@ from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_v
 from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
-from jaxcal.models.parameters import Scales
 
 
 def resolve_outcome(result: Round) -> Int[Array, "*b"]:
@@ -25,7 +25,13 @@ def resolve_outcome(result: Round) -> Int[Array, "*b"]:
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objective: Objective) -> Fit[Model]:
+def fit_of(
+    result: Round[Model],
+    names: tuple[str, ...],
+    surface: Surface,
+    objective: Objective,
+    spec: CalibrationSpec[Model] | None,
+) -> Fit[Model]:
     """The result of the last round of a fit, whose steps are those of all; without numbers where nothing was fitted."""
     result = without_unfitted(result, surface.weight)
     shape, dtype = surface.vol.shape, result.model_vol.dtype
@@ -54,6 +60,7 @@ def fit_of(result: Round[Model], names: tuple[str, ...], surface: Surface, objec
         at_bound=result.at_bound,
         free=names,
         objective=objective,
+        spec=spec,
     )
 
 
@@ -74,15 +81,17 @@ def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Arra
     return arrays
 
 
-def fit_of_look(result: Round[Model], surface: Surface, names: tuple[str, ...], objective: Objective) -> Fit[Model]:
+def fit_of_look(
+    result: Round[Model], surface: Surface, objective: Objective, spec: CalibrationSpec[Model]
+) -> Fit[Model]:
     """The fit of a round of a surface that was padded to a larger shape."""
     whole = replace(result, **_narrow(result, surface))
-    return fit_of(whole, names, surface, objective)
+    return fit_of(whole, spec.names, surface, objective, spec)
 
 
 def fit_not_made(
-    model: type[Model] | Model, surface: Surface, names: tuple[str, ...], outcome: Outcome, scales: Scales
+    model: type[Model] | Model, surface: Surface, outcome: Outcome, spec: CalibrationSpec[Model]
 ) -> Fit[Model]:
     """A fit that did not take place: no numbers, and none in the model."""
-    result = unfitted_round(model, names, surface.vol.shape, outcome, np.asarray(surface.vol).dtype)
-    return fit_of(result, names, surface, Objective(scales=scales))
+    result = unfitted_round(model, spec.names, surface.vol.shape, outcome, np.asarray(surface.vol).dtype)
+    return fit_of(result, spec.names, surface, Objective(scales=spec.scales), spec)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from jaxcal._shown import html_of
 from jaxcal._status import Outcome, Status
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
@@ -53,6 +54,8 @@ class Fits(Generic[Model]):
         surfaces: as given.
         reasons: by position, why a surface was not fitted at all: a sentence.
         objective: the residual and the ties of all fits; `fits[i].objective` has the loss and the prior of each.
+        asked: the `CalibrationSpec` of all fits, or one for each where starts, weights or priors are their own:
+            `fits[i].spec`.
 
     Example:
         >>> import jaxcal as jc
@@ -68,6 +71,7 @@ class Fits(Generic[Model]):
     free: tuple[str, ...]
     parts: tuple[Part, ...]
     objective: Objective = Objective()
+    asked: CalibrationSpec[Model] | tuple[CalibrationSpec[Model], ...] | None = None
 
     def __len__(self) -> int:
         """The number of surfaces."""
@@ -116,7 +120,9 @@ class Fits(Generic[Model]):
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
         objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
-        return fit_of(result, self.free, weighed, objective)
+        return fit_of(
+            result, self.free, weighed, objective, self.asked[i] if isinstance(self.asked, tuple) else self.asked
+        )
 
     def _weighed(self, i: int) -> Surface:
         """The surface as it was fitted, on the host."""

@@ -3,9 +3,9 @@
 """global_search: fits of one model to one surface from hundreds of starts, and the distinct optima they find."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypeVar, get_args
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,21 +14,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import (
-    Bounds,
-    checked_weights,
-    free_names,
-    intervals,
-    scales_of,
-    start_of,
-    without_ties,
-)
+from jaxcal.calibration.arguments import Bounds, start_of, weighted
 from jaxcal.calibration.calibrate import calibrate
+from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.grid_fit import Method
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.loss import AbstractLoss, is_automatic, loss_of
-from jaxcal.calibration.objective.prior import AbstractPrior, prior_of
-from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
+from jaxcal.calibration.objective.loss import AbstractLoss, is_automatic
+from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.results.fit import Fit
@@ -56,12 +49,11 @@ _LOWEST = 0.25  # of the starts: as many go on at most, and of a population so m
 _PULLS = 4  # how often a start without a finite price is drawn half way towards the first start
 # of the residuals: rough fits that differ by less are at one optimum; fits to the end are the same one
 _ROUGHLY, _SAME = 0.02, 0.01
-_RESIDUAL = ImpliedVolResidual()
 
 
 @host_only
 def global_search(
-    model: type[Model] | Model,
+    model: type[Model] | Model | CalibrationSpec[Model],
     surface: Surface,
     *,
     method: SearchMethod | str = "sobol",
@@ -70,7 +62,7 @@ def global_search(
     seed: int = 0,
     ranges: Mapping[str, Range] | None = None,
     num_polished: int = 12,
-    residual: AbstractResidual = _RESIDUAL,
+    residual: AbstractResidual | None = None,
     loss: AbstractLoss | str | None = None,
     weights: ArrayLike | AbstractWeights | str | None = None,
     pricer: AbstractPricer | None = None,
@@ -86,7 +78,7 @@ def global_search(
 
     Args:
         model: a class, whose starts read off the surface are tried beside the others; or an instance, which is tried
-            likewise and whose parameters that are not free stay.
+            likewise and whose parameters that are not free stay; or a `CalibrationSpec` of either.
         surface: market quotes, `[E, K]`.
         method: "sobol": fits from points of a scrambled Sobol sequence. "differential_evolution": these points are a
             population, which first evolves for some generations; fits start from its lowest quarter.
@@ -116,30 +108,31 @@ def global_search(
         >>> len(optima), optima.best.converged, round(float(optima.best.model.sigma), 6)
         (1, True, 0.2)
     """
-    template: type[Any] = model if isinstance(model, type) else type(model)
+    asked: CalibrationSpec[Model] = spec_of(
+        model, residual=residual, loss=loss, weights=weights, pricer=pricer, free=free, bounds=bounds, prior=prior
+    )
+    template, names, limits, scales = asked.template, asked.names, asked.limits, asked.scales
     _check(template, method, num_starts, generations, num_polished)
-    scales, prior = scales_of(template, bounds), prior_of(prior, template)
-    names, limits = without_ties(free_names(template, free), free, scales), intervals(template, bounds)
-    if weights is not None:
-        surface = eqx.tree_at(lambda s: s.weight, surface, surface.weight * checked_weights(weights, surface))
-    loss = loss_of(loss)
-    common: dict[str, Any] = {"residual": residual, "pricer": pricer, "free": free, "bounds": bounds}
-    if (loss is not None and is_automatic(loss)) or (prior is not None and is_searched(prior)):
-        first = calibrate(model, surface, loss=loss, prior=prior, **common)
-        loss, prior = first.loss, first.prior
-    own_starts = _starts(model, surface, residual)
+    if asked.weights is not None:
+        surface = weighted(surface, asked.weights, remembered=weights is None)
+    spec = asked.own(weights=None)
+    if is_automatic(spec.loss) or (spec.prior is not None and is_searched(spec.prior)):
+        first = calibrate(spec, surface)
+        spec = spec.own(loss=first.loss, prior=first.prior)
+    own_starts = _starts(spec.model, surface, spec.residual)
     one = own_starts[0]
     dtype = np.dtype(surface.vol.dtype)
     box = search_bounds(one, limits, names, dtype)
     used = np.asarray(surface.weight) > 0
     level = float(np.median(np.asarray(surface.vol)[used])) if used.any() else 1.0
-    drawn_in = ranges_of(template, names, limits, bounds, ranges, level)
+    drawn_in = ranges_of(template, names, limits, spec.bounds, ranges, level)
     points = points_in(sobol_points(num_starts, box[0].size, seed), one, names, drawn_in)
     own = np.stack([np.asarray(to_vector(start, names, scales)) for start in own_starts])
     y0 = np.clip(np.concatenate([own, points]), *box).astype(dtype)
 
-    target = Target.of(surface, spread=residual.needs_spread)
-    on_grid = Method(residual, prior, _ROUGH, box, (pricer or _GRID).sized(), None, loss, scales)
+    target = Target.of(surface, spread=spec.residual.needs_spread)
+    grid = (spec.pricer or _GRID).sized()
+    on_grid = Method(spec.residual, spec.prior, _ROUGH, box, grid, None, spec.loss, scales)
     search = ManyStarts(names, on_grid, target, one, len(y0))
     if method == "differential_evolution":
         last = search.evolve(y0, generations, seed)
@@ -148,7 +141,9 @@ def global_search(
     y0, ends = _rough(search, y0, own[0].astype(dtype))
 
     def fit_from(y: Float[np.ndarray, " p"]) -> Fit[Any]:
-        return calibrate(from_vector(one, names, jnp.asarray(y), scales), surface, loss=loss, prior=prior, **common)
+        start = from_vector(one, names, jnp.asarray(y), scales)
+        found = calibrate(spec.own(model=start), surface)
+        return replace(found, spec=asked.own(model=start))
 
     def residual_at(fit: Fit[Any]) -> Float[np.ndarray, " m"]:
         y = np.asarray(to_vector(fit.model, names, scales), dtype)
