@@ -82,6 +82,8 @@ from .pricing.series import Series as Series
 from .calibration.calibrate import calibrate as calibrate
 from .calibration.calibration_spec import CalibrationSpec as CalibrationSpec
 from .calibration.results.fit import Fit as Fit
+from .report.saved import save as save
+from .report.saved import load as load
 from .calibration.results.fit import CalibrationError as CalibrationError
 from ._status import Outcome as Outcome
 from ._status import Status as Status

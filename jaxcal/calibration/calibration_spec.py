@@ -103,9 +103,11 @@ class CalibrationSpec(Generic[Model]):
             weights = rule_of(weights)
         elif weights is not None and not isinstance(weights, AbstractWeights):
             weights = checked_values(weights)
+        bounds = bounds or {}
+        in_order = sorted(bounds, key=lambda name: (*getattr(template, "bounds", ()), name).index(name))
         parts = {
             "model": model, "free": None if free is None else tuple(free),
-            "bounds": {name: _bound(name, pair) for name, pair in (bounds or {}).items()}, "residual": residual,
+            "bounds": {name: _bound(name, bounds[name]) for name in in_order}, "residual": residual,
             "loss": loss_of(loss), "prior": prior_of(prior, template), "weights": weights, "solver": solver,
             "pricer": pricer, "rules": rules, "clock": clock,
         }  # fmt: skip
@@ -168,8 +170,7 @@ class CalibrationSpec(Generic[Model]):
         """Whether all values are equal, NaN to itself."""
         if not isinstance(other, CalibrationSpec):
             return NotImplemented
-        (mine, here), (theirs, there) = self.tree_flatten(), other.tree_flatten()
-        return here == there and all(_equal(x, y) for x, y in zip(mine, theirs, strict=True))
+        return _same(self.tree_flatten(), other.tree_flatten())
 
     def __hash__(self) -> int:
         """Of all but the numbers."""
@@ -181,7 +182,7 @@ class CalibrationSpec(Generic[Model]):
         default = {"bounds": {}, "residual": _RESIDUAL, "solver": _SOLVER}
         for entry in fields(self)[1:]:
             value, usual = getattr(self, entry.name), default.get(entry.name)
-            if value is not usual and repr(value) != repr(usual):
+            if not _same(jax.tree.flatten(value), jax.tree.flatten(usual)):
                 parts.append(f"{entry.name}={value!r}")
         return f"CalibrationSpec({', '.join(parts)})"
 
@@ -222,6 +223,11 @@ def _bound(name: str, pair: Any) -> Any:
         ) from None
 
 
-def _equal(x: Any, y: Any) -> bool:
-    x, y = np.asarray(x), np.asarray(y)
-    return np.array_equal(x, y, equal_nan=x.dtype.kind == "f" and y.dtype.kind == "f")
+def _same(one: tuple[Sequence[Any], Any], other: tuple[Sequence[Any], Any]) -> bool:
+    """Whether two trees, leaves and structure, are equal."""
+
+    def equal(x: Any, y: Any) -> bool:
+        x, y = np.asarray(x), np.asarray(y)
+        return np.array_equal(x, y, equal_nan=x.dtype.kind == "f" and y.dtype.kind == "f")
+
+    return one[1] == other[1] and all(equal(x, y) for x, y in zip(one[0], other[0], strict=True))

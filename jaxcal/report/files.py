@@ -1,6 +1,5 @@
 """The files of a fit: parameters, residuals and picture; and those of a comparison."""
 
-import json
 import math
 from importlib.metadata import version
 from os import PathLike
@@ -15,6 +14,7 @@ from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.tables.csv_file import write_csv
 from jaxcal.market.tables.verdict import Verdict
 from jaxcal.report.comparison_picture import plot_comparison
+from jaxcal.report.saved import FORMAT, fit_record, write_json
 from jaxcal.report.smiles import plot_smiles
 
 
@@ -42,8 +42,9 @@ def write_fit(
         `standard_errors`, `expiries` (years; null but for a model with parameters of each expiry, which are then lists
         in this order), `status` (a sentence), `converged`, `rmse_vol` (decimal), `inside` (share of the quotes between
         bid and ask), `rmse_half_spreads`, `cost`, `num_steps`, and `quotes`: `used`, and `left_out` by reason; null
-        stands for what is unknown or not a number. `residuals.csv` is `fit.to_frame()`, its `row` counted from 0 in the
-        caller's table.
+        stands for what is unknown or not a number. Then all that makes the fit anew, which `load` reads: `spec`, what
+        was asked; `fit`, its numbers and quotes; and `digest`, by which `load` knows a file that was changed.
+        `residuals.csv` is `fit.to_frame()`, its `row` counted from 0 in the caller's table.
 
     Raises:
         OSError: the folder or a file cannot be written.
@@ -64,7 +65,7 @@ def write_fit(
         "residuals": folder / "residuals.csv",
         "smiles": folder / "smiles.png",
     }
-    _write_json(_record(fit, report, source), paths["parameters"])
+    write_json(_record(fit, report, source), paths["parameters"])
     write_csv(fit.to_frame(), paths["residuals"])
     plot_smiles(fit, paths["smiles"], title=title)
     return paths
@@ -122,7 +123,7 @@ def write_comparison(
         "models": [_row(row) | _of_fit(entry.fit) for row, entry in zip(rows, comparison.entries, strict=True)],
     }
     write_csv(table, paths["table"])
-    _write_json(record, paths["record"])
+    write_json(record, paths["record"])
     plot_comparison(comparison, paths["picture"], title=title)
     return paths
 
@@ -134,6 +135,7 @@ def _row(row: dict[Any, Any]) -> dict[str, Any]:
 def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[str, Any]:
     return {
         "jaxcal": version("jaxcal"),
+        "format": FORMAT,
         "model": type(fit.model).__name__,
         "source": source,
         **_of_fit(fit),
@@ -145,6 +147,7 @@ def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[st
         "cost": _number(fit.cost),
         "num_steps": int(fit.num_steps),
         **_origin(report, fit.surface.num_quotes),
+        **fit_record(fit),
     }
 
 
@@ -175,13 +178,6 @@ def _of_fit(fit: Fit | None) -> dict[str, Any]:
     errors = {name: value if name in fit.free else None for name, value in shown(fit.standard_errors).items()}
     years = np.asarray(fit.surface.expiry, np.float64)[quoted].tolist() if fit.by_expiry else None
     return {"parameters": shown(fit.model), "standard_errors": errors, "expiries": years}
-
-
-def _write_json(record: dict[str, Any], path: Path) -> None:
-    text = json.dumps(record, indent=2, allow_nan=False, ensure_ascii=False)
-    # what would steer a terminal, or is no letter at all (of a file's name), is written by its number, as JSON may
-    text = "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
-    path.write_text(text + "\n", encoding="utf-8")
 
 
 def _number(value: Any) -> Any:
