@@ -16,7 +16,6 @@ from jaxcal.bulk.input.input_problem import BulkError, OutOfMemoryError, Problem
 from jaxcal.bulk.output.dataset import Store
 from jaxcal.bulk.settings import Settings
 from jaxcal.bulk.summary import Summary, summarize
-from jaxcal.calibration.arguments import free_names
 from jaxcal.market.tables.layouts import LAYOUTS
 
 
@@ -84,7 +83,7 @@ def run_job(
         raise BulkError(f"venue {settings.venue!r} is not known; known layouts: {', '.join(LAYOUTS)}")
     if settings.precision != "float32" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         raise BulkError(f'{settings.precision} needs jax.config.update("jax_enable_x64", True) at the start')
-    free_names(settings.template, settings.free)
+    _ = settings.spec  # raises
     found = find_source(source)
     target = Path(out)
     _check_apart(found.root, target)

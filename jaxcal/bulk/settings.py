@@ -5,11 +5,15 @@ import hashlib
 import json
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.spec_record import spec_to_record
+from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.diffusions.heston import Heston
@@ -22,7 +26,8 @@ class Settings:
     """What a bulk job computes: with the same settings, input and version it gives the same dataset.
 
     Attributes:
-        model: class of the model, or a model whose numbers are the start of every fit.
+        model: class of the model, or a model whose numbers are the start of every fit; or a `CalibrationSpec`, which
+            says `free`, `loss` and `rules` too.
         precision: of the arithmetic, see `calibrate_many`.
         free: names of the parameters to fit; all of them if None.
         rules: of the cleaning; by default the profile that suits each surface.
@@ -34,7 +39,8 @@ class Settings:
         rate: for rows of a table that have none, as in `inspect_quotes`; American quotes need a rate.
 
     Raises:
-        ValueError: `part_size` is not positive, `rate` is not a decimal within 1 of 0, or the precision is unknown.
+        ValueError: `part_size` is not positive, `rate` is not a decimal within 1 of 0, the precision is unknown, or
+            what a spec says is given beside it; and what `calibrate` raises for the model, `free` and `loss`.
 
     Example:
         >>> from jaxcal.bulk.settings import Settings
@@ -42,7 +48,7 @@ class Settings:
         False
     """
 
-    model: type[AbstractModel] | AbstractModel = Heston
+    model: type[AbstractModel] | AbstractModel | CalibrationSpec = Heston
     precision: Precision = "float64"
     free: tuple[str, ...] | None = None
     rules: CleaningRules | SuitedRules = field(default_factory=SuitedRules)
@@ -60,18 +66,37 @@ class Settings:
             raise ValueError(f"rate {self.rate} must be a decimal a year: divide a number in percent by 100")
         if self.precision not in ("float64", "float32", "mixed"):
             raise ValueError(f"precision {self.precision!r} is none of float64, float32, mixed")
+        if isinstance(self.model, CalibrationSpec):
+            if self.free is not None or self.loss is not None or self.rules != SuitedRules():
+                raise ValueError("free, loss and rules are those of the spec: change them there")
+            spec = self.model
+            for name, value in (("free", spec.free), ("loss", spec.loss), ("rules", spec.rules or self.rules)):
+                object.__setattr__(self, name, value)
+
+    @cached_property
+    def spec(self) -> CalibrationSpec:
+        """What is asked of every surface."""
+        if isinstance(self.model, CalibrationSpec):
+            return self.model
+        return CalibrationSpec(self.model, free=self.free, loss=self.loss, rules=self.rules)
+
+    @property
+    def making(self) -> tuple[CleaningRules | SuitedRules, float | None, VarianceClock | None]:
+        """How surfaces are made of rows: the rules, the rate, and the clock."""
+        return self.rules, self.rate, self.spec.clock
 
     @property
     def template(self) -> type[AbstractModel]:
         """Class of the model."""
-        return self.model if isinstance(self.model, type) else type(self.model)
+        return self.spec.template
 
     def record(self) -> dict[str, Any]:
         """The settings as plain values, for a file and for comparison."""
-        start = None
-        if not isinstance(self.model, type):
-            fields = dataclasses.fields(self.model)
-            start = {f.name: np.asarray(getattr(self.model, f.name), np.float64).tolist() for f in fields}
+        start, model = None, self.spec.model
+        if not isinstance(model, type):
+            fields = dataclasses.fields(model)
+            start = {f.name: np.asarray(getattr(model, f.name), np.float64).tolist() for f in fields}
+        plain = CalibrationSpec(model, free=self.free, loss=self.loss, rules=self.spec.rules)
         return {
             "model": self.template.__qualname__,
             "start": start,
@@ -85,6 +110,7 @@ class Settings:
             "quotes": self.quotes,
             "loss": None if self.loss is None else repr(self.loss),
             **({} if self.rate is None else {"rate": self.rate}),  # likewise
+            **({} if self.spec == plain else {"spec": spec_to_record(self.spec)}),
         }
 
     @property

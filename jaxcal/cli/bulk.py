@@ -9,8 +9,9 @@ import typer
 
 from jaxcal.cli.console.signals import INTERRUPTED, stopped_by_signals
 from jaxcal.cli.console.terminal import complain, console, refuse, say
-from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
+from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option
 from jaxcal.models.registry import ModelName
 
 _MOST_SAID = 10  # problems that are said; all of them are in a file
@@ -43,14 +44,15 @@ def bulk(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder for the result, a parquet dataset; it is created if missing.")
     ],
-    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    model: model_option(ModelName.HESTON) = None,  # type: ignore[valid-type]
     residuals: Annotated[
         bool, typer.Option("--residuals", help="Write every quote with its residual, to OUT/_quotes.")
     ] = False,
     venue: VenueOfFilesOption = None,
     rate: RateOption = None,
-    loss: LossOption = LossName.LINEAR,
+    loss: LossOption = None,
     loss_scale: ScaleOption = None,
+    spec: SpecOption = None,
     free: Annotated[
         str | None,
         typer.Option(metavar="NAMES", help="Parameters to fit, with commas.", show_default="all but those held"),
@@ -117,16 +119,9 @@ def bulk(
     names = None if free is None else tuple(name.strip() for name in free.split(",") if name.strip())
     with stopped_by_signals("the part at work is written") as stop:
         try:
+            asked = chosen_spec(spec, ModelName.HESTON, model, loss, loss_scale, rules, free=names)
             settings = Settings(
-                model=model.model,
-                precision=precision.value,
-                free=names,
-                rules=rules,
-                venue=venue,
-                part_size=part_size,
-                quotes=residuals,
-                loss=loss.loss(loss_scale),
-                rate=rate,
+                model=asked, precision=precision.value, venue=venue, part_size=part_size, quotes=residuals, rate=rate
             )
             chosen = RayEngine(workers, num_gpus, address) if engine is EngineName.RAY else LocalEngine()
             with BulkProgress(console(error=True)) as observe:

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxcal.cli.console.terminal import default_folder, refuse, say
-from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import (
     QuotesArgument,
     QuoteTimeOption,
@@ -17,13 +17,14 @@ from jaxcal.cli.options.quote_options import (
     VenueOption,
     with_cleaning,
 )
+from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option
 from jaxcal.models.registry import ModelName
 
 
 @with_cleaning
 def calibrate(
     quotes: QuotesArgument,
-    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    model: model_option(ModelName.HESTON) = None,  # type: ignore[valid-type]
     out: Annotated[
         Path | None,
         typer.Option(
@@ -38,8 +39,9 @@ def calibrate(
     rate: RateOption = None,
     quote_time: QuoteTimeOption = None,
     sheet: SheetOption = None,
-    loss: LossOption = LossName.LINEAR,
+    loss: LossOption = None,
     loss_scale: ScaleOption = None,
+    spec: SpecOption = None,
     *,
     rules: Any,
 ) -> None:
@@ -51,18 +53,18 @@ def calibrate(
     the files cannot be written.
     """
     from jaxcal.cli.console.fit_output import show_fit, timed_fit, write_files
-    from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
+    from jaxcal.cli.options.quotes_choice import read_surface
 
-    counts = chosen_loss(loss, loss_scale)
+    asked = chosen_spec(spec, ModelName.HESTON, model, loss, loss_scale, rules)
     report, surface, name = read_surface(
-        quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet
+        quotes, venue, underlying, time, rate, asked.rules, asked.clock, quote_time=quote_time, sheet=sheet
     )
-    chosen = model.model
+    chosen = asked.template.__name__
     try:
-        fit, seconds = timed_fit(chosen, surface, counts)
+        fit, seconds = timed_fit(asked, surface)
     except ValueError as error:
-        refuse(f"{quotes}: {chosen.__name__} cannot be fitted: {error}")
-    title = f"{chosen.__name__}, {name or quotes.name}"
+        refuse(f"{quotes}: {chosen} cannot be fitted: {error}")
+    title = f"{chosen}, {name or quotes.name}"
     show_fit(fit, title, None)
     say(f"Fitted in {seconds:.2f} s, compiling or loading the programs included.")
     write_files(fit, default_folder(quotes, "fit") if out is None else out, report, str(quotes), None)

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxcal.cli.console.terminal import default_folder, refuse, show
-from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import (
     QuotesArgument,
     QuoteTimeOption,
@@ -17,15 +17,29 @@ from jaxcal.cli.options.quote_options import (
     VenueOption,
     with_cleaning,
 )
+from jaxcal.cli.options.spec_choice import chosen_spec
 from jaxcal.models.registry import ModelName, model_names
+
+_MODELS = "black-scholes,heston,bates,svcj"
+SpecsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="FILE", help="Calibration spec of one more model, see `calibrate`; may be given several times."
+    ),
+]
 
 
 @with_cleaning
 def compare(
     quotes: QuotesArgument,
     models: Annotated[
-        str, typer.Option(metavar="NAMES", help="Models to fit, with commas: " + ", ".join(ModelName) + ".")
-    ] = "black-scholes,heston,bates,svcj",
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Models to fit, with commas: " + ", ".join(ModelName) + ".",
+            show_default=f"{_MODELS}; none beside --spec",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -40,8 +54,9 @@ def compare(
     rate: RateOption = None,
     quote_time: QuoteTimeOption = None,
     sheet: SheetOption = None,
-    loss: LossOption = LossName.LINEAR,
+    loss: LossOption = None,
     loss_scale: ScaleOption = None,
+    spec: SpecsOption = None,
     *,
     rules: Any,
 ) -> None:
@@ -56,18 +71,25 @@ def compare(
     from jaxcal.calibration.compare import compare as compare_models
     from jaxcal.cli.console.fit_output import list_files
     from jaxcal.cli.console.fit_tables import comparison_table
-    from jaxcal.cli.options.quotes_choice import chosen_loss, read_surface
+    from jaxcal.cli.options.quotes_choice import read_surface
     from jaxcal.report.files import write_comparison
 
+    files = spec or []
     try:
-        names = model_names(models)
+        names = model_names(_MODELS if models is None else models) if models is not None or not files else []
     except ValueError as error:
         refuse(f"--models: {error}")
-    counts = chosen_loss(loss, loss_scale)
+    if files and not names and (loss is not None or loss_scale is not None):
+        refuse("--loss and --spec: the files say that; give one of the two")
+    asked = [(name.model.__name__, chosen_spec(None, name, None, loss, loss_scale, rules)) for name in names]
+    asked += [(path.stem, chosen_spec(path, ModelName.HESTON, None, None, None, rules)) for path in files]
+    made = asked[-1][1]
+    if any((one.rules, one.clock) != (made.rules, made.clock) for _, one in asked):
+        refuse("--spec: the models are compared on one surface, and these ask for several rules of cleaning or clocks")
     report, surface, name = read_surface(
-        quotes, venue, underlying, time, rate, rules, quote_time=quote_time, sheet=sheet
+        quotes, venue, underlying, time, rate, made.rules, made.clock, quote_time=quote_time, sheet=sheet
     )
-    comparison = compare_models([name.model for name in names], surface, loss=counts)
+    comparison = compare_models(_numbered(asked), surface)
     show(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
     try:
@@ -76,3 +98,14 @@ def compare(
         refuse(f"the files cannot be written to {folder}: {error}")
     list_files(paths)
     raise typer.Exit(0 if comparison.converged else 1)
+
+
+def _numbered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """By name, with a number where one comes again."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        own, number = name, 2
+        while own in found:
+            own, number = f"{name} ({number})", number + 1
+        found[own] = value
+    return found

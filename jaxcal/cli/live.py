@@ -12,6 +12,7 @@ import typer
 
 from jaxcal.cli.console.terminal import complain, console, refuse, say
 from jaxcal.cli.options.quote_options import with_cleaning
+from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option
 from jaxcal.models.registry import ModelName
 
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(ms|s|m|h)", re.ASCII)
@@ -24,7 +25,7 @@ def deribit(
     currency: Annotated[
         str, typer.Option(metavar="COIN", help="BTC, ETH, ..., or BTC_USDC for linear options.")
     ] = "BTC",
-    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.SVCJ,
+    model: model_option(ModelName.SVCJ) = None,  # type: ignore[valid-type]
     every: Annotated[str, typer.Option(metavar="TIME", help="Time between fits: 500ms, 5s, 1m.")] = "5s",
     url: Annotated[
         str, typer.Option(metavar="URL", help="URL of the exchange, wss://; its certificate is verified.")
@@ -44,6 +45,7 @@ def deribit(
     max_age: Annotated[
         str, typer.Option(metavar="TIME", help="Time without a message after which a quote is stale.")
     ] = "60s",
+    spec: SpecOption = None,
     *,
     rules: Any,
 ) -> None:
@@ -59,18 +61,22 @@ def deribit(
 
     from jaxcal.live.log import LiveLog
     from jaxcal.live.session import LiveSession
-    from jaxcal.streams.recalibrator import Recalibrator
+    from jaxcal.streams.recalibrator import STREAM_SOLVER, Recalibrator
     from jaxcal.venues.deribit_stream.feed import DeribitFeed, FeedError
     from jaxcal.venues.deribit_stream.market import DeribitMarket
 
     seconds = None if lasting is None else _duration("--for", lasting)
-    say(f"{model.model.__name__}, {currency}, profile {rules.suited_to('crypto')}")
+    asked = chosen_spec(spec, ModelName.SVCJ, model, None, None, rules)
+    if asked.clock is not None:
+        refuse("--spec: a live stream is in calendar time; take clock out of the file")
+    name, rules = asked.template.__name__, asked.rules
+    say(f"{name}, {currency}, profile {rules.suited_to('crypto')}")
     folder = Path(f"{currency}-live") if out is None else out
     used = 0
     try:
         feed = DeribitFeed(currency, url=url, market=DeribitMarket(max_age=_duration("--max-age", max_age)))
-        recalibrator = Recalibrator(model.model, memory=memory)
-        with LiveLog(folder) as log, _screen(f"{model.model.__name__}, {currency}") as screen:
+        recalibrator = Recalibrator(asked, memory=memory, solver=None if spec else STREAM_SOLVER)
+        with LiveLog(folder) as log, _screen(f"{name}, {currency}") as screen:
 
             def show(step: Any) -> None:
                 nonlocal used

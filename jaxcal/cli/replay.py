@@ -8,8 +8,9 @@ import typer
 
 from jaxcal.cli.console.signals import INTERRUPTED, stopped_by_signals
 from jaxcal.cli.console.terminal import complain, default_folder, refuse, say
-from jaxcal.cli.options.loss_names import LossName, LossOption, ScaleOption
+from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
+from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option
 from jaxcal.models.registry import ModelName
 
 
@@ -28,7 +29,7 @@ def replay(
             metavar="FOLDER", help="Recorded quotes: a folder of tables or answers of Deribit, or one file."
         ),
     ],
-    model: Annotated[ModelName, typer.Option(help="Model to fit.")] = ModelName.HESTON,
+    model: model_option(ModelName.HESTON) = None,  # type: ignore[valid-type]
     out: Annotated[
         Path | None,
         typer.Option(
@@ -50,8 +51,9 @@ def replay(
             help="Days until the past is nearly forgotten: the smaller, the rougher the path.",
         ),
     ] = 60.0,
-    loss: LossOption = LossName.LINEAR,
+    loss: LossOption = None,
     loss_scale: ScaleOption = None,
+    spec: SpecOption = None,
     *,
     rules: Any,
 ) -> None:
@@ -65,14 +67,15 @@ def replay(
     are written with what was fitted before).
     """
     from jaxcal.report.parameter_path import write_path
-    from jaxcal.streams.recalibrator import Recalibrator
+    from jaxcal.streams.recalibrator import STREAM_SOLVER, Recalibrator
     from jaxcal.streams.replay import replay as replay_surfaces
 
+    asked = chosen_spec(spec, ModelName.HESTON, model, loss, loss_scale, rules)
     try:
-        recalibrator = Recalibrator(model.model, memory=memory, loss=loss.loss(loss_scale))
+        recalibrator = Recalibrator(asked, memory=memory, solver=None if spec else STREAM_SOLVER)
     except ValueError as error:
         refuse(str(error))
-    surfaces, unread = _surfaces(source, venue, underlying, rate, rules)
+    surfaces, unread = _surfaces(source, venue, underlying, rate, asked.rules, asked.clock)
     try:
         with stopped_by_signals("the fit at work is done") as stop:
             table = replay_surfaces(recalibrator, surfaces, stop=stop)
@@ -84,7 +87,7 @@ def replay(
     _tell(table)
     folder = default_folder(source.resolve(), "replay") if out is None else out
     try:
-        paths = write_path(table, folder, kind=kind.value, title=f"{model.model.__name__}, {source.name}")
+        paths = write_path(table, folder, kind=kind.value, title=f"{asked.template.__name__}, {source.name}")
     except OSError as error:
         refuse(f"the files cannot be written to {folder}: {error}")
     for path in paths.values():
@@ -103,6 +106,7 @@ def _surfaces(
     underlying: str | None,
     rate: float | None,
     rules: Any,
+    clock: Any,
 ) -> tuple[dict[Any, Any], int]:
     """All surfaces of the files, and how many files could not be read. Exits if there is none."""
     from jaxcal.bulk.input.input_files import find_source
@@ -123,7 +127,7 @@ def _surfaces(
             for name, value in file.columns:
                 if name not in table:
                     table[name] = value
-            report = inspect_quotes(table, rules=rules, rate=rate)
+            report = inspect_quotes(table, rules=rules, rate=rate, clock=clock)
             surfaces |= surfaces_from_quotes(report)
             used |= dict(zip(report.keys, report.rules, strict=True))
         except NoQuoteError as error:

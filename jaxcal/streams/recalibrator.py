@@ -54,7 +54,7 @@ Model = TypeVar("Model", bound=AbstractModel)
 Time = float | str | datetime | np.datetime64 | pd.Timestamp
 
 # a thousandth of a parameter is far below what a surface determines, and the next surface comes soon
-_SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
+STREAM_SOLVER = LevenbergMarquardt(xtol=1e-3, ftol=1e-6, gtol=1e-4, max_steps=60)
 _RECHECK = 1  # surface
 
 
@@ -143,7 +143,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
     ) -> None:
         """See the class."""
         if solver is None and not isinstance(model, CalibrationSpec):
-            solver = _SOLVER
+            solver = STREAM_SOLVER
         spec: CalibrationSpec[Model] = spec_of(
             model, residual=residual, loss=loss, weights=weights, solver=solver, pricer=pricer, free=free, bounds=bounds
         )

@@ -56,7 +56,7 @@ class LocalEngine:
             try:
                 for part in read_partitions(source, settings, done):
                     if not put(
-                        part if isinstance(part, PartitionKey) else clean_partition(part, settings.rules, settings.rate)
+                        part if isinstance(part, PartitionKey) else clean_partition(part, *settings.making)
                     ):
                         return
                 put(None)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from jaxcal.bulk.input.input_problem import told
 from jaxcal.bulk.input.partition import MOST_ROWS, PartitionKey
 from jaxcal.bulk.input.partition_rows import PartitionRows
+from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.surface import Surface, surfaces_from_quotes
@@ -62,7 +63,7 @@ class CleanedPartition:
 
 
 def clean_partition(
-    part: PartitionRows, rules: CleaningRules | SuitedRules, rate: float | None = None
+    part: PartitionRows, rules: CleaningRules | SuitedRules, rate: float | None = None, clock: VarianceClock | None = None
 ) -> CleanedPartition:
     r"""Clean the rows of a part and lay them out as surfaces.
 
@@ -70,6 +71,7 @@ def clean_partition(
         part: its rows.
         rules: of the cleaning.
         rate: for rows that have none.
+        clock: that the surfaces are in; calendar time by default.
 
     Returns:
         The partition. No table of quotes makes this raise: what cannot be used, and an exception of one surface, is in
@@ -95,7 +97,7 @@ def clean_partition(
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
     for table, of_row in part.tables:
         named = table.assign(underlying_name=np.array([key[0] for key in part.keys], object)[of_row])
-        _clean_each(named, of_row, rules, rate, accounts, surfaces, origin)
+        _clean_each(named, of_row, rules, rate, clock, accounts, surfaces, origin)
     for place in set(range(len(accounts))).difference(*(of_row.tolist() for _, of_row in part.tables)):
         account = accounts[place]
         account.left_out, account.outcome = {"too many rows": account.num_rows}, TOO_MANY_ROWS
@@ -145,6 +147,7 @@ def _clean_each(
     of_row: NDArray[np.int64],
     rules: CleaningRules | SuitedRules,
     rate: float | None,
+    clock: VarianceClock | None,
     accounts: Sequence[Account],
     surfaces: dict[int, Surface],
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
@@ -152,7 +155,7 @@ def _clean_each(
     """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
     try:
         fine = _of_one_currency(table, of_row, accounts)
-        _clean(table[fine], of_row[fine], rules, rate, accounts, surfaces, origin)
+        _clean(table[fine], of_row[fine], rules, rate, clock, accounts, surfaces, origin)
     except MemoryError:
         raise
     except Exception as error:
@@ -160,7 +163,7 @@ def _clean_each(
         if len(places) > 1:
             for some in np.array_split(places, 2):
                 rows = np.isin(of_row, some)
-                _clean_each(table[rows], of_row[rows], rules, rate, accounts, surfaces, origin)
+                _clean_each(table[rows], of_row[rows], rules, rate, clock, accounts, surfaces, origin)
             return
         account = accounts[int(places[0])]
         account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
@@ -174,6 +177,7 @@ def _clean(
     of_row: NDArray[np.int64],
     rules: CleaningRules | SuitedRules,
     rate: float | None,
+    clock: VarianceClock | None,
     accounts: Sequence[Account],
     surfaces: dict[int, Surface],
     origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
@@ -184,7 +188,7 @@ def _clean(
     # The name by which the cleaning tells surfaces apart: their order is that of the places.
     names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
     table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
-    report = inspect_quotes(table, rules=rules, rate=rate)
+    report = inspect_quotes(table, rules=rules, rate=rate, clock=clock)
     found = surfaces_from_quotes(report)
     _count(report, ordinal, [accounts[place] for place in places.tolist()])
     source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)

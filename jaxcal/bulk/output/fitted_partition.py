@@ -84,7 +84,5 @@ def fit_partition(partition: CleanedPartition, settings: Settings) -> FittedPart
 
 
 def _fit(surfaces: dict[int, Surface], settings: Settings) -> tuple[Fits, pd.DataFrame]:
-    fits = calibrate_many(
-        settings.model, surfaces, loss=settings.loss, free=settings.free, precision=settings.precision
-    )
+    fits = calibrate_many(settings.spec, surfaces, precision=settings.precision)
     return fits, fits.to_frame()

@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 
 from jaxcal.calibration.calibrate import calibrate as fit_model
-from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.cli.console.fit_tables import fit_table
 from jaxcal.cli.console.terminal import refuse, say, show
@@ -16,10 +16,10 @@ from jaxcal.models.base import AbstractModel
 from jaxcal.report.files import write_fit
 
 
-def timed_fit(model: type[AbstractModel], surface: Surface, loss: AbstractLoss | None = None) -> tuple[Fit, float]:
+def timed_fit(asked: CalibrationSpec | type[AbstractModel], surface: Surface) -> tuple[Fit, float]:
     """A fit, and how many seconds it took, compiling included."""
     start = clock.perf_counter()
-    fit = jax.block_until_ready(fit_model(model, surface, loss=loss))
+    fit = jax.block_until_ready(fit_model(asked, surface))
     return fit, clock.perf_counter() - start
 
 

@@ -36,7 +36,11 @@ class LossName(StrEnum):
 
 
 LossOption = Annotated[
-    LossName, typer.Option(help="How much a misfit counts: with another than linear, a few bad quotes decide little.")
+    LossName | None,
+    typer.Option(
+        show_default="linear",
+        help="How much a misfit counts: with another than linear, a few bad quotes decide little.",
+    ),
 ]
 ScaleOption = Annotated[
     float | None,

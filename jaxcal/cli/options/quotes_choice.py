@@ -1,11 +1,10 @@
-"""The surface and the loss that the options of a command name, or a refusal."""
+"""The surface that the options of a command name, or a refusal."""
 
 from pathlib import Path
 
-from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.cli.console.terminal import refuse, say
-from jaxcal.cli.options.loss_names import LossName
 from jaxcal.cli.options.surface_choice import choose_surface, key_text
+from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
 from jaxcal.market.surface import Surface
@@ -19,24 +18,17 @@ def read_surface(
     time: str | None,
     rate: float | None,
     rules: CleaningRules | SuitedRules,
+    clock: VarianceClock | None,
     **how: str | None,
 ) -> tuple[QuoteReport, Surface, str]:
     """The report, surface and name of the quotes that the options name, which are announced; else the end."""
     if not quotes.exists():
         refuse(f"{quotes}: there is no such file")
     try:
-        every = inspect_quotes(read_quotes(quotes, venue, **how), rules=rules, rate=rate)
+        every = inspect_quotes(read_quotes(quotes, venue, **how), rules=rules, rate=rate, clock=clock)
         report, surface = choose_surface(every, underlying, time)
     except (OSError, ValueError) as error:  # a QuoteError, or what a reader of CSV or parquet says of a damaged file
         refuse(f"{quotes}: {error}")
     name = key_text(report.keys[0])
     say(f"{name}, profile {report.profile}: {report.summary()}".removeprefix(", "))
     return report, surface, name
-
-
-def chosen_loss(name: LossName, points: float | None) -> AbstractLoss | None:
-    """The loss of that name and scale; ends with 2 where there is none."""
-    try:
-        return name.loss(points)
-    except ValueError as error:
-        refuse(f"--loss-scale: {error}")
