@@ -10,6 +10,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -141,7 +142,7 @@ def spec_from_record(record: Mapping[str, Any], classes: Iterable[type[Any]] = (
         if name == "prior" and isinstance(value, list):
             parts[name] = [object_from_record(one, name, base, template, classes) for one in value]
         elif name == "weights" and isinstance(value, list):
-            parts[name] = np.asarray(value, float)
+            parts[name] = _numbers(value, name)
         elif value is not None:
             parts[name] = object_from_record(value, name, base, template, classes)
     if "cleaning" in record:
@@ -167,12 +168,8 @@ def model_from_record(template: type[Any], values: Any) -> Any:
         raise ValueError(f"{template.__name__} has no {missing[0]}: it takes {', '.join(known)}")
     numbers = {}
     for name, value in values.items():
-        array = np.asarray(value)
-        if array.dtype.kind not in "fiu":
-            raise ValueError(
-                f"{name} of {template.__name__} is {_shown(value)}: it must be a number, or a list of them"
-            )
-        numbers[name] = float(array) if array.ndim == 0 else array.astype(float)
+        array = _numbers(value, f"{name} of {template.__name__}")
+        numbers[name] = float(array) if array.ndim == 0 else jnp.asarray(array)
     return template(**numbers)
 
 
@@ -192,9 +189,11 @@ def object_to_record(value: Any, what: str, template: type[Any]) -> Record:
             return value
         return _number(value, f"{name} of {what}")
 
-    if _is_made_of_fields(type(value)):
+    names = [entry.name for entry in dataclasses.fields(value)]
+    plain = set(inspect.signature(type(value)).parameters) == set(names)
+    if plain and not any(isinstance(getattr(value, name), Scales) for name in names):
         return {"kind": type(value).__name__, **_fields(value, part)}
-    exact = {entry.name: to_exact(getattr(value, entry.name), template) for entry in dataclasses.fields(value)}
+    exact = {name: to_exact(getattr(value, name), template) for name in names}
     return {"kind": type(value).__name__, "fields": exact}
 
 
@@ -209,7 +208,7 @@ def object_from_record(
         names = ", ".join(one.__name__ for one in found.values())
         raise ValueError(f"{what}: there is no kind {_shown(table.get('kind'))}; there are {names}")
     given = {name: value for name, value in table.items() if name != "kind"}
-    if "fields" in given and not _is_made_of_fields(kind):
+    if set(given) == {"fields"}:
         return _by_fields(kind, _table(given["fields"], what), what, template)
     known = list(inspect.signature(kind).parameters)
     _refuse_unknown(given, known, f"{what}, {kind.__name__}")
@@ -283,10 +282,6 @@ def _unchecked(template: type[Any], values: Mapping[str, Any]) -> Any:
     return model
 
 
-def _is_made_of_fields(kind: type[Any]) -> bool:
-    return set(inspect.signature(kind).parameters) == {entry.name for entry in dataclasses.fields(kind)}
-
-
 def _fields(value: Any, part: Any) -> Record:
     found = {entry.name: part(entry.name, getattr(value, entry.name)) for entry in dataclasses.fields(value)}
     return {name: one for name, one in found.items() if one is not None}
@@ -307,8 +302,14 @@ def _bound_to_record(name: str, bound: Any, template: type[Any]) -> Any:
 
 
 def _bound_from_record(name: str, bound: Any, template: type[Any]) -> Any:
-    if not isinstance(bound, Mapping):
+    if isinstance(bound, list) and len(bound) == 2 and all(type(x) in (int, float) for x in bound):
+        return tuple(map(float, bound))
+    if isinstance(bound, str):
         return bound
+    if not isinstance(bound, Mapping):
+        raise ValueError(
+            f"the bounds of {name} are {_shown(bound)}: give [lower, upper], a table, or another parameter"
+        )
     _refuse_unknown(bound, ("lower", "upper", "scale", "unit"), f"the bounds of {name}")
     rules = _unit_rules(name, template)
     unit = bound.get("unit")
@@ -342,6 +343,16 @@ def _rules(given: Mapping[str, Any]) -> CleaningRules | SuitedRules:
     return (
         SuitedRules(**own) if profile == "suited" else dataclasses.replace(CleaningRules.profile(str(profile)), **own)
     )
+
+
+def _numbers(value: Any, what: str) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of several lengths
+        array = np.asarray(None)
+    if array.dtype.kind not in "fiu":
+        raise ValueError(f"{what} is {_shown(value)}: it must be a number, or a list of them")
+    return array.astype(float)
 
 
 def _number(value: Any, what: str = "a part") -> Any:

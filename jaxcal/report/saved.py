@@ -79,6 +79,8 @@ def save(value: Any, path: str | PathLike[str]) -> Path:
         record["spec"] = spec_to_record(value)
     elif isinstance(value, Fit):
         record |= {"model": type(value.model).__name__, **fit_record(value)}
+        if "not_kept" in record:
+            raise ValueError(record["not_kept"])
     elif isinstance(value, AbstractModel):
         record |= {"model": type(value).__name__, "fields": _model_record(value)}
     else:
@@ -195,7 +197,9 @@ def _from_json(text: str, classes: tuple[type[Any], ...]) -> Any:
     template = model_class(record["model"], classes)
     if "fields" in record:
         return _model(template, record["fields"])
-    values = {name: math.nan if value is None else value for name, value in record["parameters"].items()}
+    values = record["parameters"]
+    if isinstance(values, dict):
+        values = {name: math.nan if value is None else value for name, value in values.items()}
     return model_from_record(template, values)
 
 
