@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import jax
 import numpy as np
@@ -16,14 +16,12 @@ from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolR
 from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, rule_of
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
-from jaxcal.models.base import AbstractModel
+from jaxcal.models.base import Model
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import Scales
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-
-Model = TypeVar("Model", bound=AbstractModel)
 
 _RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
 _STATIC = ("free", "bounds", "rules", "clock")

@@ -218,7 +218,6 @@ def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
     """Model minus market volatility of all quotes of a surface: the program of a fit, told to stop where it starts,
     prices them and checks itself on finer grids.
     """
-    assert fit.spec is not None
     here = CalibrationSpec(fit.model, pricer=fit.spec.pricer, bounds=fit.spec.bounds, solver=_STAY)
     there = calibrate(here, surface)
     return np.asarray(there.model_vol) - np.asarray(surface.vol)

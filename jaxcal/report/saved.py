@@ -132,7 +132,7 @@ def fit_record(fit: Fit) -> dict[str, Any]:
     """`spec` and `fit`, which say all of a fit; of one whose question no file can hold None, and `not_kept` why."""
     template = type(fit.model)
     try:
-        spec = None if fit.spec is None else _finite(spec_to_record(fit.spec))
+        spec = _finite(spec_to_record(fit.spec))
         used = {name: getattr(fit.objective, name) for name in _PARTS}
         whole = {
             "model": _model_record(fit.model),
@@ -216,7 +216,7 @@ def _fit(record: Mapping[str, Any], classes: tuple[type[Any], ...]) -> Fit:
     template, whole = model_class(record["model"], classes), record["fit"]
     known = (*classes, Predicted)
     used = {name: object_from_record(part, name, _PARTS[name], template, known) for name, part in whole["used"].items()}
-    spec = None if record["spec"] is None else spec_from_record(record["spec"], classes)
+    spec = spec_from_record(record["spec"], classes)
     arrays = {name: _array(value, template) for name, value in whole["arrays"].items()}
     surface = Surface(**{name: _array(value, template) for name, value in whole["surface"].items()})
     objective = Objective(scales=from_exact(whole["scales"], template), **used)

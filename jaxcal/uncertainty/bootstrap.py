@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
-from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.standard_errors import misfit_of
@@ -166,8 +165,9 @@ def bootstrap(
         # a volatility that is not positive is none: the least that a quote may have
         draws = np.where(weight > 0, np.maximum(draws, 0.05 * centre), np.asarray(surface.vol))
         surfaces = [eqx.tree_at(lambda s: s.vol, surface, draw.astype(surface.vol.dtype)) for draw in draws]
-    spec = CalibrationSpec(fit.model) if fit.spec is None else fit.spec
-    again = spec.own(model=fit.model, free=fit.free, residual=residual, loss=fit.loss, prior=fit.prior, weights=None)
+    again = fit.spec.own(
+        model=fit.model, free=fit.free, residual=residual, loss=fit.loss, prior=fit.prior, weights=None
+    )
     found = calibrate_many(again, surfaces, weights=weights, bounds=merge_bounds(fit, bounds))
     return Bootstrap(found.model, found.converged, fit.model, kind, fit.free)
 

@@ -39,7 +39,7 @@ class Derivatives(NamedTuple):
 
 def merge_bounds(fit: Fit, bounds: Bounds | None) -> Bounds:
     """The bounds to fit again with: those of the fit, and those given instead."""
-    return dict({} if fit.spec is None else fit.spec.bounds) | dict(bounds or {})
+    return {**fit.spec.bounds, **(bounds or {})}
 
 
 def derivatives(fit: Fit) -> Derivatives:

@@ -55,9 +55,7 @@ class LocalEngine:
         def read() -> None:
             try:
                 for part in read_partitions(source, settings, done):
-                    if not put(
-                        part if isinstance(part, PartitionKey) else clean_partition(part, *settings.making)
-                    ):
+                    if not put(part if isinstance(part, PartitionKey) else clean_partition(part, *settings.making)):
                         return
                 put(None)
             except BaseException as error:  # raised again where the parts are asked for

@@ -127,9 +127,7 @@ class Clean:
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """The partition of the part in the table."""
-        return _changed(
-            batch, PartitionRows, lambda part: clean_partition(part, *self.settings.making)
-        )
+        return _changed(batch, PartitionRows, lambda part: clean_partition(part, *self.settings.making))
 
 
 class Fit:

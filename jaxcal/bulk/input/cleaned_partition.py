@@ -63,7 +63,10 @@ class CleanedPartition:
 
 
 def clean_partition(
-    part: PartitionRows, rules: CleaningRules | SuitedRules, rate: float | None = None, clock: VarianceClock | None = None
+    part: PartitionRows,
+    rules: CleaningRules | SuitedRules,
+    rate: float | None = None,
+    clock: VarianceClock | None = None,
 ) -> CleanedPartition:
     r"""Clean the rows of a part and lay them out as surfaces.
 

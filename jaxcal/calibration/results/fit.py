@@ -89,7 +89,7 @@ class Fit(eqx.Module, Generic[Model]):
     at_bound: Array
     free: tuple[str, ...] = eqx.field(static=True)
     objective: Objective = Objective()
-    spec: CalibrationSpec | None = None
+    spec: CalibrationSpec[Model] = None  # type: ignore[assignment]  (no fit of the library is without one)
 
     @property
     def loss(self) -> AbstractLoss | None:

@@ -30,7 +30,7 @@ def fit_of(
     names: tuple[str, ...],
     surface: Surface,
     objective: Objective,
-    spec: CalibrationSpec[Model] | None,
+    spec: CalibrationSpec[Model],
 ) -> Fit[Model]:
     """The result of the last round of a fit, whose steps are those of all; without numbers where nothing was fitted."""
     result = without_unfitted(result, surface.weight)

@@ -71,7 +71,7 @@ class Fits(Generic[Model]):
     free: tuple[str, ...]
     parts: tuple[Part, ...]
     objective: Objective = Objective()
-    asked: CalibrationSpec[Model] | tuple[CalibrationSpec[Model], ...] | None = None
+    asked: CalibrationSpec[Model] | tuple[CalibrationSpec[Model], ...] = ()
 
     def __len__(self) -> int:
         """The number of surfaces."""

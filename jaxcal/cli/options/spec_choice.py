@@ -65,7 +65,7 @@ def _read(path: Path) -> Any:
     try:
         found = load(path)
         if isinstance(found, Fit):
-            found = found.model if found.spec is None else found.spec
+            found = found.spec
         return found if isinstance(found, CalibrationSpec) else CalibrationSpec(found)
     except OSError as error:
         refuse(f"--spec: {path} cannot be read: {error.strerror or error}")
