@@ -126,7 +126,8 @@ def test_a_fit_keeps_its_question_and_answers_it_again(surface: jc.Surface) -> N
     assert by_name.spec == asked
     assert by_name.loss is not None
     assert asked.loss is not None
-    assert asked.loss.scale == "auto"
+    assert isinstance(asked.loss, jc.Huber)
+    assert asked.loss.scale == "auto"  # asked, and found
     same(jc.calibrate(by_spec.spec, surface), by_spec)
 
 
