@@ -1,4 +1,4 @@
-"""Quotes made from a model: a noise-free surface, and a chain as an exchange of coin-settled options shows it."""
+"""Synthetic quotes: a noise-free surface of a model, and a chain in the format of an exchange of inverse options."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -74,7 +74,7 @@ def synthetic_chain(
     noise: float = 0.002,
     missing: float = 0.05,
 ) -> pd.DataFrame:
-    """An option chain as Deribit shows it, made from a model: coin prices, ticks, spreads, noise and missing sides.
+    """A synthetic option chain in Deribit's format: coin prices, ticks, spreads, noise and missing sides.
 
     Expiries are at 08:00 UTC: the next four days, five Fridays, three month ends and four quarter ends (last Fridays).
     Strikes are round numbers up to 2.5 standard deviations from the forward, a call and a put at each. The same
@@ -89,8 +89,8 @@ def synthetic_chain(
         basis: mean rate, per year, at which the forwards lie above spot.
         half_spread: half of the bid-ask spread at the money, one month from expiry, in volatility (decimal).
         noise: standard deviation of the mid at the money, in volatility (decimal).
-        missing: share of quotes without a bid, near the money; a fifth of it have no ask, and in the money it is three
-            times as many.
+        missing: share of quotes without a bid, near the money; a fifth of that share have no ask, and in the money the
+            share is three times as large.
 
     Returns:
         The tidy quote table, one row a quote, sorted by expiry, strike, call before put: `underlying`, `quote_time`,

@@ -1,4 +1,4 @@
-"""VarianceClock: the time that variance sees, where nights, weekends and holidays count less and events count more."""
+"""VarianceClock: business time, in which nights, weekends and holidays count less and events count more."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ _REFERENCE = ("2020-01-01", "2030-01-01")  # over which a year of the clock is a
 
 @dataclass(frozen=True)
 class VarianceClock:
-    """How fast variance comes, by the hour: 1 while the market is open, a weight while it is shut, more at events.
+    """Business time, hour by hour: weight 1 while the market is open, less while it is shut, more at events.
 
-    A model fitted on this time moves as much from Friday's close to Monday's open as the weights say. Discounts,
-    forwards and settlement keep calendar time. The total variance of a quote stays what the market says: its volatility
-    is restated per square root of a year of this clock.
+    The weights determine how much a model fitted in this time moves from Friday's close to Monday's open. Discounts,
+    forwards and settlement stay in calendar time. The total variance of a quote does not change: its volatility is
+    restated per square root of a year of this clock.
 
     Attributes:
         night: weight of the time from a close to the open of the next day.
@@ -36,8 +36,8 @@ class VarianceClock:
             or after it, as pairs or a mapping.
         market: `"us"`, open from 09:30 to 16:00 New York on the days of the stock exchange, until 13:00 on days that
             close early; or `"always"`, which has no nights and no holidays.
-        scaled: whether a year of the clock is a year long on average, so that volatilities keep their size; otherwise
-            one hour of the open market is an hour.
+        scaled: whether a year of the clock equals a calendar year on average, so that volatilities keep their size;
+            otherwise one hour of the open market is an hour.
 
     Raises:
         ValueError: a weight or the days of an event are negative or not finite, an event has no readable time, or a

@@ -31,12 +31,12 @@ class Surface(eqx.Module):
     """Market data of one underlying at one time: arrays only, sorted by expiry, then strike.
 
     `E` expiries and `K` strikes an expiry are rounded up to a few sizes, so that a stream of chains compiles a
-    handful of programs. A place without a quote has weight 0 and harmless numbers: an at-the-money call of
-    volatility 0.2, at an expiry, forward and discount of 1 where the whole expiry is padding. Names, times and the
-    reasons why quotes were left out are in the `QuoteReport`.
+    handful of programs. A place without a quote has weight 0 and harmless numbers: an at-the-money call of volatility
+    0.2 (with expiry, forward and discount 1 if the whole expiry is padding). Names, times and the reasons why quotes
+    were left out are in the `QuoteReport`.
 
     Attributes:
-        expiry: `[E]` years, actual/365 to the second; or of the clock that was asked for.
+        expiry: `[E]` years, actual/365 to the second, or of the `VarianceClock`.
         forward: `[E]` forward price of the underlying for the expiry, in the units of the strikes.
         discount: `[E]` discount factor (1 where prices are paid in the coin).
         strike: `[E, K]`.
@@ -75,13 +75,13 @@ class Surface(eqx.Module):
         dividend_yield: float | None = None,
         clock: VarianceClock | None = None,
     ) -> "Surface":
-        """Clean a tidy quote table of one underlying at one time and keep what is good.
+        """Clean a tidy quote table of one underlying at one time and keep the usable quotes.
 
         Args:
             quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
             rules: cleaning settings for a table; by default the profile that suits it, as in `inspect_quotes`.
             rate, dividend_yield: for rows that have none, as in `inspect_quotes`; American quotes need a rate.
-            clock: for a table, the time that variance sees; calendar time by default.
+            clock: for a table, its business time; calendar time by default.
 
         Returns:
             The surface, in float64 if `jax_enable_x64` is on, else in float32 and with a warning.
@@ -129,7 +129,7 @@ class Surface(eqx.Module):
             vol: `[E, K]` decimal volatilities; NaN = no quote.
             forward: `[E]`, or one number.
             discount: `[E]`, or one number.
-            weight: `[E, K]`, 0 = no quote; 1 everywhere if absent.
+            weight: `[E, K]`, 0 = no quote; 1 everywhere by default.
 
         Returns:
             The surface, sorted and padded as by `from_quotes`; `row` is the position in the flattened `vol`, and
@@ -171,7 +171,7 @@ class Surface(eqx.Module):
         ))  # fmt: skip
 
     def widened(self, shape: tuple[int, int]) -> "Surface":
-        """The same quotes in arrays of at least this shape `(E, K)`, so that few shapes are ever compiled for.
+        """The same quotes in arrays of at least this shape `(E, K)`, so that few shapes are compiled.
 
         Example:
             >>> from jaxcal.market.surface import Surface
@@ -231,7 +231,7 @@ def surfaces_from_quotes(
         quotes: the tidy table (see `read_quotes`), or the `QuoteReport` of it, which is not cleaned again.
         rules: cleaning settings for a table; by default the profile that suits it, as in `inspect_quotes`.
         rate, dividend_yield: for rows of a table that have none, as in `inspect_quotes`; American quotes need a rate.
-        clock: for a table, the time that variance sees; calendar time by default.
+        clock: for a table, its business time; calendar time by default.
 
     Returns:
         Surfaces keyed `(underlying, quote_time)`, sorted: a string or None, a UTC timestamp or None. A group

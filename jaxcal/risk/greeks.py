@@ -1,4 +1,4 @@
-"""Greeks: prices and their derivatives, and the calculus that gives them from a price as a function of its inputs."""
+"""Greeks: prices and their derivatives, from a price as a function of its inputs."""
 
 # pyright: reportReturnType=false
 from collections.abc import Callable
@@ -37,8 +37,8 @@ class Greeks(eqx.Module, Generic[Model]):
         black_vega: dV / d`vol` by Black's formula, per unit of volatility.
         delta: dV/dF.
         vega: dV/dx by parameter.
-        theta: -dV/dT per year, the forward and the interest rate held: what passing time adds. Divide by 365 for a day.
-        rho: dV/dr = -T V, r the continuously compounded rate of the discount factor, the forward held.
+        theta: -dV/dT per year, at constant forward and interest rate. Divide by 365 for a day.
+        rho: dV/dr = -T V, r the continuously compounded rate of the discount factor, at constant forward.
         gamma: d2V/dF2.
         vanna: d2V/dF dx by parameter.
         volga: d2V/dx2 by parameter.
@@ -88,8 +88,8 @@ class Options(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """What `greeks` was asked for. All of it is static: a flag that a program reads keeps both branches in it, and the
-    second derivatives of Black's formula, which few ask for, are half of one.
+    """The arguments of `greeks`. All are static: a traced flag would keep both branches in the program, and the second
+    derivatives of Black's formula, which few calls need, are half of it.
     """
 
     order: int
@@ -104,8 +104,8 @@ class Convention(NamedTuple):
 def greeks_from(
     value: Callable[[Array, Array], Array], vol: Array, law: AbstractModel, quotes: Options, convention: Convention
 ) -> Greeks:
-    """All derivatives of `value`, of a move of all forwards and of a move of the parameters and, last, of time: in
-    forward mode, since either is one direction for all quotes.
+    """All derivatives of `value` with respect to the forwards, the parameters and, last, time: in forward mode, since
+    each is one direction for all quotes.
     """
     order, names = convention.order, tuple(law.bounds)
     count = natural_vector(law, names).size
@@ -161,7 +161,7 @@ def greeks_from(
 
 
 def where_known(known: Bool[Array, " q"], found: Greeks) -> Greeks:
-    """NaN in every field of the options that are not known."""
+    """NaN in every field of options that are not known."""
 
     def one(leaf: Array) -> Array:
         return jnp.where(known.reshape((1,) * (leaf.ndim - 1) + (-1,)), leaf, jnp.nan)

@@ -24,11 +24,11 @@ Mode = Literal["reverse", "forward"]
 def through_fit(
     fn: Callable[[Model], Any], fit: Fit[Model] | Fits[Model], *, wrt: Quote = "vol", mode: Mode = "reverse"
 ) -> Any:
-    """Derivatives of `fn(fit.model)` in the quotes, the parameters being refitted: a bucketed vega under the model, or
-    the quotes that hedge an exotic.
+    """Derivatives of `fn(fit.model)` with respect to the quotes, through the refit: a bucketed vega under the model, or
+    the hedge of an exotic in quotes.
 
-    `fn` is differentiated in the parameters, and that row or matrix is multiplied by the derivatives of the parameters
-    in the quotes (see `quote_sensitivities`), for which one linear system is solved whatever `fn` is.
+    The derivatives of `fn` in the parameters are multiplied by those of the parameters with respect to the quotes (see
+    `quote_sensitivities`), from one linear system for any `fn`.
 
     Args:
         fn: from a model to any pytree of floating arrays, differentiable by JAX; for a model with parameters of every
@@ -36,7 +36,7 @@ def through_fit(
         fit: the result of `calibrate`, or of `calibrate_many`: `fn` is then applied to each model.
         wrt: as in `quote_sensitivities`.
         mode: "reverse" for one number or a few, at the cost of one gradient each; "forward" for many, at the cost of
-            one direction a free parameter, and for functions without a reverse mode (a `while_loop`).
+            one directional derivative a free parameter, and for functions without a reverse mode (a `while_loop`).
 
     Returns:
         The pytree of `fn` with `[E, K]` behind the axes of every leaf: 0 at padding, NaN where `fn` or
@@ -76,8 +76,8 @@ def through_fit(
 def _gradients(
     fn: Callable[[Any], Any], names: Sequence[str], mode: Mode, model: AbstractModel
 ) -> tuple[Any, Bool[Array, ""]]:
-    """Derivatives of `fn` in the free parameters, in their own units, along a last axis; NaN where `fn` is NaN, as
-    prices have derivatives of 0 there. And whether it is NaN nowhere.
+    """Derivatives of `fn` in the free parameters, in their own units, along a last axis; NaN where `fn` is NaN (prices
+    have derivatives of 0 there). And whether none is NaN.
     """
 
     def of_vector(x: Array) -> tuple[Any, Any]:
@@ -92,7 +92,7 @@ def _gradients(
 
 
 def _chained(gradients: Any, slope: Array) -> Any:
-    """Over the free parameters; where those of every expiry are its own, over the parameters of that expiry."""
+    """Over the free parameters; for a model fitted per expiry, over the parameters of that expiry."""
 
     def one(gradient: Array) -> Array:
         if slope.ndim == 3:

@@ -1,4 +1,4 @@
-"""One step of a stream: what a fit says of the parameters, whether to believe it, and the state that follows."""
+"""One step of the filter: the posterior, the test of the surface, and the next state."""
 
 import math
 from collections.abc import Callable
@@ -34,7 +34,7 @@ _SURE = 0.9999  # of the tests whether a surface is out of reach, and whether it
 
 
 class Walk(NamedTuple):
-    """How parameters may move: the numbers of a `Recalibrator`, the stationary standard deviations on search scales."""
+    """The dynamics of the parameters, settings of a `Recalibrator`; `spread` is stationary, on search scales."""
 
     spread: Vector
     memory: float
@@ -50,7 +50,7 @@ class Walk(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What a fit under a prediction says: the posterior, and how far the quotes alone would have gone.
+    """The posterior of a fit under a prediction, and the move that the quotes alone would make.
 
     `move` and `information` (in units of the noise) are those of the quotes without the prior.
     """
@@ -100,7 +100,7 @@ def noise_of(residuals: Float[np.ndarray, "e k"]) -> tuple[float, float]:
 
 
 def effective_noise(noise: float, correlation: float, quotes: int, parameters: int) -> float:
-    """The noise with which quotes whose residuals are alike count as the fewer that they are worth.
+    """The noise that makes correlated quotes count as their effective number of independent ones.
 
     A mean of `n` values with neighbours correlated by `c` varies like one of `n (1 - c) / (1 + c)` independent ones.
 
@@ -123,10 +123,10 @@ def half_spread(surface: Surface) -> float:
 def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix], Look]) -> tuple[StreamState, Look]:
     """The state after a surface of the time `years`, and the fit that belongs to it.
 
-    A surface that the prediction finds likely updates it. One that it does not loosens it, by as much as makes the
-    surface likely, up to `leap` times what the time brings. What is out of reach even then, or misses the quotes by
-    `gate` times the noise, is fitted under the stationary prior and put on probation: only when `patience` such
-    surfaces in a row agree does the state go there.
+    A surface that is likely under the prediction updates the state. An unlikely one inflates the covariance until it is
+    likely, up to `leap` times the process noise. A surface out of reach even then, or missed by `gate` times the noise,
+    is fitted under the stationary prior and put on probation: the state moves there only when `patience` such surfaces
+    in a row agree.
 
     Args:
         state: before.

@@ -1,4 +1,4 @@
-"""The random walk of parameters between two surfaces, and the tests of how far they moved; on the host, p x p."""
+"""The random walk of parameters between two surfaces, and the tests of their innovations; on the host, p x p."""
 
 import math
 from statistics import NormalDist
@@ -22,7 +22,7 @@ _LOG_SPREAD, _LINEAR_SPREAD = 1.0, 0.075  # stationary: a factor of e; a share o
 
 
 class Predicted(AbstractPrior):
-    """Where the parameters are expected before the quotes are seen: `root (y - mean)`, y on the search scales.
+    """The predictive prior: `root (y - mean)`, y on the search scales.
 
     With `root' root = s^2 covariance^-1`, s the noise of a quote, a fit of quotes and prior is the update of an
     extended Kalman filter, iterated until it is the mode of the posterior (B. Bell, F. Cathey, "The iterated Kalman
@@ -47,7 +47,7 @@ class Predicted(AbstractPrior):
 
 
 def stationary_spread(interval: Interval) -> float:
-    """Standard deviation of a parameter of which nothing is known but the mean, on its search scale.
+    """Stationary standard deviation of a parameter on its search scale.
 
     Example:
         >>> import jaxcal as jc
@@ -58,7 +58,7 @@ def stationary_spread(interval: Interval) -> float:
 
 
 def share_of(years: float, memory: float) -> float:
-    """The share of the stationary covariance that `years` bring, `1 - exp(-2 years / memory)`.
+    """The process noise of `years` as a share of the stationary covariance, `1 - exp(-2 years / memory)`.
 
     Example:
         >>> round(share_of(0.1, 2.0), 6)
@@ -68,10 +68,9 @@ def share_of(years: float, memory: float) -> float:
 
 
 def after(covariance: Matrix, stationary: Matrix, share: float) -> Matrix:
-    """The covariance after a time: that of an Ornstein-Uhlenbeck process, whose mean is left where it is.
+    """The predicted covariance: that of an Ornstein-Uhlenbeck process, but with the mean unchanged.
 
-    For short times it grows like that of a random walk, `covariance + share stationary`; after long ones it is
-    `stationary`, whatever it was.
+    For short times it grows as for a random walk, `covariance + share stationary`; after long times it is `stationary`.
 
     Example:
         >>> after(np.asarray([[0.01]]), np.asarray([[1.0]]), 0.1)
@@ -86,10 +85,10 @@ def inverse_root(covariance: Matrix) -> Matrix:
 
 
 def unconstrained(step: Vector, information: Matrix, precision: Matrix) -> Vector:
-    """How far the quotes alone would have moved the mean, to first order, from the `step` that the prior allowed.
+    """The move of the mean without the prior, to first order, from the `step` with it.
 
-    At the optimum the pull of the quotes is that of the prior, `precision step`; without the prior they would have gone
-    on by `information^-1` of it. Both matrices are in units of the noise.
+    At the optimum the gradients of quotes and prior cancel: `precision step`. Without the prior the step is longer by
+    `information^-1` of it. Both matrices are in units of the noise.
     """
     return step + _solved(information + _LEAST_INFORMATION * precision, precision @ step)
 
@@ -107,7 +106,7 @@ def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
     freedom where the prior is right (Y. Bar-Shalom, X. Li, T. Kirubarajan, "Estimation with Applications to Tracking
     and Navigation", 2001, section 5.4).
 
-    Written so that a direction that the quotes do not see counts nothing.
+    Written so that directions not determined by the quotes count nothing.
 
     Example:
         >>> round(surprise(np.asarray([0.3]), np.asarray([[100.0]]), np.asarray([[0.02]])), 6)
@@ -120,8 +119,8 @@ def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
 def loosening(
     move: Vector, information: Matrix, covariance: Matrix, stationary: Matrix, share: float, target: float
 ) -> float:
-    """The smallest share of the stationary covariance, from `share` to 1, with which the surprise is `target`; 1 where
-    none is.
+    """The smallest share of the stationary covariance, from `share` to 1, at which the innovation squared is `target`,
+    or 1.
     """
     low, high = share, 1.0
     if surprise(move, information, after(covariance, stationary, 1.0)) > target:

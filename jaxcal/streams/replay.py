@@ -1,4 +1,4 @@
-"""replay: recorded surfaces through a recalibrator, as a table of the parameters over time with their bands."""
+"""replay: recorded surfaces through a recalibrator; a table of the parameters over time with their bands."""
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping
@@ -40,7 +40,7 @@ def replay(
         stop: once it is set, the replay ends after the fit at work.
 
     Returns:
-        One row a surface that was tried, sorted by underlying, then time: `underlying`, `quote_time`; `update` (its
+        One row a surface, sorted by underlying, then time: `underlying`, `quote_time`; `update` (its
         name) and `used`; `outcome` and `converged` of the fit; `rmse_vol` (decimal), `inside`, `rmse_half_spreads`,
         `num_quotes`, `num_steps`; `surprise` and `noise` of the state; and for every free parameter its value in the
         state, `<name>_low` and `<name>_high`, between which it lies with the probability `level`. A surface that was
@@ -112,7 +112,7 @@ def _parameters(
 def parameter_band(
     state: StreamState[Any], names: tuple[str, ...], scales: Scales, level: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """`[p]` and `[p]`: bounds between which each parameter lies with the probability `level`, the others at their mean.
+    """`[p]` and `[p]`: bounds of each parameter with probability `level`, the others at their mean.
 
     From the normal distribution on the search scales, so positive parameters have positive bounds.
 

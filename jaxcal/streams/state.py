@@ -1,4 +1,4 @@
-"""StreamState: all that a recalibrator knows between two surfaces."""
+"""StreamState: the state of a recalibrator between two surfaces."""
 
 from os import PathLike
 from typing import Any, Generic
@@ -17,24 +17,23 @@ class StreamState(eqx.Module, Generic[Model]):
     """What a `Recalibrator` carries from one surface to the next: arrays only, on the host.
 
     Attributes:
-        model: at the mean of what is believed.
+        model: at the mean.
         mean: `[p]` its free parameters on their search scales (logarithms of positive ones).
         covariance: `[p, p]` of them there, as of `time`.
-        time: of the surface that was used last: years since 1970, actual/365.
+        time: of the last used surface: years since 1970, actual/365.
         noise: standard deviation of a quote's residual, in its units: a running median.
-        correlation: of the residuals of neighbouring strikes, 0 to 1: neighbours are missed alike, so they count as
-            fewer quotes than they are.
-        pace: how much faster than expected the parameters move at present, 1 and more.
+        correlation: of the residuals of neighbouring strikes, 0 to 1; it reduces the effective number of quotes.
+        pace: factor of the process noise at present, 1 or more.
         shape: `[2]` expiries and strikes that surfaces are padded to; it only grows.
-        update: what became of the last surface, an `Update` as a number.
-        surprise: normalised innovation squared of the last surface; near p where all is as expected; NaN without one.
-        candidate: `[p]` where the last rejected surface would have the parameters; NaN if there is none.
+        update: outcome of the last surface, an `Update` as a number.
+        surprise: normalised innovation squared of the last surface; about p if it is as expected; NaN without one.
+        candidate: `[p]` the parameters fitted to the last rejected surface; NaN if there is none.
         candidate_noise: the noise there.
-        rejected: how many surfaces in a row were rejected and agree with the candidate.
+        rejected: number of surfaces in a row that were rejected and agree with the candidate.
         rival: `[p]` another optimum that fitted the last surface better; NaN if there is none.
-        confirmed: on how many surfaces in a row it did.
-        since: surfaces since other optima were looked for.
-        unfitted: how many surfaces in a row had no fit that converged.
+        confirmed: number of surfaces in a row on which it did.
+        since: surfaces since the last check for other optima.
+        unfitted: number of surfaces in a row without a converged fit.
 
     Example:
         >>> import jaxcal as jc
@@ -64,7 +63,7 @@ class StreamState(eqx.Module, Generic[Model]):
 
     @property
     def verdict(self) -> str:
-        """What became of the last surface: a sentence."""
+        """The outcome of the last surface: a sentence."""
         return Update(int(self.update)).sentence
 
     @property

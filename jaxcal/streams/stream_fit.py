@@ -30,8 +30,8 @@ _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
 
 
 class FitOfStep(NamedTuple):
-    """A round with its search vector, and the noise from which it is absurd: then a finer grid, which may have to be
-    compiled, is not worth its time.
+    """A fit on one grid with its search vector, and the noise above which it is absurd and not worth a finer grid,
+    which may have to be compiled.
     """
 
     result: Round[Any]
@@ -46,7 +46,7 @@ class FitOfStep(NamedTuple):
 
 @partial(QuickJit, static_argnums=0, small=is_small, task="step of a stream")
 def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
-    """A round, its outcome with what the finer grid says, and its search vector, from one program."""
+    """A fit on one grid, with its outcome by the finer grid, and its search vector, from one program."""
     result = solve_on_grid(names, method, target, start)
     result = eqx.tree_at(lambda r: r.outcome, result, resolve_outcome(result))
     return result, to_vector(result.model, names, method.scales)
@@ -80,7 +80,7 @@ def state_of_fit(
     shape: tuple[int, ...],
     update: Update,
 ) -> StreamState[Model]:
-    """The state that knows one fit, and `stationary` of the time before; `at` is the noise of a quote as it counts."""
+    """The state after one fit with the prior `stationary`; `at` is the effective noise of a quote."""
     mean = np.asarray(to_vector(fit.model, names, scales), np.float64)
     noise, correlation = noise_of(np.asarray(fit.residuals))
     nothing = np.full(len(mean), np.nan)
@@ -108,8 +108,8 @@ def state_of_fit(
 def compared(
     state: StreamState[Model], here: Fit[Model], there: Fit[Model], scales: Scales, patience: int
 ) -> tuple[StreamState[Model], bool]:
-    """The state with what two fits of one surface without the past say, one from where it is and one from elsewhere;
-    and whether to go there: where it fits better on `patience` surfaces in a row, or far better on this one.
+    """The state after two fits of one surface without the past, one from the state's mean and one from elsewhere; and
+    whether to move there: if it fits better on `patience` surfaces in a row, or far better on this one.
     """
     better, far_better = (
         there.converged and not float(there.cost) >= part * float(here.cost) for part in (_BETTER, _FAR_BETTER)

@@ -1,10 +1,10 @@
-"""Update: what a recalibrator made of a surface, as sentences a user reads."""
+"""Update: the outcomes of a recalibrator's step, with their sentences."""
 
 from enum import IntEnum
 
 
 class Update(IntEnum):
-    """What became of a state when a surface came in, as the number that a `StreamState` carries.
+    """The outcome of a step, as the number in a `StreamState`.
 
     Example:
         >>> print(Update.REJECTED.sentence, Update.REJECTED.used)

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Bootstrap: a fit repeated on quotes drawn again, so that its errors are seen and not derived."""
+"""Bootstrap: a fit repeated on resampled quotes."""
 
 from typing import Any, Generic, Literal
 
@@ -26,7 +26,7 @@ Resampling = Literal["parametric", "quotes"]
 
 
 class Bootstrap(eqx.Module, Generic[Model]):
-    """Fits to quotes drawn again.
+    """Fits to resampled quotes.
 
     Attributes:
         model: the fitted models, with a leading axis `[num]`.
@@ -110,13 +110,13 @@ def bootstrap(
     seed: int = 0,
     bounds: Bounds | None = None,
 ) -> Bootstrap[Model]:
-    """Fit again, all at once, to `num` surfaces drawn like the one that was fitted.
+    """Refit `num` resampled surfaces, all at once.
 
-    - "parametric": the volatilities of the fitted model with normal noise of the size that the residuals show, the
-      same for every quote in the units of the residual, over the root of its weight. Says how the fit would scatter if
-      the model were true.
-    - "quotes": as many of the quotes, drawn with replacement: a quote counts as often as it was drawn. Assumes neither
-      the model nor one size of the noise, only that quotes err independently.
+    - "parametric": the volatilities of the fitted model plus normal noise with the standard deviation of the residuals,
+      the same for every quote in the units of the residual, over the root of its weight. Assumes that the model is
+      true.
+    - "quotes": as many quotes, drawn with replacement. Assumes neither the model nor equal variances, only independent
+      errors.
 
     Args:
         fit: the result of `calibrate`; every fit starts from its model, with its loss (at its scale) and its prior.

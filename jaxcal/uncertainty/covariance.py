@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Covariance: how the errors of fitted parameters vary together."""
+"""Covariance matrices of fitted parameters."""
 
 from typing import Literal, get_args
 
@@ -31,8 +31,8 @@ class Covariance(eqx.Module):
     Attributes:
         matrix: `[q, q]`; NaN in the rows and columns of fixed parameters, of those at their bounds, and of those that
             the quotes do not determine.
-        labels: of its rows: names of parameters, with a place such as `rho[2]` where one is a vector or has a value
-            for each expiry.
+        labels: of its rows: names of parameters, with a place such as `rho[2]` for a vector, or for one of several
+            expiries.
         kind: how it was found.
 
     Example:
@@ -78,17 +78,16 @@ class Covariance(eqx.Module):
 
 @host_only
 def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = None) -> Covariance:
-    """How the errors of the parameters of a fit vary together, over those inside their bounds.
+    """The covariance of the estimated parameters, over those inside their bounds.
 
-    - "gauss_newton": `s^2 (J'J)^-1`, whose diagonal `fit.standard_errors` shows: right where the model is, and the
-      noise of all quotes has one size after weights.
-    - "hessian": `s^2 H^-1` with the full Hessian of the cost, second derivatives of the residuals included: they
-      matter where the model misses the market by much.
-    - "sandwich": `H^-1 M H^-1` with M the squared scores of the quotes, each divided by (1 - its leverage)^2 (HC3): it
-      asks for no common size of the noise, and holds where the model is wrong (H. White, "Maximum likelihood
-      estimation of misspecified models", Econometrica 50, 1982; J. MacKinnon, H. White, 1985). With
-      `clusters="expiry"` the scores of one expiry are summed first, for residuals of neighbours that err together; it
-      wants several times more expiries than parameters.
+    - "gauss_newton": `s^2 (J'J)^-1`, whose diagonal `fit.standard_errors` shows: valid if the model is true and the
+      weighted noise has equal variance.
+    - "hessian": `s^2 H^-1` with the full Hessian of the cost, second derivatives of the residuals included: they matter
+      if the misfit is large.
+    - "sandwich": `H^-1 M H^-1` with M the squared scores of the quotes, each divided by (1 - its leverage)^2 (HC3):
+      valid for unequal variances and for a wrong model (H. White, "Maximum likelihood estimation of misspecified
+      models", Econometrica 50, 1982; J. MacKinnon, H. White, 1985). With `clusters="expiry"` the scores of one expiry
+      are summed first, for correlated residuals of neighbours; it needs several times more expiries than parameters.
 
     With a robust loss rho, scores are those of rho', J'J is weighted by the mean of rho'', and s^2 is Huber's. A
     prior adds to H and not to M.
@@ -99,8 +98,8 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
         clusters: "expiry" or None; for the sandwich.
 
     Returns:
-        A `Covariance` in the parameters' own units, by the derivatives of the search scales (delta method). NaN all
-        over where there are no more quotes than parameters, or the Hessian is not positive definite.
+        A `Covariance` in the parameters' own units, by the delta method from the search scales. All NaN if there are no
+        more quotes than parameters, or if the Hessian is not positive definite.
 
     Raises:
         ValueError: an unknown kind; clusters with another kind, of a model that is fitted by expiry, or of one expiry.

@@ -24,7 +24,8 @@ from jaxcal.pricing.sinh import Sinh
 
 
 class Derivatives(NamedTuple):
-    """What a cost is made of at a fit, on the search scales, one row for each problem: one, or one an expiry.
+    """Residuals and derivatives of the cost at a fit, on the search scales, one row for each problem: one, or one an
+    expiry.
 
     Attributes:
         residual: `[s, m]` of the quotes, before weights and loss; 0 at padding.
@@ -74,7 +75,7 @@ def derivatives(fit: Fit) -> Derivatives:
 
 
 class _OnGrid(NamedTuple):
-    """Derivatives, and whether those of a finer grid should be taken, as their residuals are not those of the fit."""
+    """Derivatives, and whether a finer grid is needed because the residuals differ from those of the fit."""
 
     derivatives: Derivatives
     moved: bool

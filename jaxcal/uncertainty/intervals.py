@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Intervals: between which values the parameters of a fit lie, with a given probability."""
+"""Confidence intervals of the parameters of a fit."""
 
 from typing import Any, Generic, Literal
 
@@ -27,7 +27,7 @@ class Intervals(eqx.Module, Generic[Model]):
     Attributes:
         lower, upper: models whose fields are the ends, in the parameters' units, of the shape of the fitted model's;
             NaN for a fixed parameter, for one at its bound and for one that the quotes do not determine.
-        level: the probability that an interval holds the true value.
+        level: the coverage probability.
         method: "wald", "profile" or "bootstrap".
 
     Example:
@@ -83,13 +83,12 @@ def confidence_intervals(
     kind: Kind = "gauss_newton",
     **refit: Any,
 ) -> Intervals[Model]:
-    """Between which values each parameter lies, with probability `level` where the model is true and the noise of the
-    quotes independent and of one size (in the units of the residual, after weights).
+    """Confidence intervals of the parameters, with coverage `level` if the model is true and the noise of the quotes is
+    independent with equal variance (in the units of the residual, after weights).
 
     Wald: the standard error times Student's t, on the logarithm of a positive parameter and on Fisher's z of a
-    correlation, so that no end leaves the bounds. Profile: where the cost, minimised over all other parameters, has
-    risen by as much as t says (see `profile`); takes some dozens of fits, and holds where the parameter is known so
-    badly that the cost is no parabola.
+    correlation, so that no end leaves the bounds. Profile: from the profile likelihood (see `profile`); takes some
+    dozens of fits, and holds for poorly determined parameters too, whose cost is not quadratic.
 
     Args:
         fit: the result of `calibrate`; or of `calibrate_many`, for "wald".

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Profile: the cost as a function of one parameter, minimised over all others."""
+"""Profile likelihood: the cost as a function of one parameter, minimised over all others."""
 
 from collections.abc import Sequence
 from typing import Generic
@@ -26,16 +26,16 @@ _WIDER = 3  # times the grid is continued where the cost has not risen enough
 
 
 class Profile(eqx.Module, Generic[Model]):
-    """The least cost at each of many values of one parameter, by refits over all the others.
+    """The profile likelihood of one parameter: the least cost at each of many values, over all others.
 
     Attributes:
         label: of the parameter.
         values: `[n]` its values, in its units, ascending.
-        cost: `[n]` the cost there, without what drew the parameter to the value.
+        cost: `[n]` the cost there, without the penalty.
         model: the fitted models, with a leading axis `[n]`.
         converged: `[n]` whether each fit did; the others are left out of `interval`.
         fitted: the value of the fit that is profiled.
-        noise: by what twice a rise of the cost is divided to be the square of a t: the variance of a residual.
+        noise: residual variance; 2 (cost - least cost) / noise is t^2.
         dof: degrees of freedom of t.
         ends: the bounds of the parameter.
 
@@ -60,8 +60,8 @@ class Profile(eqx.Module, Generic[Model]):
 
     @property
     def t(self) -> NDArray[np.floating]:
-        """`[n]` signed roots of twice the rise of the cost over the noise: a straight line where the cost is a
-        parabola; NaN where the fit did not converge.
+        """`[n]` signed roots of twice the rise of the cost over the noise: a straight line for a quadratic cost; NaN
+        where the fit did not converge.
         """
         cost = np.where(self.converged, self.cost, np.nan)
         if not np.isfinite(cost).any():
@@ -86,8 +86,8 @@ class Profile(eqx.Module, Generic[Model]):
 
     @property
     def lower_found(self) -> bool:
-        """Whether some value of the parameter has a cost below that of the fit by more than a hundredth of the noise:
-        the fit then ended in an optimum that is not the best.
+        """Whether some value of the parameter has a cost below the fit's by more than a hundredth of the noise: the fit
+        then ended in a local optimum.
         """
         cost = np.asarray(self.cost)[np.asarray(self.converged)]
         at = np.argmin(np.abs(np.asarray(self.values)[np.asarray(self.converged)] - self.fitted)) if cost.size else 0
@@ -117,17 +117,17 @@ class Profile(eqx.Module, Generic[Model]):
 def profile(
     fit: Fit[Model], name: str, *, num: int = 13, level: float = 0.95, bounds: Bounds | None = None
 ) -> Profile[Model]:
-    """Fit again at many values of one parameter: what the quotes say about it whatever the others are.
+    """The profile likelihood of one parameter: refits of all others at many of its values.
 
     Args:
         fit: the result of `calibrate`.
         name: of a fitted parameter; with a place, such as "theta[1]", where it is a vector.
         num: number of values in the first grid, at least 5.
-        level: how far the values reach: past the ends of the interval at this level, where bounds allow it.
+        level: the values extend past the ends of the interval at this level, as far as bounds allow.
         bounds: instead of those of the fit.
 
     Returns:
-        A `Profile`. All fits run at once, from starts along the ridge that the covariance predicts.
+        A `Profile`. All fits run at once, from starts along the line predicted by the covariance.
 
     Raises:
         ValueError: `name` was not fitted; fewer than 5 values; a model that is fitted expiry by expiry; a fit without
@@ -218,7 +218,7 @@ def _made(ridge: ProfileRefits, i: int, label: str, points: list[Point]) -> Prof
 
 
 def _wider(ridge: ProfileRefits, i: int, points: list[Point], t: NDArray, limit: float) -> list[float]:
-    """More places on the sides where the cost has not yet risen to the limit."""
+    """More places on sides whose cost has not yet risen to the limit."""
     good = np.isfinite(t)
     if not good.any():
         return []

@@ -1,4 +1,4 @@
-"""ProfilePenalty: one parameter drawn to a value, which makes a fit a point of the profile of that parameter."""
+"""ProfilePenalty: pulls one parameter to a value, so that a fit is a point of its profile likelihood."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,10 +11,10 @@ from jaxcal.models.parameters import Scales, to_vector
 
 
 class ProfilePenalty(AbstractPrior):
-    """One more residual, `stiffness (direction . y - centre)` of the search vector y, beside those of another prior.
+    """A penalty `stiffness (direction . y - centre)` on the search vector y, beside the fit's own prior.
 
-    Where a fit with it ends, no other parameters at the same place of `direction . y` have a lower cost without it: so
-    that cost is on the profile exactly, and one compiled fit serves the profiles of all parameters.
+    At its optimum no other parameters with the same `direction . y` have a lower cost without the penalty. So that cost
+    is exactly on the profile, and one compiled fit serves the profiles of all parameters.
 
     Args:
         free: names of the parameters in y.
@@ -22,7 +22,7 @@ class ProfilePenalty(AbstractPrior):
         inner: the fit's own prior, or None.
         direction: `[p]`, 1 at one place and 0 elsewhere.
         centre: on the search scale.
-        stiffness: of the draw.
+        stiffness: of the penalty.
 
     Example:
         >>> import jaxcal as jc

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""ProfileRefits: refits of one surface with a parameter drawn away from its fitted value, all at once."""
+"""ProfileRefits: refits of one surface with a parameter pulled away from its fitted value, all at once."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -39,7 +39,7 @@ class Point(NamedTuple):
 
 
 class ProfileRefits(NamedTuple):
-    """A fit on its search scales, and the line on which the others follow each parameter to first order."""
+    """A fit on its search scales, and the first-order response of the other parameters to each one."""
 
     fit: Fit
     y: NDArray[np.floating]
@@ -85,7 +85,7 @@ class ProfileRefits(NamedTuple):
         return float(max(bound, 0.0) / self.errors[i])
 
     def fits(self, places: Sequence[tuple[int, float]]) -> list[Point]:
-        """Refits drawn to parameter `i` at `x` standard errors from the fit."""
+        """Refits with parameter `i` pulled to `x` standard errors from the fit."""
         if not places:
             return []
         fit, dtype, size = self.fit, np.dtype(self.fit.surface.vol.dtype), len(places)

@@ -1,4 +1,4 @@
-"""Quantiles of Student's t, on the host: those of the normal law would make intervals from few quotes too narrow."""
+"""Quantiles of Student's t, on the host: normal quantiles would make intervals from few quotes too narrow."""
 
 import math
 from functools import lru_cache

@@ -1,4 +1,4 @@
-"""The quote table of a file: tables, and what venues publish, which are no tables or have a page around them."""
+"""The quote table of a file: tables, JSON answers of venues, and pages with a table."""
 
 from os import PathLike
 from pathlib import Path
@@ -17,7 +17,7 @@ ENDINGS = tuple(dict.fromkeys((*table_file.ENDINGS, *json_file.ENDINGS, *cboe_ta
 
 
 def read_venue_file(path: Path, time: pd.Timestamp | None = None) -> pd.DataFrame | None:
-    r"""The tidy table of a file as a venue publishes it; None of a table, which is read like any other.
+    r"""The tidy table of a file in a venue's own format; None for a plain table.
 
     Raises:
         QuoteError: what the reader says.
@@ -54,8 +54,8 @@ def read_quotes(
         venue: the layout of the file: `"tidy"`, `"deribit"`, `"us"` or `"published"`; recognised by the columns
             if absent. On Deribit `underlying_price` is the forward of the expiry and prices are in coin; in the US
             files it is spot, expiries are bare dates, and the publisher's volatility is kept as `published_iv`.
-        quote_time: the time of the quotes, UTC where it has no zone, for a file that does not say it.
-        sheet: of a workbook in which several hold quotes.
+        quote_time: the time of the quotes, UTC without a zone, for a file that does not give it.
+        sheet: name of the sheet, for a workbook with several sheets of quotes.
 
     Returns:
         The tidy table, one row a quote; the index is the position in the file, from 0. Numbers are not checked

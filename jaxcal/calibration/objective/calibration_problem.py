@@ -1,4 +1,4 @@
-"""CalibrationProblem: everything a solver needs, with all that does not depend on the parameters computed once."""
+"""CalibrationProblem: everything a solver needs; what does not depend on the parameters is computed once."""
 
 from typing import Any, Generic
 
@@ -24,7 +24,7 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         free: names of the free fields, the order of a search vector.
         market: the surface in the terms of the residual.
         grid: values from a model: a `FourierGrid`, for instance.
-        residual: what is made small.
+        residual: what is minimised.
         prior: residuals of the parameters, or None.
         root_weight: `[E, K]`, 0 at padding.
         loss: of every residual, with a scale that is a number; None for half the square.
@@ -63,8 +63,8 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
 
     def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
-        """What a fit makes small: the weighted sum of the losses of the quotes, and half the sum of squares of the
-        prior's residuals.
+        """The objective: the weighted sum of the losses of the quotes, plus half the sum of squares of the prior's
+        residuals.
         """
         residuals = self.residuals(y)
         return 0.5 * (residuals @ residuals)
@@ -82,7 +82,7 @@ def build_problem(
     scales: Scales = Scales(),
     offset: Float[Array, ""] | None = None,
 ) -> CalibrationProblem[Model]:
-    """A problem whose grid is built around `model` and the market's at-the-money volatilities; with an `offset` of the
+    """A problem with its grid built around `model` and the market's at-the-money volatilities; `offset` shifts the
     nodes of `Sinh`.
     """
     grid = build_grid(model, market, pricer, offset)
@@ -92,7 +92,7 @@ def build_problem(
 def build_grid(
     model: AbstractModel, market: MarketValues, pricer: AbstractPricer, offset: Float[Array, ""] | None = None
 ) -> Any:
-    """What values the quotes of a market under `model` and models near it; a smile model needs no pricer."""
+    """The grid that prices the quotes of a market under `model` and models near it; a smile model needs no pricer."""
     if isinstance(model, AbstractVolModel):
         return SmileGrid(market.expiry[:, 0], market.forward[:, 0], market.moneyness * market.forward)
     assert isinstance(model, AbstractFourierModel)

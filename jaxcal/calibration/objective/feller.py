@@ -1,4 +1,4 @@
-"""Feller's condition, 2 kappa theta >= sigma^2, under which the variance stays positive: as a penalty, or exactly."""
+"""Feller's condition, 2 kappa theta >= sigma^2 (the variance stays positive): as a penalty, or as a constraint."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,13 +15,13 @@ _FIELDS = ("kappa", "theta", "sigma")
 
 
 class Feller(AbstractPrior):
-    """A penalty where Feller's condition fails: `weight` times the logarithm of sigma^2 / (2 kappa theta).
+    """A penalty: `weight` times the logarithm of sigma^2 / (2 kappa theta), where Feller's condition fails.
 
-    Markets mostly break the condition, and prices need it not; ask for it where paths are simulated. For the condition
-    itself see `feller_bounds`.
+    Markets mostly violate the condition, and pricing does not need it; impose it to simulate paths. `feller_bounds`
+    imposes it exactly.
 
     Args:
-        weight: volatility difference that counts as much as missing the condition by a factor of e.
+        weight: volatility difference that counts as much as a violation by a factor of e.
 
     Raises:
         ValueError: the weight is negative. From `calibrate`: the model has no such condition.
@@ -55,7 +55,7 @@ class Feller(AbstractPrior):
 
 
 def feller_bounds(template: type[AbstractModel]) -> dict[str, Interval]:
-    """Bounds under which every model that a fit tries fulfils Feller's condition: `calibrate(..., bounds=...)`.
+    """Bounds under which every iterate of a fit satisfies Feller's condition: `calibrate(..., bounds=...)`.
 
     The fit searches sigma in units of sqrt(2 kappa theta), between 0.001 and 1: a box, so a solution on the condition's
     edge is found like any other at a bound, and the status names sigma.

@@ -1,4 +1,4 @@
-"""Gaussian priors: what is known of the parameters beside the quotes."""
+"""Gaussian priors: knowledge of the parameters besides the quotes."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
@@ -26,8 +26,8 @@ class Gaussian(AbstractPrior):
         mean: by name, in the parameter's own units; a vector for a field that is one.
         std: by name, or one number for all; or
         covariance: `[n, n]`, in the order of `mean`.
-        on: what is normal: "natural", the parameter itself; or "search", its search scale, on which positive parameters
-            are logarithms: a standard deviation of 0.1 is then one of 10 %.
+        on: what is normal: "natural", the parameter itself; or "search", its search scale, logarithmic for positive
+            parameters: a standard deviation of 0.1 is then 10 %.
         strength: the noise of a quote's residual, in its units: 0.01 is one vol point.
 
     Raises:

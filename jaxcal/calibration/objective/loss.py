@@ -1,4 +1,4 @@
-"""Losses: how much a misfit counts, so that a few bad quotes do not decide a fit."""
+"""Losses: functions of the residuals that limit the influence of bad quotes."""
 
 from abc import abstractmethod
 from dataclasses import replace
@@ -14,11 +14,11 @@ Scale = Float[Array | np.ndarray, "..."] | float | Literal["auto"]
 
 
 class AbstractLoss(eqx.Module):
-    """What half the square of a residual is replaced by: rho(r), even, and half the square where r is small.
+    """A loss rho(r) instead of half the square of a residual: even, and half the square for small r.
 
-    A fit makes the weighted sum of rho small. It does so as least squares of the signed roots g(r), with
-    g^2 / 2 = rho: cost, gradient and the gain of a step are those of the loss itself, to rounding, and the solver
-    learns from its steps what the curvature rho'' is beyond that of the roots.
+    A fit minimises the weighted sum of rho, as least squares of the signed roots g(r), with g^2 / 2 = rho: cost,
+    gradient and the gain of a step are exact to rounding, and the solver learns the rest of the curvature rho'' from
+    its steps.
 
     Subclass it for another loss: give `root`. One with a field `scale` that may be "auto" also gives `tuning`.
 
@@ -57,8 +57,8 @@ class Linear(AbstractLoss):
 class Huber(AbstractLoss):
     """Half the square up to `scale`, linear beyond (P. Huber, "Robust estimation of a location parameter", 1964).
 
-    A quote pulls no more than one that is missed by `scale`, wherever it is: so a share e of bad quotes on one side
-    moves a fit by about e times the scale. One optimum where least squares have one.
+    The influence of a quote is constant beyond `scale`: a share e of bad quotes on one side moves a fit by about e
+    times the scale. It has one optimum if least squares have one.
 
     Args:
         scale: a residual, in its units (volatility as a decimal by default: 0.01 is one vol point), or "auto":
@@ -88,7 +88,7 @@ class Huber(AbstractLoss):
 
 
 class SoftL1(AbstractLoss):
-    """`scale^2 (sqrt(1 + (r / scale)^2) - 1)`: Huber's loss without the seam, also called pseudo-Huber.
+    """`scale^2 (sqrt(1 + (r / scale)^2) - 1)`: a smooth Huber loss, also called pseudo-Huber.
 
     Args:
         scale: as of `Huber`; "auto" is 1.287 standard deviations.
@@ -114,9 +114,10 @@ class SoftL1(AbstractLoss):
 
 
 class Cauchy(AbstractLoss):
-    """`scale^2 / 2 log(1 + (r / scale)^2)`: a quote that is missed by much pulls hardly at all.
+    """`scale^2 / 2 log(1 + (r / scale)^2)`: quotes with large residuals have hardly any influence.
 
-    The surest against gross errors; but it may have several optima, so start it well ("auto" does, from a linear fit).
+    The most robust against gross errors, but it may have several optima, so it needs a good start ("auto" starts from a
+    least-squares fit).
 
     Args:
         scale: as of `Huber`; "auto" is 2.385 standard deviations.
@@ -181,7 +182,7 @@ def root_and_slope(loss: AbstractLoss, residual: Float[Array, "*q"]) -> tuple[Fl
 
 
 def influence(loss: AbstractLoss | None, residual: Float[Array, "*q"]) -> Float[Array, "*q"]:
-    """rho' of every residual: how hard it pulls."""
+    """rho' of every residual: its influence."""
     return jax.jvp(lambda r: losses(loss, r), (residual,), (jnp.ones_like(residual),))[1]
 
 

@@ -1,4 +1,4 @@
-"""Objective: what a fit made small, apart from its quotes and its numerics."""
+"""Objective: what a fit minimised, apart from its quotes and its numerics."""
 
 import equinox as eqx
 
@@ -13,7 +13,7 @@ class Objective(eqx.Module):
     depends on.
 
     Attributes:
-        residual: what was made small, quote by quote.
+        residual: what was minimised, quote by quote.
         prior: residuals of the parameters, with the strength that was used; or None.
         loss: of every residual, with the scale that was used; None for half the square.
         scales: search scales and ties that were asked for beside the model's own.

@@ -1,4 +1,4 @@
-"""Priors: what a fit should look like besides fitting its quotes, as extra residuals."""
+"""Priors (regularisation) as extra residuals of the parameters."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from jaxcal.models.parameters import search_value
 
 
 class AbstractPrior(eqx.Module):
-    """Residuals of the parameters themselves, added to those of the quotes. Subclass it for another belief.
+    """Residuals of the parameters, added to the residuals of the quotes. Subclass it for your own prior.
 
     Example:
         >>> class NearHalf(AbstractPrior):
@@ -39,7 +39,7 @@ class AbstractPrior(eqx.Module):
 
 
 class Smoothness(AbstractPrior):
-    """Parameters that vary over time should vary smoothly: `weight` times the difference of neighbours.
+    """Regularises parameters that vary over time: `weight` times the difference of neighbours.
 
     Applies to every parameter that is a vector, on its search scale (so relative differences of positive parameters).
     A residual of a quote is a volatility difference: with a weight of 0.001 and uniform quotes, a change of a factor
@@ -64,11 +64,10 @@ class Smoothness(AbstractPrior):
 class Scaled(AbstractPrior):
     """A prior times a strength: a number, or found for each surface by a rule.
 
-    "discrepancy": the largest strength at which quotes are still fitted to their noise (V. Morozov, 1966). Where the
-    model without the prior misses them by more than that, as models mostly do, it may cost 5 % of the misfit (the
-    weighted sum of squares) instead. "l_curve": the corner of the curve of log prior against log misfit
-    (P. C. Hansen, "Analysis of discrete ill-posed problems by means of the L-curve", SIAM Review 34, 1992). Both take
-    ten to thirty fits, each from the one before.
+    "discrepancy": the largest strength at which quotes are still fitted to their noise (V. Morozov, 1966). If the model
+    misses them by more even without the prior, as is usual, the misfit (the weighted sum of squares) may rise by 5 %.
+    "l_curve": the corner of the curve of log prior against log misfit (P. C. Hansen, "Analysis of discrete ill-posed
+    problems by means of the L-curve", SIAM Review 34, 1992). Both take ten to thirty fits, each from the one before.
 
     Args:
         prior: what is scaled.

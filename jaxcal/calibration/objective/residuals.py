@@ -1,4 +1,4 @@
-"""Residuals: what a fit makes small, quote by quote."""
+"""Residuals: what a fit minimises, quote by quote."""
 
 from abc import abstractmethod
 from typing import ClassVar
@@ -110,8 +110,8 @@ class ImpliedVolResidual(AbstractResidual):
 
     Below `floor`, ten times the error of the pricing grid, an implied volatility would be noise: there the residual
     continues linearly in price, with the market's vega. A quote that is itself worth less than `floor` counts by its
-    price difference alone, over a vega of at least a thousandth of the forward times the square root of time. Only what
-    is made small is continued: `fit.model_vol` and `fit.rmse_vol` are the true volatilities there too.
+    price difference alone, over a vega of at least a thousandth of the forward times the square root of time. Only the
+    objective is continued: `fit.model_vol` and `fit.rmse_vol` are the true volatilities there too.
 
     Args:
         floor: out-of-the-money value, in units of the forward.
@@ -144,7 +144,7 @@ class ImpliedVolResidual(AbstractResidual):
     def _held(
         self, value: Float[Array, "e k"], market: MarketValues
     ) -> tuple[Float[Array, "e k"], Float[Array, "e k"]]:
-        """The value held where it has a volatility, and the upper end of that: at its bound an option has none."""
+        """The value clipped to the range that has volatilities, and the upper end of that range."""
         top = jnp.minimum(market.moneyness, 1.0) * (1.0 - 1e-6)
         return jnp.clip(value, jnp.minimum(jnp.asarray(self.floor, value.dtype), 0.5 * top), top), top
 
@@ -152,12 +152,12 @@ class ImpliedVolResidual(AbstractResidual):
 class BidAskResidual(AbstractResidual):
     """How far the model's implied volatility lies outside the bid-ask spread, decimal: zero inside.
 
-    Where a side of the spread is not known, the target's volatility stands for it. Quotes inside say nothing about the
-    parameters then, and where all of them are, every such fit is as good as any other.
+    An unknown side of the spread is replaced by the target's volatility. Quotes inside do not determine the parameters;
+    if all are inside, the optimum is not unique.
 
     Args:
-        inside: what a difference from the target counts for inside the spread, 0 to 1; a little (0.05) draws towards
-            the middle and makes the optimum one point.
+        inside: factor of the difference from the target inside the spread, 0 to 1; a small one (0.05) pulls towards the
+            mid and makes the optimum unique.
         floor: as of `ImpliedVolResidual`.
 
     Example:
@@ -178,19 +178,17 @@ class BidAskResidual(AbstractResidual):
 
 
 class HalfSpreadResidual(AbstractResidual):
-    """Model minus market implied volatility in half-spreads of the quote: from -1 to 1 inside bid and ask, about their
-    middle.
+    """Model minus market implied volatility in half-spreads of the quote: from -1 to 1 inside bid-ask, 0 at their mean.
 
-    The scale of a robust loss is then one of half-spreads, the same for a quote known well and one known badly: with
-    `loss=Cauchy(1.0)` a fit gives up what it cannot reach and puts as many quotes as it can between bid and ask.
+    The scale of a robust loss is then in half-spreads, for tight and for wide quotes: with `loss=Cauchy(1.0)` quotes
+    out of reach lose their influence, and the fit puts as many quotes as possible inside bid-ask.
 
     Where one side of the spread is not known, the distance to the other is the half-spread; where neither is, the
     median of the surface (of the expiry, for a model fitted to each by itself), or a vol point where no quote has a
     spread. A half-spread below a tenth of the median counts as that.
 
     Args:
-        inside: what a difference from the target counts for inside the spread, 0 to 1, as of `BidAskResidual`; 1 by
-            default.
+        inside: factor of the difference from the target inside the spread, as in `BidAskResidual`; 1 by default.
         floor: as of `ImpliedVolResidual`.
 
     Example:

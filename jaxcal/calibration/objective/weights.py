@@ -1,4 +1,4 @@
-"""Weights: which quotes a fit listens to most, from what the surface or the table of quotes says of them."""
+"""Weights of the quotes, from the surface or from the table of quotes."""
 
 from abc import abstractmethod
 
@@ -52,7 +52,7 @@ class UniformWeights(AbstractWeights):
 
 
 class VegaWeights(AbstractWeights):
-    """By the market's Black vega, undiscounted, in units of the forward, so that wings count little.
+    """The market's Black vega, undiscounted, in units of the forward: wings count little.
 
     Args:
         power: of the vega; 2 makes a fit of volatilities one of prices, to first order.
@@ -82,7 +82,7 @@ class VegaWeights(AbstractWeights):
 
 
 class InverseSpreadWeights(AbstractWeights):
-    """By one over the bid-ask spread in volatility, so that quotes that are known well count most.
+    """One over the bid-ask spread in volatility: tight quotes count most.
 
     Where one side is not known, the spread is taken to be twice the distance to the other; where neither is, the
     median of the surface. A spread below a tenth of the median counts as that.

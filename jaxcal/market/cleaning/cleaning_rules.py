@@ -1,4 +1,4 @@
-"""CleaningRules: the settings of the cleaning, and what they should be on each kind of market."""
+"""CleaningRules: the settings of the cleaning, and their profiles by kind of market."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,8 +14,8 @@ class CleaningRules:
     """Settings of the cleaning.
 
     The first two rules always hold. The others compare a quote with its neighbours; they are off in `CleaningRules()`
-    and on in a profile (`CleaningRules.crypto()`, `.index()`, `.equity()`). Where no rules are given, each surface is
-    cleaned by the profile that suits it (`SuitedRules`). docs/cleaning.md explains them.
+    and on in a profile (`CleaningRules.crypto()`, `.index()`, `.equity()`). By default each surface is cleaned by the
+    profile that suits it (`SuitedRules`). docs/cleaning.md explains them.
 
     Attributes:
         min_expiry: years; shorter options are left out. Default 12 hours: below that the quotes are about the next
@@ -26,9 +26,9 @@ class CleaningRules:
             volatility times the root of the time to expiry.
         max_outlier: a quote is an outlier when a smile through its neighbours passes its bid or ask at more than this
             many standard deviations of that smile. The spread that counts is at most the one usual there.
-        max_spread_ratio: a quote is wide when its spread, in volatility, exceeds this multiple of what is usual among
-            its neighbours, and by more than two vol points.
-        based_on: name of the profile that the settings began as; it decides nothing.
+        max_spread_ratio: a quote is wide when its spread, in volatility, exceeds this multiple of the usual spread of
+            its neighbours, by more than two vol points.
+        based_on: name of the profile that the settings were made from; for display only.
 
     Raises:
         ValueError: a setting is negative or not a number.
@@ -142,8 +142,7 @@ class SuitedRules:
     """The default of every function and command: each surface is cleaned by the profile that suits it.
 
     Args:
-        min_expiry, max_relative_spread, max_deviations, max_outlier, max_spread_ratio: where given, instead of the
-            profile's.
+        min_expiry, max_relative_spread, max_deviations, max_outlier, max_spread_ratio: replace those of the profile.
 
     Raises:
         ValueError: a setting is negative or not a number.

@@ -47,7 +47,7 @@ _OUTSIDE = (Verdict.OUT_OF_BOUNDS, Verdict.NO_VOLATILITY)
 
 @dataclass(frozen=True, eq=False)
 class QuoteReport:
-    """What became of every row of a quote table; lives on the host, beside the surfaces.
+    """The verdict on every row of a quote table; lives on the host, beside the surfaces.
 
     Attributes:
         table: the caller's rows in the caller's order and index, with numbers for texts that are some (`"1,050"`), the
@@ -55,18 +55,18 @@ class QuoteReport:
             `verdict` (`"used"`, or the rule that excluded the row), `reason` (a sentence, empty if used; rows are
             counted from 0), `years`, `forward` and `discount` of the row's expiry, `vol`, `bid_vol`, `ask_vol`
             (decimal Black volatilities, NaN where there is none), `smile_vol` (of a robust smile through the used
-            rows, NaN outside their strikes and where the rules compare no neighbours), `early_exercise_premium` (what
-            was taken out of the target of an American row, in units of its price; NaN elsewhere), `exercise_spot` (the
-            spot that was priced with, see `docs/american.md`), `is_call`, `group` (position in `keys`, -1 if the row
-            belongs to none).
+            rows, NaN outside their strikes and if the rules compare no neighbours), `early_exercise_premium`
+            (subtracted from the target of an American row, in units of its price; NaN elsewhere), `exercise_spot` (the
+            spot used to price, see `docs/american.md`), `is_call`, `group` (position in `keys`, -1 if the row belongs
+            to none).
         forwards: one row for every group and expiry: `underlying`, `quote_time`, `years`, `forward`, `discount`,
-            their sources and standard errors, `num_pairs` and `num_used`, and what the pairs of the expiry alone say
-            of the discount (`parity_discount` and its error), whatever was given: see `ExpiryForwards`.
+            their sources and standard errors, `num_pairs` and `num_used`, and the discount estimated from the pairs of
+            the expiry alone (`parity_discount` and its error), whatever was given: see `ExpiryForwards`.
         keys: the `(underlying, quote_time)` found, sorted; None where the table does not say.
-        notes: what was read from columns of other names, or taken for granted; `summary` ends with them.
+        notes: columns read under other names, and assumptions; `summary` ends with them.
         rules: of the cleaning, one for each of the keys.
-        refused: surfaces whose numbers are in other units than the table says, or that are several in one, each with a
-            sentence; none of their rows is used.
+        refused: surfaces in other units than the table says, or that mix several surfaces, each with a sentence; none
+            of their rows is used.
 
     Example:
         >>> import pandas as pd
@@ -88,7 +88,7 @@ class QuoteReport:
 
     @property
     def profile(self) -> str:
-        """The rules of the cleaning in words: those of every surface, or how many surfaces had which.
+        """The cleaning rules in words: the common rules, or the number of surfaces with each.
 
         Example:
             >>> import pandas as pd
@@ -110,7 +110,7 @@ class QuoteReport:
         return counts.reindex(order).rename("rows")
 
     def at_fault(self) -> pd.Series:
-        """For each row whether its price is wrong, rather than absent or of no use.
+        """For each row whether its price is wrong, rather than missing or unusable.
 
         A price a little below intrinsic value, deep in the money, is within its spread of a right one and not at fault.
 
@@ -160,7 +160,7 @@ class QuoteReport:
         return "; ".join([used, *excluded, *self.notes])
 
     def _spot_words(self) -> str:
-        """Where the spot of the table is not of the time of its quotes, how far parity says it is off."""
+        """If the spot of the table is stale, its difference from the spot implied by parity."""
         if "spot" not in self.table:
             return ""
         move = (self.table["exercise_spot"] / pd.to_numeric(self.table["spot"], errors="coerce") - 1.0).dropna()
@@ -173,7 +173,7 @@ class QuoteReport:
 
 
 def profile_words(rules: Iterable[CleaningRules | str]) -> str:
-    """The rules of the cleaning of many surfaces in words: those of all, or how many surfaces had which.
+    """The cleaning rules of many surfaces in words: the common rules, or the number of surfaces with each.
 
     Example:
         >>> profile_words(["crypto", "index", "crypto"])
@@ -197,13 +197,13 @@ def inspect_quotes(
 
     Args:
         quotes: the tidy table (see `read_quotes`); it is not changed.
-        rules: settings of the cleaning. By default those of the profile that suits each surface, by what the table says
-            of it: crypto, index or equity (`suited_profiles`).
+        rules: settings of the cleaning. By default the profile that suits each surface: crypto, index or equity
+            (`suited_profiles`).
         rate: continuously compounded rate, decimal a year, for rows whose column `rate` is absent or empty. American
-            quotes need a rate and `spot`: the value of early exercise is then taken out of them.
-        dividend_yield: the same for the column `dividend_yield`. Without it the yield of American quotes is the one
-            that put-call parity has once early exercise is taken out, found by iteration.
-        clock: the time that surfaces made of the report are in; calendar time by default. The report itself, with its
+            quotes need a rate and `spot`, and are de-Americanised.
+        dividend_yield: the same for the column `dividend_yield`. By default the yield of American quotes follows from
+            put-call parity of the de-Americanised quotes, by iteration.
+        clock: the business time of surfaces made from the report; calendar time by default. The report itself, with its
             rates, rules and volatilities, is in calendar time; `clock_years` in its table is the clock's.
 
     Returns:
@@ -326,7 +326,7 @@ def _with_carry(columns: QuoteColumns, **given: float | None) -> QuoteColumns:
 
 
 def _rate_sentences(expiries: ExpiryForwards, targets: Targets) -> NDArray[np.object_]:
-    """`[n]` why no discount turns the price of the row into a value; empty where one does, or the value is given."""
+    """`[n]` why the price of the row cannot be undiscounted; empty if it can, or if the value is given."""
     of_expiry = [expiries.rate_sentence(s) if bad else "" for s, bad in enumerate(expiries.implausible)]
     sentence = np.array([*of_expiry, ""], object)[expiries.expiry_of_row]
     return np.where(np.isnan(targets.price), "", sentence)

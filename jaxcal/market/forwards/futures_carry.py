@@ -1,4 +1,4 @@
-"""Carry: the forwards that futures and a perpetual's funding imply, by time."""
+"""Carry: the term structure of forwards implied by futures and a perpetual's funding."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ _NEEDED = ("quote_time", "expiry", "mark", "index_price")
 class Carry:
     """A term structure of forwards: the logarithm of forward over spot (the basis), linear in time between futures.
 
-    Before the first future it is linear from zero at no time; beyond the last it grows at that future's rate.
+    Before the first future it is linear from zero at time 0; beyond the last it grows at that future's rate.
 
     Attributes:
         spot: the index that the futures are on.
@@ -48,9 +48,9 @@ class Carry:
     def from_futures(cls, futures: pd.DataFrame) -> "Carry | None":
         """The term structure of futures on one underlying, as they stand at one time.
 
-        A future's price is the mid of bid and ask, or its mark where there is none, or where the mid is 2 % away from
-        it. A perpetual (no expiry) counts as a future of eight hours whose basis is its funding for that time: that
-        is what holding it costs. Expired futures and absurd prices are left out.
+        A future's price is the mid of bid and ask, or its mark if there is no mid or it is 2 % away. A perpetual (no
+        expiry) counts as a future of eight hours whose basis is its funding for that time, the cost of holding it.
+        Expired futures and absurd prices are left out.
 
         Args:
             futures: one row a future: `quote_time`, `expiry` (missing for a perpetual), `mark`, `index_price`, and
@@ -103,7 +103,7 @@ class Carry:
 def with_carry(
     quotes: pd.DataFrame, futures: pd.DataFrame, *, tolerance: timedelta = timedelta(minutes=15)
 ) -> pd.DataFrame:
-    """Give a quote table the forwards that futures imply, for expiries without a forward or pairs to have one from.
+    """Add the forwards implied by futures to a quote table, for expiries with neither a forward nor pairs for parity.
 
     Args:
         quotes: the tidy table, with `quote_time` and `expiry` as times.

@@ -1,4 +1,4 @@
-"""Cboe: the table of delayed quotes that its pages let one download, as a quote table, every row accounted for."""
+"""Cboe: the downloadable table of delayed quotes as a quote table, every row accounted for."""
 
 import csv
 import gzip
@@ -49,7 +49,7 @@ class CboePage:
     Attributes:
         name: of the index or stock, as the page has it.
         spot: its last price, NaN where there is none.
-        stamp: when the page was made; None where it does not say, or not so that it can be read.
+        stamp: when the page was made; None if missing or unreadable.
     """
 
     name: str
@@ -71,11 +71,11 @@ def read_cboe(
     Returns:
         The tidy table: for every row of the file its call, then its put. Expiries are dates, with `settlement` `AM` or
         `PM` by the root; `exercise` by the root; the page's volatility is kept as `published_iv`, which no fit uses.
-        A sentence in the column `fault` says why a row is no quote: a symbol that contradicts its row or cannot be
-        read, a cell that is no number, a missing cell, an option adjusted for a corporate action.
+        The column `fault` says why a row is not a quote: a symbol that contradicts its row or is unreadable, a cell
+        that is not a number, a missing cell, an option adjusted for a corporate action.
 
     Raises:
-        QuoteError: the file is none of these, is damaged or too large, or its time cannot be read and is not given.
+        QuoteError: the file is not such a table, is damaged or too large, or its time is unreadable and not given.
         OSError: it cannot be opened.
 
     Example:

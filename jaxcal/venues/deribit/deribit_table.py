@@ -1,4 +1,4 @@
-"""Deribit: recorded answers of the exchange's public interface as a quote table, every entry accounted for."""
+"""Deribit: recorded answers of the exchange's public API as a quote table, every entry accounted for."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -45,9 +45,9 @@ class DeribitTable:
     def of(cls, values: Iterable[object]) -> "DeribitTable":
         """Read answers and messages, as `json.loads` gives them, in the order of their arrival.
 
-        Of several messages on one contract in a subscription the last counts; all are then of the time of the last
-        message of all, as they stood on the exchange at that time. Answers keep their own times; those of one poll get
-        the time at which it began.
+        Of several messages on one contract in a subscription the last counts; all get the time of the last message, at
+        which they were the state of the exchange. Answers keep their own times; answers of one poll get the time at
+        which it began.
 
         Raises:
             QuoteError: more than a million entries.
@@ -67,9 +67,9 @@ class DeribitTable:
 
     @property
     def quotes(self) -> pd.DataFrame:
-        """The tidy table, one row an entry; the column `fault` tells `inspect_quotes` of those that are no quote.
+        """The tidy table, one row an entry; the column `fault` tells `inspect_quotes` which are not quotes.
 
-        Where there are futures among the entries, the forwards that they imply are in `carry_forward`.
+        If there are futures among the entries, the column `carry_forward` has the forwards they imply.
         """
         table = self.entries.drop(columns=["kind", "funding_8h"])
         if len(futures := self.futures):
@@ -81,7 +81,7 @@ class DeribitTable:
 
     @property
     def futures(self) -> pd.DataFrame:
-        """Quotes of futures and perpetuals: the rows from which a carry is made."""
+        """Quotes of futures and perpetuals, for `Carry.from_futures`."""
         kinds = self.entries["kind"]
         wanted = ["instrument_name", "underlying", "quote_time", "expiry", "bid", "ask", "mark", "index_price"]
         table = self.entries.loc[kinds.isin(["future", "perpetual"]), [*wanted, "funding_8h", "open_interest"]]
@@ -99,15 +99,15 @@ class DeribitTable:
 
 
 def read_deribit(path: str | PathLike[str]) -> DeribitTable:
-    """Read what Deribit's public interface answered: book summaries, tickers, order books, instruments, messages.
+    """Read answers of Deribit's public API: book summaries, tickers, order books, instruments, messages.
 
     Args:
         path: `.json` (an answer of JSON-RPC, or the list that is its result), `.jsonl` (an answer or a message of a
             subscription on every line), or either of them packed (`.gz`).
 
     Returns:
-        Every entry of the file, with a reason where it is no quote of an option. `docs/deribit.md` says how the
-        exchange's conventions are read.
+        Every entry of the file, with a reason if it is not an option quote. `docs/deribit.md` has the exchange's
+        conventions.
 
     Raises:
         QuoteError: the file is no JSON or too large; one sentence.
