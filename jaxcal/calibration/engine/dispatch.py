@@ -1,4 +1,4 @@
-"""Work on many surfaces of one padded shape: cut into pieces of a few sizes, spread over cores or devices."""
+"""Batches of surfaces of one padded shape, cut into pieces of a few sizes and dispatched to cores or devices."""
 
 import dataclasses
 import os
@@ -47,7 +47,7 @@ def rounds(
     """A `Round` of each surface, on the host; every field of `target`, `start` and `own`, numpy arrays, has a leading
     axis.
 
-    With `rare`, few surfaces are fitted by programs that are soon compiled and slower, as on grids that few need.
+    With `rare`, few surfaces are fitted by slower programs that compile quickly, for grids that few need.
 
     In mixed precision each fit runs in float32 first and continues in float64 from where that ended.
     """
@@ -145,8 +145,8 @@ def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int
 
 @lru_cache
 def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) -> Any:
-    """`solve_batch` on every device at once, each with its own part of the surfaces and its own loop: under `jit` of
-    sharded inputs the loop would go on everywhere until the slowest surface of all has ended.
+    """`solve_batch` on every device at once, each with its own surfaces and its own loop: under `jit` of sharded inputs
+    every loop would run until the slowest surface of all has ended.
     """
     mesh, split, whole = Mesh(np.asarray(devices), ("surface",)), PartitionSpec("surface"), PartitionSpec()
 

@@ -32,8 +32,8 @@ _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatili
 
 
 class Round(eqx.Module, Generic[Model]):
-    """Where a round ended. `moved` says that the finer grid does not confirm its prices. `rmse_vol` is of the default
-    residuals, which rounds are compared by; `model_vol` is NaN also where a shared grid cannot tell it.
+    """The result of a fit on one grid. `moved`: the finer grid does not confirm its prices. `rmse_vol` is of the
+    default residuals, by which such fits are compared; `model_vol` is NaN also where a shared grid cannot resolve it.
     """
 
     model: Model
@@ -50,14 +50,12 @@ class Round(eqx.Module, Generic[Model]):
 
     @property
     def by_expiry(self) -> bool:
-        """Whether every expiry was fitted by itself, so that there is an axis for them."""
+        """Whether each expiry was fitted separately: there is then an axis of expiries."""
         return self.model.per_expiry
 
 
 class Method(NamedTuple):
-    """What is made small and how: everything of a round but the quotes and the start. The scale of a loss is a number
-    here.
-    """
+    """What is minimised and how, without the quotes and the start. The scale of a loss is a number here."""
 
     residual: AbstractResidual
     prior: AbstractPrior | None
@@ -70,7 +68,7 @@ class Method(NamedTuple):
 
 
 class Own(NamedTuple):
-    """What each of many surfaces has of its own beside its quotes: every leaf has a leading axis of surfaces."""
+    """The loss and the prior of one surface, or of each of many: every leaf then has a leading axis of surfaces."""
 
     loss: AbstractLoss | None = None
     prior: AbstractPrior | None = None
@@ -79,7 +77,7 @@ class Own(NamedTuple):
 def build_fit_problem(
     names: tuple[str, ...], method: Method, target: Target, start: Model
 ) -> CalibrationProblem[Model]:
-    """What `method` makes small of these quotes, on a grid built around `start`."""
+    """The problem that `method` minimises for these quotes, on a grid built around `start`."""
     return _problem(names, method, MarketValues.of(*target), target.weight, start)
 
 
@@ -92,8 +90,8 @@ def _problem(
 
 
 class _Check(NamedTuple):
-    """What a second rule says of a fit, `[E, K]` each: residuals, the volatilities of the model, residuals as
-    volatilities, and what the two rules differ by in volatility.
+    """A fit priced by a second rule, `[E, K]` each: residuals, the volatilities of the model, residuals as
+    volatilities, and the difference of the two rules in volatility.
     """
 
     residuals: Float[Array, "e k"]
@@ -124,7 +122,7 @@ class _Check(NamedTuple):
 
 
 def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
-    """What a fit reports, from prices of the finer grid; without one, from its own."""
+    """The result of a fit, from prices of the finer grid; without one, from its own."""
     model, market = problem.model_at(solution.y), problem.market
     if method.check is None:
         finer = problem.values(solution.y)
@@ -180,9 +178,9 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
 
 
 def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
-    """The same in three turns of one loop, which compiles in half the time: the fit, then prices on a grid built where
-    it ended, and prices midway between the nodes of that. The mean of these two is the rule of twice as many nodes,
-    which checks the fit; `method.check`, another shape of grid, is not compiled.
+    """The same as three turns of one loop, which compiles in half the time: the fit, prices on a grid built at the
+    solution, and prices on the midpoints of its nodes. The mean of these two is the rule of twice as many nodes, which
+    checks the fit; `method.check`, another shape of grid, is not compiled.
     """
     market, (lower, upper) = MarketValues.of(*target), method.limits
 
@@ -209,7 +207,7 @@ def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, star
 
 
 def is_small(names: tuple[str, ...], method: Method, target: Target, start: Any) -> bool:
-    """Whether a fit has so few quotes that a program which compiles quickly is as fast."""
+    """Whether a quickly compiled program is as fast for so few quotes."""
     return target.vol.size <= _SMALL
 
 
@@ -219,7 +217,7 @@ solve_on_finer_grid = QuickJit(_solve, static_argnums=0, rare=True, task="fit on
 
 @partial(QuickJit, static_argnums=0, small=never, task="fit of every expiry")
 def solve_expiries(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
-    """Every expiry by itself, as one batch: each field of the result has a leading axis of expiries."""
+    """Fit each expiry separately, as one batch: each field of the result has a leading axis of expiries."""
     return jax.vmap(partial(_solve, names, method))(target.slices(), start)
 
 
@@ -234,8 +232,8 @@ def solve_batch(
     count: Int[Array, ""],
     own: Own | None = None,
 ) -> Round[Model]:
-    """Many surfaces at once: every field of `target`, of `start`, of `own` and of the result has a leading axis; from
-    `count` on it is padding. `own` replaces the loss and the prior of `method`.
+    """Fit many surfaces at once: every field of `target`, `start`, `own` and the result has a leading axis, padding
+    from `count` on. `own` replaces the loss and the prior of `method`.
     """
     y0 = jax.vmap(partial(to_vector, names=names, scales=method.scales))(start)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)

@@ -1,4 +1,4 @@
-"""Grid refinement: the grids of a fit from coarse to fine, and what is worth a finer one."""
+"""Grid refinement: the grids of a fit from coarse to fine, and which fits to refine."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -38,8 +38,8 @@ _SAME, _OF_MISFIT = 1e-7, 1e-4
 
 
 class Refined(NamedTuple):
-    """What was found on a grid, with a field `moved` of `[*b]`: where the next grid has something else to say; and the
-    level of that grid, `[*b]`, counted from the coarsest.
+    """A result on a grid, whose field `moved`, `[*b]`, says where the next grid disagrees; and the level of that grid,
+    `[*b]`, counted from the coarsest.
     """
 
     found: Any
@@ -47,10 +47,10 @@ class Refined(NamedTuple):
 
 
 def refine(run: Callable[[Any, NDArray[np.int64], Rows], Any], start: Refined, rows: Rows, last: Any) -> Refined:
-    """Where a finer grid moves what was found, find it again there: up to the level `last`.
+    """Repeat on finer grids, up to the level `last`, until the result no longer moves.
 
     Args:
-        run: of what was found, the levels and the rows to find anew; the others stay as they are.
+        run: takes the result, the levels and the rows to repeat; other rows stay as they are.
         start: on the first grid.
         rows: which may be refined.
         last: a level, or one for each row.
@@ -65,8 +65,7 @@ def refine(run: Callable[[Any, NDArray[np.int64], Rows], Any], start: Refined, r
 
 
 def fit_grids(model: type[AbstractModel], pricer: AbstractPricer | None) -> tuple[GridPair, ...]:
-    """The grids of a fit of `model`, each with the finer one that checks it: the next pair is used where the prices
-    moved.
+    """The grids of a fit of `model`, each with the finer one that checks it: if the prices move, the next pair is used.
 
     Example:
         >>> import jaxcal as jc
@@ -80,7 +79,7 @@ def fit_grids(model: type[AbstractModel], pricer: AbstractPricer | None) -> tupl
 
 @lru_cache
 def _fit_grids(pricer: AbstractPricer) -> tuple[GridPair, ...]:
-    """The last pairs give every quote a contour of its own, which resolves what shared nodes cannot."""
+    """The last pairs use per-quote contours, which resolve what shared nodes cannot."""
     first = pricer.sized()
     pairs: list[GridPair] = [(first, first.finer() or _SADDLE)]
     if isinstance(first, Sinh | Laguerre) and (first.num_nodes or 0) < 64:
@@ -89,7 +88,7 @@ def _fit_grids(pricer: AbstractPricer) -> tuple[GridPair, ...]:
 
 
 def last_shared(grids: Sequence[GridPair]) -> int:
-    """The last level before contours of a quote's own: a larger model begins there at most."""
+    """The last level before per-quote contours: a larger model begins there at most."""
     return max(0, sum(not isinstance(method, Saddle) for method, _ in grids) - 1)
 
 
@@ -102,7 +101,7 @@ def is_worth_refining(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
 
 
 def is_worth_contours(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
-    """Whether a fit whose prices all shared grids moved is worth contours of every quote's own."""
+    """Whether a fit that all shared grids moved is worth per-quote contours."""
     return np.asarray(found.moved & ~(found.cost >= _WORTH_CONTOURS * best.cost))
 
 
@@ -119,7 +118,7 @@ def derivative_grids(model: AbstractModel) -> tuple[AbstractPricer | None, ...]:
 
 
 def agreement(misfit: NDArray, dtype: Any) -> NDArray:
-    """How far values of a grid may be from those that a fit reported, in volatility, given the fit's misfit."""
+    """The tolerance, in volatility, between values of a grid and those of a fit with this misfit."""
     eps = float(np.finfo(dtype).eps)
     return np.asarray(np.maximum(max(_SAME, 1000.0 * eps), _OF_MISFIT * misfit))
 

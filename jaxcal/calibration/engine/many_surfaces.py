@@ -92,7 +92,7 @@ class ManySurfaces(AbstractQuotes):
 
 @dataclass(frozen=True, eq=False)
 class BatchFitter(AbstractFitter):
-    """See `AbstractFitter`: only the rows that are asked for are fitted, those of one level as one batch."""
+    """See `AbstractFitter`: only the requested rows are fitted, rows of one level as one batch."""
 
     quotes: ManySurfaces
     target: Target  # one a row

@@ -34,7 +34,7 @@ from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 
 
 class FitSettings(NamedTuple):
-    """What is fitted and how: all that a loss and a prior leave open."""
+    """What is fitted and how, apart from the loss and the prior."""
 
     names: tuple[str, ...]
     limits: Mapping[str, Interval]
@@ -49,15 +49,15 @@ class FitSettings(NamedTuple):
         return cls(spec.names, spec.limits, spec.residual, spec.solver, spec.pricer, spec.scales)
 
     def of_simpler(self, simpler: type[AbstractModel]) -> "FitSettings":
-        """For the model from whose fit another one starts: all of its parameters, within its own bounds."""
+        """For the simpler model that the fit starts from: all of its parameters, within its own bounds."""
         return self._replace(names=free_names(simpler, None), limits=simpler.bounds, scales=Scales())
 
 
 class AbstractQuotes(ABC):
-    """The quotes of one surface, or of many, and how rows of fits to them are run.
+    """The quotes of one surface, or of many, and how rows of fits are run.
 
-    A row is a fit: of a surface, or of an expiry where every expiry is fitted by itself. Arrays over rows have the axes
-    `*r`: none for one fit, `[E]` for its expiries, `[B]` and `[B, E]` for many surfaces.
+    A row is a fit: of a surface, or of an expiry for a model fitted per expiry. Arrays over rows have the axes `*r`:
+    none for one fit, `[E]` for its expiries, `[B]` and `[B, E]` for many surfaces.
 
     Attributes:
         settings: of the fits.
@@ -89,11 +89,11 @@ class AbstractQuotes(ABC):
 
     @abstractmethod
     def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
-        """These surfaces fitted again from where they ended, with another loss or prior; steps are added."""
+        """Refit these surfaces from their solutions, with another loss or prior; steps are added."""
 
     @abstractmethod
     def broadcast(self, settings: Any) -> Any:
-        """What all surfaces share, in the form that `Own` has for them."""
+        """What all surfaces share, in the form of `Own`."""
 
     @abstractmethod
     def numbers(self, values: NDArray[np.floating]) -> Any:
@@ -122,12 +122,12 @@ class AbstractFitter(ABC):
 
     @abstractmethod
     def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
-        """Fits of these `rows`, each from its start on the grid of its level; the others are as `before`, and the steps
-        taken before are added. Without `before` all rows are fitted.
+        """Fit these `rows`, each from its start on the grid of its level; the others are as `before`, and earlier steps
+        are added. Without `before` all rows are fitted.
         """
 
     def stages(self, template: type[AbstractModel], starts: list[Any], level: NDArray[np.int64]) -> Iterable[Any]:
-        """The starts, in the order to try them; each may take fits of its own, so it is made when it is asked for."""
+        """The starts in order; lazily, since making one may take fits."""
         return starts
 
 
@@ -136,9 +136,10 @@ def multistart(
 ) -> Refined:
     """The best of the fits from several starts, or from the first; with the steps of all.
 
-    Every fit gets one finer grid, if that moves its prices (but no contours of a quote's own, unless that is all there
-    is). Then the lowest, or the lowest confirmed one, is refined to the end; of the others those that are not behind it
-    go on, and to contours of a quote's own only where they are lower. After a perfect fit no other start is tried.
+    Refine the grid once for each start whose prices move (without per-quote contours, unless there are no other grids).
+    Then refine the lowest confirmed fit, or else the lowest, to the end. Refine another fit only while its cost is
+    within 10 % of the best, and use per-quote contours only if its cost is lower. After a perfect fit no other start is
+    fitted.
 
     Args:
         model: a class; or an instance to start from, with the axes of the rows.
@@ -147,7 +148,7 @@ def multistart(
         several: whether more than the first start is tried.
 
     Returns:
-        The last round of each row, and its level. `[*r]`.
+        The last fit of each row, and the level of its grid. `[*r]`.
 
     Raises:
         ValueError: the model is no law.
@@ -195,7 +196,7 @@ def multistart(
 
 
 def with_steps(found: Round, before: Round) -> Round:
-    """A round with the steps of those before it."""
+    """A fit with the steps of the previous ones added."""
     return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + before.num_steps)
 
 
@@ -206,7 +207,7 @@ def _unfitted(like: Round) -> Round:
 
 
 def _ranked(tries: list[Refined]) -> list[Refined]:
-    """Of every row the fits whose prices are confirmed come first, then the lower."""
+    """The fits of every row, confirmed ones first, then by cost."""
     if len(tries) == 1:
         return tries
     cost, moved = (np.stack([np.asarray(getattr(each.found, name)) for each in tries]) for name in ("cost", "moved"))

@@ -1,4 +1,4 @@
-"""OneSurface: the quotes of one surface, fitted by the program of a single fit; or every expiry by itself."""
+"""OneSurface: the quotes of one surface, fitted by the program of a single fit, or per expiry."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -74,7 +74,7 @@ class OneSurface(AbstractQuotes):
 
 @dataclass(frozen=True, eq=False)
 class SingleFitter(AbstractFitter):
-    """See `AbstractFitter`: expiries that are fitted by themselves are one program, which fits all of them again."""
+    """See `AbstractFitter`: a fit per expiry is one program, which refits all expiries."""
 
     names: tuple[str, ...]
     methods: tuple[Method, ...]  # by level
@@ -91,9 +91,7 @@ class SingleFitter(AbstractFitter):
         return before
 
     def stages(self, template: type[AbstractModel], starts: list[Any], level: NDArray[np.int64]) -> Iterable[Any]:
-        """Parameters that vary over time are fitted one interval after the other before all of them are; from the first
-        start as it is, too.
-        """
+        """Bootstrap time-dependent parameters interval by interval first; the first start is also used as it is."""
         if template not in PIECEWISE:
             return starts
         method = self.methods[int(level)]
@@ -105,7 +103,7 @@ class SingleFitter(AbstractFitter):
 
 
 def rmse_of_surfaces(rmse_vol: Any, weight: Any) -> NDArray[np.floating]:
-    """`[*b]` over all quotes, from those of every surface or of every expiry, given `[*b, E, K]` weights.
+    """`[*b]` over all quotes, from the values of every surface or expiry, given `[*b, E, K]` weights.
 
     Example:
         >>> rmse_of_surfaces(np.asarray([0.03, 0.04]), np.ones((2, 3))).round(4).tolist()

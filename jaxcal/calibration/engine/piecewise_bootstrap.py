@@ -1,4 +1,4 @@
-"""Bootstrap: parameters that vary over time, fitted one interval after the other."""
+"""Bootstrap of time-dependent parameters, interval by interval."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,8 +17,8 @@ def bootstrapped(
 ) -> Model:
     """`start` fitted to the expiries up to its first knot, then up to its second, and so on but for the last interval.
 
-    An option's price depends on the intervals before its expiry only, so each fit finds the parameters of one interval
-    more; it starts there from those of the interval before. `run` fits to a target from a given start.
+    An option's price depends only on the intervals before its expiry, so each fit adds the parameters of one interval,
+    starting from the interval before. `run` fits to a target from a given start.
     """
     knots = np.asarray(getattr(start, "knots"))  # noqa: B009
     varying = [name for name in names if np.ndim(getattr(start, name)) == 1]

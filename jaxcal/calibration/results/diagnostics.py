@@ -26,13 +26,13 @@ _NEARLY = 1.5  # times the least shift: as few parameters are named as come so n
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Diagnostics(Generic[Model]):
-    """What `fit.diagnostics()` says: how well the quotes, and a prior if there is one, determine each parameter.
+    """The result of `fit.diagnostics()`: how well the quotes, and a prior if any, determine each parameter.
 
-    A parameter is measured in its own size: a positive one relative to its value, a correlation absolutely, any other
-    relative to the size of its value. It is *identified* where its standard error is at most 0.15 of that size (so a
-    95 % interval reaches about a third to both sides), and the same is true of every parameter whose error has a
-    correlation beyond 0.9 with its own: of two that trade off, neither is known alone. It is not where it is at a bound
-    or the quotes do not determine it. Where every expiry was fitted by itself there is a row for each of them.
+    Errors are relative to the size of a parameter: its value if it is positive, 1 for a correlation, the absolute value
+    otherwise. A parameter is *identified* if its standard error is at most 0.15 of that size (a 95 % interval then
+    extends about a third to both sides), and if the same holds for every parameter whose estimate is correlated with
+    its own beyond 0.9: of two that trade off, neither is identified. A parameter at a bound, or not determined by the
+    quotes, is not identified. A model fitted per expiry has a row for each of them.
 
     Attributes:
         labels: of the fitted parameters.
@@ -40,13 +40,13 @@ class Diagnostics(Generic[Model]):
         sizes: `[q]` their own sizes.
         identified: `[q]` whether each is.
         at_bounds: labels of those at their bounds.
-        singular_values: `[p]` of the Jacobian of the residuals in parameters of own size, largest first: by how much
-            (root mean square over the quotes, after weights) the residuals move where the parameters move by one along
-            each singular direction. `[E, p]` where every expiry was fitted by itself. NaN for parameters at bounds.
+        singular_values: `[p]` of the Jacobian of the residuals in parameters scaled by their sizes, largest first: the
+            change of the residuals (root mean square over the quotes, after weights) for a unit move along each
+            singular direction. `[E, p]` for a model fitted per expiry. NaN for parameters at bounds.
         condition: the largest over the smallest of them; of the worst expiry.
-        flat: moves in own sizes, by label, the largest 0.05, along the direction that moves the fit least: of as few
-            parameters as come within a factor of 1.5 of it, while the others stay.
-        flat_shift: by how much just these move the residuals, root mean square.
+        flat: moves in units of the sizes, by label, the largest 0.05, along the direction that moves the fit least: of
+            as few parameters as come within a factor of 1.5 of it, the others fixed.
+        flat_shift: the change of the residuals by just these moves, root mean square.
         in_vols: whether residuals are volatilities.
 
     Example:

@@ -82,7 +82,7 @@ class Fits(Generic[Model]):
         return (self._at(i) for i in range(len(self)))
 
     def __getitem__(self, key: Hashable) -> Fit[Model]:
-        """One `Fit`, by its key or, where no key is that, by position; a KeyError or IndexError where there is none."""
+        """One `Fit`, by its key, else by position; a KeyError or IndexError if there is none."""
         if key in self._position:
             return self._at(self._position[key])
         if isinstance(key, int | np.integer):
@@ -133,7 +133,7 @@ class Fits(Generic[Model]):
 
     @cached_property
     def _vols(self) -> tuple[NDArray, ...]:
-        """`[e, k]` of each surface: the volatilities of its model, those of far quotes too."""
+        """`[e, k]` of each surface: the volatilities of its model, also of far quotes."""
         found = []
         for i, (number, row) in enumerate(self._row):
             part = self.parts[number]
@@ -212,7 +212,7 @@ class Fits(Generic[Model]):
 
     @property
     def cost(self) -> NDArray:
-        """`[B]` what was made small, see `Fit`."""
+        """`[B]` the minimised cost, see `Fit`."""
         return self._gathered("cost", np.sum)
 
     @property
@@ -222,7 +222,7 @@ class Fits(Generic[Model]):
 
     @property
     def inside(self) -> NDArray:
-        """`[B]` share of quotes fitted between bid and ask, as `Fit.inside`."""
+        """`[B]` share of quotes fitted inside bid-ask, as `Fit.inside`."""
         return self._goodness[:, 1]
 
     @property
@@ -242,7 +242,7 @@ class Fits(Generic[Model]):
 
     @cached_property
     def outcome(self) -> NDArray:
-        """`[B]` an `Outcome` each, as a number; the worst of its expiries where those were fitted by themselves."""
+        """`[B]` an `Outcome` each, as a number; the worst of its expiries for a model fitted per expiry."""
 
         def of(part: Part) -> NDArray:
             result = part.result
@@ -315,7 +315,7 @@ class Fits(Generic[Model]):
         return html_of(self.summary()) + self.to_frame().to_html(max_rows=10, float_format="{:.6g}".format)
 
     def summary(self) -> str:
-        """How many fits ended how, and how well they fit."""
+        """The number of fits by outcome, and their misfit."""
         counts = {outcome.name: int((self.outcome == outcome).sum()) for outcome in Outcome}
         ended = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         rmse = 100.0 * self.rmse_vol[np.isfinite(self.rmse_vol)]

@@ -1,4 +1,4 @@
-"""GoodnessOfFit: how far a fitted model is from the quotes, in volatility and against their bid-ask spreads."""
+"""GoodnessOfFit: the misfit of a model, in volatility and relative to bid-ask spreads."""
 
 from typing import NamedTuple
 
@@ -21,8 +21,7 @@ class GoodnessOfFit(NamedTuple):
 
     Attributes:
         rmse_vol: root mean square of model minus market volatility, decimal.
-        inside: share of the quotes with both volatilities known whose fitted volatility lies from `bid_vol` to
-            `ask_vol`, both included.
+        inside: share of quotes fitted inside bid-ask (bounds included), of those with both `bid_vol` and `ask_vol`.
         rmse_half_spreads: root mean square of model minus market volatility over half of `ask_vol - bid_vol`, of the
             quotes where that is positive.
     """
@@ -33,7 +32,7 @@ class GoodnessOfFit(NamedTuple):
 
     @property
     def sentences(self) -> list[str]:
-        """What the bid-ask spreads say of the fit, and of its standard errors; nothing where there are none."""
+        """Sentences on the fit and its standard errors relative to bid-ask spreads; none without spreads."""
         if np.isnan(self.rmse_half_spreads):
             return []
         found = [
@@ -43,8 +42,8 @@ class GoodnessOfFit(NamedTuple):
 
     @classmethod
     def of(cls, model_vol: Vols, surface: Surface, counted: Bool[np.ndarray, "e k"] | None = None) -> "GoodnessOfFit":
-        """Over the quotes used, or those `counted`, unweighted: all NaN where the model's volatility at one of them is
-        not known, which a figure over the others would not tell.
+        """Over the used quotes, or those `counted`, unweighted: all NaN if the model's volatility at one of them is
+        unknown, since a figure over the others would hide that.
 
         Example:
             >>> import jaxcal as jc
@@ -76,8 +75,8 @@ def _is_known(model: AbstractModel) -> bool:
 
 
 def with_far_vols(model_vol: Vols, model: AbstractModel, surface: Surface) -> Vols:
-    """The model's volatilities, with those of far quotes, which the grid of a fit cannot resolve, priced by contours of
-    their own. NaN at padding, and where the model has none (see `model_vol`).
+    """The model's volatilities; far quotes, which the grid of a fit cannot resolve, are priced by per-quote contours.
+    NaN at padding, and where the model has none (see `model_vol`).
 
     Args:
         model_vol: of the grid, NaN where it has none.

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Optima: what a global search found: the distinct optima, and how many starts reached each."""
+"""Optima: the distinct optima of a global search, and how many starts reached each."""
 
 from collections.abc import Iterator
 from typing import Any, Generic
@@ -24,8 +24,8 @@ class Optima(eqx.Module, Generic[Model]):
     """The result of `global_search`: `optima.best` is the best `Fit`, `optima[i]` the next ones, `len(optima)` how many
     are distinct.
 
-    Two fits are one optimum where the quotes cannot tell them apart: their residuals differ by less than 1 % of their
-    size. So a flat valley is one optimum, and two models that exchange their factors are too.
+    Two fits are one optimum if the quotes cannot tell them apart: their residuals differ by less than 1 % of their
+    size. So a flat valley is one optimum, and so are two models with exchanged factors.
 
     Attributes:
         fits: the distinct optima as full fits, the lowest cost first. `fits[i].status` says how each ended.
@@ -73,12 +73,12 @@ class Optima(eqx.Module, Generic[Model]):
 
     @property
     def num_starts(self) -> int:
-        """How many rough fits there were, those from the data among them."""
+        """The number of rough fits, including those from the data."""
         return len(self.cost)
 
     @property
     def share(self) -> NDArray[np.floating]:
-        """For each optimum, the share of the starts whose rough fit reached it; what is missing to 1 reached none."""
+        """For each optimum, the share of the starts whose rough fit reached it; the rest reached none."""
         return np.asarray([np.mean(self.optimum == place) for place in range(len(self))])
 
     def to_frame(self) -> pd.DataFrame:
@@ -105,7 +105,7 @@ class Optima(eqx.Module, Generic[Model]):
         return pd.DataFrame(rows).rename_axis("optimum")
 
     def __str__(self) -> str:
-        """A table a person reads, one column an optimum, and what became of the starts."""
+        """A table with one column an optimum, and the outcomes of the starts."""
         count, surface = len(self), self.best.surface
         found = "1 optimum" if count == 1 else f"{count} distinct optima"
         starts = f"{self.num_starts} starts ({self.method})"
@@ -146,8 +146,8 @@ class Optima(eqx.Module, Generic[Model]):
 
 
 def same(residual: Float[np.ndarray, "n m"], of: Float[np.ndarray, " m"], tolerance: float) -> NDArray[np.bool_]:
-    """`[n]`: whether the quotes cannot tell fits from another one: whether their residuals differ from those `of`
-    the other by less than `tolerance` times its own, or by 1e-6 in root mean square.
+    """`[n]` whether fits are the same optimum as another: their residuals differ from those `of` the other by less than
+    `tolerance` times its size, or by 1e-6 in root mean square.
 
     Example:
         >>> same(np.asarray([[1.0, 2.0], [1.0, 2.01], [np.nan, 2.0]]), np.asarray([1.0, 2.0]), 0.01).tolist()

@@ -1,6 +1,6 @@
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
-"""Many starts on one surface: rough fits from all of them, and a population that evolves, as compiled programs.
+"""Many starts on one surface: rough fits, and an evolving population, as compiled programs.
 
 The quotes and one pricing grid are shared by all starts: a lane holds little more than its own parameters and Jacobian.
 """
@@ -45,7 +45,7 @@ class Ends(NamedTuple):
 
 
 class ManyStarts(NamedTuple):
-    """What all starts share: names of the free parameters, what is made small and how, the quotes, and the model that
+    """What all starts share: names of the free parameters, what is minimised and how, the quotes, and the model that
     has the fixed parameters and around which the grid is built. `capacity` is the most starts of one call.
     """
 

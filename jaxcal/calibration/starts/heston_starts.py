@@ -69,7 +69,7 @@ def _heston_hull_white(shape: SmileShape) -> list[Values]:
 
 
 def two_factors(values: Values) -> list[Values]:
-    """Heston's parameters shared between a fast and a slow factor, in three ways.
+    """Heston's parameters split between a fast and a slow factor, in three ways.
 
     Example:
         >>> heston = {"v0": 0.04, "kappa": 2.0, "theta": 0.05, "sigma": 0.6, "rho": -0.7}
@@ -85,9 +85,9 @@ def two_factors(values: Values) -> list[Values]:
 
 
 def on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
-    """A slow and a fast factor on a clock without knots so far: three of this model's own, two of `DoubleHeston`.
+    """A slow and a fast factor on a clock without knots yet: three starts for this model, two of `DoubleHeston`.
 
-    The clock makes up for variances that grow, so a surface may ask for a slow one that does without end: the second.
+    The clock offsets growing variance, so the slow factor may grow without bound; the second start allows for that.
     """
     level, rho = shape.level, np.clip(values["rho"], -0.9, 0.9)
     variance = level**2

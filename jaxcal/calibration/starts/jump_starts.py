@@ -1,4 +1,4 @@
-"""Where fits of models with jumps start: rare large jumps, frequent small ones, on the side of the skew."""
+"""Initial guesses for models with jumps: rare large jumps, frequent small ones, on the side of the skew."""
 
 from typing import Any
 
@@ -59,7 +59,7 @@ def _svcj(shape: SmileShape) -> list[Values]:
 
 
 def _svcj_from_bates(shape: SmileShape, bates: AbstractModel) -> list[Values]:
-    """Jumps of the Bates fit and others, with small and large jumps of the variance, and to one side."""
+    """Jumps of the Bates fit and others, with small and large jumps of the variance, and one-sided ones."""
     base, variance = read_parameters(bates), shape.level**2
     small, large = ({"variance_jump_mean": s * variance, "jump_correlation": 0.0} for s in (0.3, 3.0))
     many, rare, _ = (base | jumps for jumps in _jumps(shape))
@@ -68,7 +68,7 @@ def _svcj_from_bates(shape: SmileShape, bates: AbstractModel) -> list[Values]:
 
 
 def skewed(law: dict[str, Any], share: float, variance: Any) -> dict[str, Any]:
-    """Parameters of `SVCJ` whose jumps are as large as those of `law`, and to one side.
+    """Parameters of `SVCJ` with one-sided jumps as large as those of `law`.
 
     Jumps of the price that are a multiple of the variance's are exponential; `share` of the size of a jump is moved
     into that part, to the side of the mean or, if negative, to the other. `variance` is the level of the surface's.

@@ -1,4 +1,4 @@
-"""Where fits of Levy processes start: a few shapes of their law with the level and the skew of the surface."""
+"""Initial guesses for Levy processes: a few shapes of their law with the level and the skew of the surface."""
 
 import math
 

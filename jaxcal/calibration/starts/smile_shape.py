@@ -1,4 +1,4 @@
-"""SmileShape: level, skew and curvature of each expiry's smile at the money."""
+"""SmileShape: at-the-money level and skew of each expiry."""
 
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ from jaxcal.market.surface import Surface
 
 
 class SmileShape(NamedTuple):
-    """What a smile shows at the money, by a weighted line: quotes count by their distance from the money in standard
+    """At-the-money level and skew, by a weighted line: weights fall with the distance from the money in standard
     deviations, so that wings do not tilt it. An expiry without quotes has vol 1, skew 0 and no quotes.
 
     On the host, where these few numbers cost nothing to compile; of many surfaces every field has a leading axis.

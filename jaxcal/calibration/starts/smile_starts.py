@@ -1,4 +1,4 @@
-"""Where fits of smiles start: level and skew at the money of every expiry, or of their term structure."""
+"""Initial guesses for smiles: at-the-money level and skew of every expiry, or of their term structure."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""StartRule: where a fit of one class of models starts, and where a global search draws its starts."""
+"""StartRule: the initial guesses of one class of models, and the ranges of a global search."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,17 +15,17 @@ Ranges = dict[str, Range]
 
 
 class StartRule(NamedTuple):
-    """What is known of a class of models; without `read` a fit starts in the middle of the bounds, without `ranges` a
-    global search all over them.
+    """How fits of a class of models start. Without `read` a fit starts in the middle of the bounds, without `ranges` a
+    global search covers them.
 
     Attributes:
-        read: the parameters to start from, read off a surface, the most promising first.
-        ranges: what markets have shown, by parameter, at a level of volatility.
+        read: initial guesses read off a surface, the most promising first.
+        ranges: values seen in markets, by parameter, at a level of volatility.
         simpler: the class from whose fit one of this class starts, if any.
-        extend: the parameters to start from, given the surface and the fit of `simpler`.
-        piecewise: fitted to the shortest expiries first, then to more and more of them, from `of(simpler, knots)`.
-        also_from_starts: likewise from what `simpler` itself would start from.
-        num_knots: of the model, at most, where it has knots that the caller does not name.
+        extend: initial guesses from the surface and the fit of `simpler`.
+        piecewise: bootstrapped from the shortest expiries on, from `of(simpler, knots)`.
+        also_from_starts: also bootstrapped from the starts of `simpler`.
+        num_knots: the most knots, if the caller names none.
         by_quoted_expiry: whether vectors have an entry for every quoted expiry.
     """
 

@@ -1,4 +1,4 @@
-"""Where a fit starts: parameters read off the surface, and for a model with several optima the points to try."""
+"""Initial guesses: parameters read off the surface, several for a model with several optima."""
 
 from dataclasses import fields
 from functools import lru_cache, partial
@@ -27,7 +27,7 @@ PIECEWISE = tuple(model for model, rule in RULES.items() if rule.piecewise)  # f
 
 
 def rule_of(model: Kind) -> StartRule:
-    """The rule of a class; an empty one where it has none, such as a user's own."""
+    """The rule of a class; an empty one for a class without a rule, such as a user's own."""
     return RULES.get(model, StartRule())
 
 
@@ -51,7 +51,7 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
 
 
 def simpler_model(model: Kind) -> Kind | None:
-    """The model from whose fit a fit of `model` starts, or None where parameters are read off the surface."""
+    """The simpler model that a fit of `model` starts from, or None if it starts from the surface."""
     return rule_of(model).simpler
 
 
@@ -74,7 +74,7 @@ def starting_models(
 
 
 def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any) -> Model:
-    """A model of these values, moved inside its bounds where it is outside."""
+    """A model of these values, moved inside its bounds."""
     arrays = {name: np.asarray(value, dtype) for name, value in values.items()}
     arrays = {name: x if x.ndim else np.broadcast_to(x, batch) for name, x in arrays.items()}
     apart = not any(interval.unit or interval.origin for interval in model.bounds.values())
@@ -93,14 +93,14 @@ def _inner(interval: Interval) -> tuple[float, float]:
 
 @lru_cache
 def _structure(model: type[AbstractModel], names: tuple[str, ...]) -> tuple[Any, tuple[str, ...]]:
-    """Of models from numbers that nobody has checked, and the order of their leaves."""
+    """The structure of models from unchecked numbers, and the order of their leaves."""
     made = jax.eval_shape(lambda x: model(**dict.fromkeys(names, x)), jax.ShapeDtypeStruct((1,), np.float32))
     return jax.tree.structure(made), tuple(field.name for field in fields(model) if field.name in names)
 
 
 @partial(QuickJit, rare=True, task="starting points")
 def _inside(start: Model) -> Model:
-    """Inside bounds that depend on other parameters: those are functions of JAX, which run once a fit."""
+    """Move inside bounds that depend on other parameters, which are JAX functions; once a fit."""
     for name, interval in start.bounds.items():
         value = getattr(start, name)
         known = interval.known(start)  # the arbitrage bound of SVI is a search of its own
@@ -110,7 +110,7 @@ def _inside(start: Model) -> Model:
 
 
 def _knots(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
-    """Expiries that divide the quoted ones into at most so many groups of about the same number."""
+    """Expiries that divide the quoted ones into at most `intervals` groups of about the same size."""
     quoted = np.asarray(surface.expiry)[np.any(np.asarray(surface.weight) > 0, axis=-1)]
     groups = np.array_split(quoted, min(intervals, max(1, quoted.size)))
     return np.asarray([group[-1] for group in groups[:-1]])

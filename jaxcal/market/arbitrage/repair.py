@@ -23,7 +23,7 @@ _ROUNDS = 20
 
 @dataclass(frozen=True, eq=False)
 class Repair:
-    """Quotes without static arbitrage, as near as may be to those that were.
+    """Quotes without static arbitrage, as near as possible to the given ones.
 
     Attributes:
         report: the cleaned table with repaired `vol` of the used rows, for `Surface.from_quotes`.
@@ -57,12 +57,12 @@ class Repair:
 
 
 def repair_arbitrage(report: QuoteReport) -> Repair:
-    """Move the used quotes of a cleaned table as little as possible, so that no static arbitrage is left.
+    """Move the used quotes of a cleaned table as little as possible to remove all static arbitrage.
 
-    The sum of the absolute changes of price, over the forward, is made smallest subject to the conditions of
-    `find_arbitrage`, all of them linear, and to bid and ask: a linear programme, solved by HiGHS. Where there is no
-    solution within bid and ask, quotes may leave them at a hundred times the price. A quote without bid and ask may
-    move freely. Conditions are added to the programme as they are found to be violated.
+    Minimises the sum of absolute changes of price, over the forward, subject to the linear conditions of
+    `find_arbitrage` and to bid and ask: a linear programme, solved by HiGHS. If there is no solution within bid and
+    ask, quotes may leave them at a hundred times the cost. A quote without bid and ask may move freely. Violated
+    conditions are added one after the other.
 
     Args:
         report: of any number of surfaces; each is repaired by itself.
@@ -123,7 +123,7 @@ def _vols(calls: Calls, price: FloatColumn) -> FloatColumn:
 
 
 def _nearest(calls: Calls) -> tuple[FloatColumn, bool]:
-    """Prices nearest to the mids without arbitrage, and whether bid and ask hold them."""
+    """Arbitrage-free prices nearest to the mids, and whether they are within bid and ask."""
     intrinsic = np.maximum(1.0 - calls.moneyness, 0.0)
     least = intrinsic + _LEAST_TIME_VALUE * (calls.price - intrinsic)
     most = 1.0 - 1e-9

@@ -24,12 +24,12 @@ class ArbitrageReport:
     """The static arbitrage found among prices; lives on the host.
 
     Attributes:
-        violations: one row for each strategy that costs less than nothing, the dearest first: `underlying`,
+        violations: one row for each strategy with negative cost, the largest amount first: `underlying`,
             `quote_time`, `kind` ("bounds", "vertical", "butterfly", "calendar" or "parity"), `years` and `strike` of
             the quote it is about, `later_years`, `low_strike`, `high_strike` of the others (NaN where there are none),
-            `amount`: what one is paid today for it at mid, in the units of the strikes; `vol_points`: the same over the
-            vega of that quote; `to_trade`: what is left of the amount where one buys at the ask and sells at the bid (0
-            where nothing is, or not known); `row` of that quote in the caller's table.
+            `amount`: the gain at mid today, in the units of the strikes; `vol_points`: the amount over the vega of that
+            quote; `to_trade`: the gain when buying at the ask and selling at the bid (0 if none, or unknown); `row` of
+            that quote in the caller's table.
         num_strategies: how many were priced, by kind.
 
     Example:
@@ -45,12 +45,12 @@ class ArbitrageReport:
 
     @property
     def num_violations(self) -> int:
-        """How many strategies cost less than nothing at mid, or to trade."""
+        """The number of strategies with negative cost at mid, or to trade."""
         return len(self.violations)
 
     @property
     def num_to_trade(self) -> int:
-        """How many of them do so at the prices at which one can trade."""
+        """The number of strategies with negative cost at tradable prices."""
         return int((self.violations["to_trade"] > 0.0).sum())
 
     def to_frame(self) -> pd.DataFrame:
@@ -85,7 +85,7 @@ _PLURAL = {
 
 
 def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -> ArbitrageReport:
-    """Price every static strategy that cannot lose, and report those that cost less than nothing.
+    """Price every static strategy that cannot lose, and report those with negative cost.
 
     Args:
         quotes: a cleaned table with any number of surfaces, whose used rows are looked at, and for parity also the
@@ -93,7 +93,7 @@ def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -
         tolerance: amounts below this share of the forward are taken for rounding.
 
     Returns:
-        The report. At mid few recorded chains are free of arbitrage; `to_trade` says what of it could be had.
+        The report. At mid few recorded chains are free of arbitrage; `to_trade` is the tradable part.
 
     Raises:
         ValueError: the surface is a batch.
@@ -171,7 +171,7 @@ def _append(frames: list[pd.DataFrame], numbers: dict[str, int], calls: Calls, k
 
 
 def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
-    """Pairs of a call and a put whose bid-ask intervals do not meet after parity: those can be traded."""
+    """Pairs of a call and a put whose bid-ask intervals do not overlap after parity, so that they can be traded."""
     table = report.table.reset_index(drop=True)
     if not {"bid", "ask"} <= set(table):
         return pd.DataFrame(columns=list(_COLUMNS)), 0

@@ -1,4 +1,4 @@
-"""Strategies: the portfolios of calls that never pay less than nothing, and so must not cost less than nothing."""
+"""Strategies: portfolios of calls with non-negative payoff, whose cost must not be negative."""
 
 import itertools
 from dataclasses import dataclass

@@ -1,10 +1,10 @@
-"""American quotes to European ones: the value of early exercise, taken out of prices.
+"""De-Americanisation: American quotes to European ones, without the early exercise premium.
 
 Bid, mid and ask of an American option are inverted by `american_vol` and replaced by Black's prices at those
-volatilities; from there on the row is European. That needs spot, rate and yield. Where the table gives neither yield
-nor forward, the yield is the one at which put-call parity of the European prices has the forward that it was made with:
-found by iteration, starting from parity of the American ones. Where the forwards so found do not lead back to the given
-spot, that is not of the time of the quotes, and the one that they lead back to takes its place.
+volatilities; from there on the row is European. That needs spot, rate and yield. If the table gives neither yield nor
+forward, the yield is the fixed point at which put-call parity of the European prices gives its forward, by iteration
+from parity of the American prices. If the implied forwards disagree with the given spot, the spot is stale; it is
+replaced by the spot they imply.
 """
 
 from dataclasses import dataclass, replace
@@ -35,8 +35,8 @@ class EarlyExercise:
 
     Attributes:
         targets: of the rows, American ones as European prices; NaN where no volatility gives the price.
-        premium: `[n]` what early exercise was worth in the target, in units of the table; NaN for European rows.
-        at_once: `[n]` what exercise at once pays, where the price is no more than that; NaN elsewhere.
+        premium: `[n]` early exercise premium of the target, in units of the table; NaN for European rows.
+        at_once: `[n]` value of immediate exercise if the price does not exceed it; NaN elsewhere.
         spot: `[n]` the spot that the row was priced with: of the table, or of parity; NaN for European rows.
     """
 
@@ -68,7 +68,7 @@ def missing_of_american(columns: QuoteColumns) -> NDArray[np.object_]:
 
 
 def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts: Mask, quotes: Mask) -> EarlyExercise:
-    """Take the value of early exercise out of the prices of a table.
+    """De-Americanise the prices of a table.
 
     Args:
         columns: of the table.
@@ -77,7 +77,7 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
         quotes: `[n]` rows whose price is good.
 
     Returns:
-        The targets and what was done. A side whose price has no volatility moves by as much as the target did.
+        The European targets and the premia. A side whose price has no volatility moves by as much as the target.
 
     Example:
         >>> import numpy as np, pandas as pd
@@ -105,7 +105,7 @@ def without_early_exercise(columns: QuoteColumns, targets: Targets, *, contracts
     searched = ~by_yield & (expiries.forward_source == "parity")
 
     def settled(options: _Options, forward: FloatColumn, rounds: int) -> FloatColumn:
-        """The forwards of parity once early exercise is out of the prices that it looks at."""
+        """The forwards from parity of the de-Americanised prices."""
         for _ in range(rounds if searched.any() else 0):
             european = options.targets(targets, forward, sides=False)
             found = expiry_forwards(columns, european, contracts=contracts, quotes=quotes).forward

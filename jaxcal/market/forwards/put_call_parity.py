@@ -21,18 +21,18 @@ _LARGEST_SAMPLE = 60  # pairs from which the starting slope is taken
 
 @dataclass(frozen=True)
 class ParityFit:
-    """What put-call parity says about one expiry.
+    """The estimates from put-call parity for one expiry.
 
     Attributes:
         forward: forward price, NaN where there is no pair.
         discount: discount factor, NaN where fewer than three strikes leave it open. It is what the pairs say, be that
             negative or a hundred; where it is not positive there is no forward.
-        forward_error: standard error of the forward, NaN where unknown. Two of them hold the truth 19 times of 20:
-            where pairs are few it is wider, as Student's t is. It takes the errors of the pairs for independent; on
-            recorded chains neighbouring quotes err together, and the error is about three times this.
+        forward_error: standard error of the forward, NaN where unknown. Two of them are a 95 % interval: with few pairs
+            it is wider, as Student's t is. It assumes independent errors of the pairs; on recorded chains neighbouring
+            quotes are correlated, and the error is about three times this.
         discount_error: standard error of the discount, in the same sense; that of the argument where it was given, NaN
             where unknown.
-        num_pairs: pairs near the money that were looked at, rogue ones included.
+        num_pairs: pairs near the money, outliers included.
     """
 
     forward: float
