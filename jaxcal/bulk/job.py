@@ -106,12 +106,12 @@ def run_job(
         except MemoryError as error:
             raise OutOfMemoryError(
                 f"there is not enough memory ({told(error)}); {len(store.done)} parts are kept: give the command again "
-                "where there is more, or begin again with a smaller --part-size"
+                "where there is more, or start anew with a smaller --part-size"
             ) from None
         except OSError as error:
             raise BulkError(
                 f"{target} cannot be written to: {error.strerror or error}; {len(store.done)} parts are kept: the same "
-                "command goes on with the rest"
+                "command resumes the job"
             ) from None
     return summary
 

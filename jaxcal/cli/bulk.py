@@ -148,7 +148,7 @@ def _tell(summary: Any, out: Path) -> int:
     for problem in summary.problems[:_MOST_SAID]:
         complain(str(problem))
     if summary.interrupted:
-        complain("Interrupted. What is done is kept: the same command goes on with the rest.")
+        complain("Interrupted. What is done is kept: the same command resumes the job.")
         return INTERRUPTED
     if (more := len(summary.problems) - _MOST_SAID) > 0:
         complain(f"and {more:,} more: see {out / '_problems.csv'}")

@@ -34,7 +34,7 @@ def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, .
     phi(u_i - u_j) without negative eigenvalues (probabilities are positive), phi continuous (no branch of a logarithm
     or root changes), a mean that is finite and not positive, results of the shape and dtype of z, and derivatives in
     parameters, z and time that agree with differences. Of a smile: volatilities that are positive and finite, no
-    butterfly that is worth less than nothing (Durrleman's condition), total variance that does not fall with time, and
+    butterfly with a negative price (Durrleman's condition), total variance that does not fall with time, and
     derivatives likewise. Of both: parameters that are finite and break no rule of the model's own, and bounds that are
     intervals.
 
@@ -300,14 +300,14 @@ def _of_smile(model: Any, forward: float) -> Iterator[str]:
     if low.any():
         i, j = np.argwhere(low)[0]
         yield (
-            f"a butterfly is worth less than nothing at K / F = {np.exp(k[i, j]):.4g}, t = {_YEARS[i]:g} (Durrleman's "
+            f"a butterfly has a negative price at K / F = {np.exp(k[i, j]):.4g}, t = {_YEARS[i]:g} (Durrleman's "
             f"function is {found['durrleman'][i, j]:.4g}): narrow the wings or the curvature"
         )
     if not model.per_expiry and (falls := np.diff(found["variance"], axis=0) < -1e-8).any():
         i, j = np.argwhere(falls)[0]
         yield (
             f"total variance at K / F = {np.exp(k[-1, j]):.4g} falls from t = {_YEARS[i]:g} to {_YEARS[i + 1]:g}: a "
-            "calendar spread is worth less than nothing"
+            "calendar spread has a negative price"
         )
 
 

@@ -144,7 +144,7 @@ def test_an_interrupt_ends_with_the_part_at_work_and_130(tmp_path: Path, make_qu
     process.send_signal(signal.SIGINT)
     stdout, stderr = process.communicate(timeout=300)
     assert process.returncode == 130, stderr
-    assert "the same command goes on with the rest" in stderr
+    assert "the same command resumes the job" in stderr
     found = re.search(r"^([\d,]+) surfaces", stdout, re.MULTILINE)
     assert found is not None, stdout
     done = int(found[1])

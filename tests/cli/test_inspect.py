@@ -71,7 +71,7 @@ def test_arbitrage_is_printed_and_repaired() -> None:
     pd.concat([table, late], ignore_index=True).to_csv("chain.csv", index=False)
     result = run("inspect", "chain.csv", "--repair")
     assert result.exit_code == 0
-    assert "calendar spreads cost less than nothing at mid" in result.stdout
+    assert "calendar spreads have negative cost at mid" in result.stdout
     assert "quotes moved, by up to" in result.stdout
     repaired = read_quotes("chain-inspection/repaired.csv")
     assert inspect_quotes(repaired).counts().to_dict() == {"used": len(repaired)}

@@ -151,7 +151,7 @@ class RayEngine:
         return workers, options | ({"num_gpus": num_gpus} if num_gpus else {})
 
 
-_KEPT = "what is written is kept: the same command goes on with the rest"
+_KEPT = "what is written is kept: the same command resumes the job"
 
 
 def _follow(

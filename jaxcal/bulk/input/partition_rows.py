@@ -87,7 +87,7 @@ def read_partitions(
         if before is not None and before != cut.digest:
             raise BulkError(
                 f"part {cut.number} was made from other rows than are read now, so that surfaces would be missing or "
-                "there twice: give --restart to begin again"
+                "there twice: give --restart to start anew"
             )
         yield PartitionRows.of(part) if before is None else cut
 

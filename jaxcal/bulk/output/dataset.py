@@ -181,11 +181,11 @@ class Store:
                 )
             changes = [text for name in record for text in _changes(name, before[name], record[name])]
         except (KeyError, TypeError, AttributeError, json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise BulkError(f"{self.path / RECORD} cannot be read ({error}): give --restart to begin again") from None
+            raise BulkError(f"{self.path / RECORD} cannot be read ({error}): give --restart to start anew") from None
         if changes:
             raise BulkError(
                 f"{self.path} holds a job with other settings or another input ({'; '.join(changes)}): "
-                "give them as they were to go on with it, --restart to replace it, or another folder"
+                "give the same ones to resume it, --restart to replace it, or another folder"
             )
 
     def _find_parts(self, quotes: bool) -> None:

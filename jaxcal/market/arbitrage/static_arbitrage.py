@@ -37,7 +37,7 @@ class ArbitrageReport:
         >>> import jaxcal as jc
         >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.2, 0.3, 0.2]], forward=[100.0])
         >>> print(jc.find_arbitrage(surface))
-        1 of 2 butterflies cost less than nothing at mid, up to 1.46 (5.19 vol points)
+        1 of 2 butterflies have negative cost at mid, up to 1.46 (5.19 vol points)
     """
 
     violations: pd.DataFrame
@@ -65,7 +65,7 @@ class ArbitrageReport:
             if not len(found):
                 continue
             worst = found.sort_values("amount").iloc[-1]
-            fault = "do not meet" if kind == "parity" else "cost less than nothing at mid"
+            fault = "do not meet" if kind == "parity" else "have negative cost at mid"
             line = f"{len(found):,} of {number:,} {_PLURAL[kind]} {fault}"
             if worst["amount"] > 0.0:
                 points = f" ({worst['vol_points']:.3g} vol points)" if np.isfinite(worst["vol_points"]) else ""

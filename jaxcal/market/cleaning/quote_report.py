@@ -155,7 +155,7 @@ class QuoteReport:
         counts = self.counts()
         excluded = [f"{count:,} {name}" for name, count in counts.items() if name != Verdict.USED]
         taken = int((self.table["verdict"].eq(Verdict.USED) & self.table["early_exercise_premium"].notna()).sum())
-        american = f", early exercise taken out of {taken:,}{self._spot_words()}" if taken else ""
+        american = f", {taken:,} de-Americanised{self._spot_words()}" if taken else ""
         used = f"{counts.get(Verdict.USED, 0):,} of {len(self.table):,} quotes used{american}"
         return "; ".join([used, *excluded, *self.notes])
 

@@ -55,7 +55,7 @@ def test_a_butterfly_and_its_amount():
     assert row["vol_points"] == pytest.approx(100.0 * expected / vega(0.3, 100.0, 0.5), rel=1e-9)
     assert row["row"] == 2
     assert np.isnan(row["later_years"])
-    assert "1 of 4 butterflies cost less than nothing at mid, up to " in str(found)
+    assert "1 of 4 butterflies have negative cost at mid, up to " in str(found)
 
 
 def test_what_can_be_traded_is_less_than_what_shows_at_mid():

@@ -53,7 +53,7 @@ def test_the_report_says_what_was_done(report):
     premium = table["early_exercise_premium"]
     assert (premium[table["verdict"].eq("used")] > -1e-6).all()
     assert premium[table["option_type"].eq("P") & table["expiry"].eq(2.0)].max() > 1.0
-    assert f"early exercise taken out of {(table['verdict'] == 'used').sum()}" in report.summary()
+    assert f"{(table['verdict'] == 'used').sum()} de-Americanised" in report.summary()
     at_once = table[table["verdict"].eq("exercise at once")]
     assert len(at_once) > 2
     assert at_once["option_type"].eq("P").all()

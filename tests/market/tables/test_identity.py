@@ -171,7 +171,7 @@ def test_a_fund_is_american_in_the_tidy_layout(make_chain, column):
     assert report.table["verdict"].eq("American exercise").all()
     assert inspect_quotes(chain.assign(exercise="E")).table["verdict"].eq("used").sum() == 30
     with_both = inspect_quotes(chain.assign(rate=0.03, spot=100.0))
-    assert "early exercise taken out of" in with_both.summary()
+    assert "de-Americanised" in with_both.summary()
 
 
 def test_american_by_the_symbol_beside_an_index(make_chain):
