@@ -125,9 +125,9 @@ class Smile(jc.AbstractVolModel):
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
-        (Smile(0.2, -0.9), "^vol is -.* must be positive and finite"), (Smile(0.2, 3.0), "^a butterfly is worth less"),
+        (Smile(0.2, -0.9), "^vol is -.* must be positive and finite"), (Smile(0.2, 3.0), "^a butterfly has a negative"),
         (Smile(0.2, 0.0, 0.5), "^total variance at .* falls from t = 1.1 to 5.3"),
-        (jc.SVI(0.04, 0.4, -0.99, 0.0, 1e-3), "^a butterfly is worth less"),
+        (jc.SVI(0.04, 0.4, -0.99, 0.0, 1e-3), "^a butterfly has a negative"),
     ],
 )  # fmt: skip
 def test_what_is_no_smile_is_named(model, sentence):
