@@ -153,7 +153,7 @@ def _tell(table: Any) -> None:
 
     for underlying, stream in table.groupby("underlying", dropna=False):
         counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())
-        rmse, inside = 100.0 * stream["rmse_vol"].median(), stream["inside"].median()
+        rmse, inside = 100.0 * stream["rmse_vol"].dropna().median(), stream["inside"].dropna().median()
         how = "" if rmse != rmse else f"; RMSE {rmse:.3g} vol points in the median"
         how += "" if inside != inside else f", {inside:.0%} of the quotes between bid and ask"
         name = "" if underlying != underlying or underlying is None else f"{key_text((str(underlying), None))}: "
