@@ -9,7 +9,7 @@ from jaxtyping import Array, Complex, Float, Int
 
 from jaxcal._reductions import max_together
 from jaxcal.models.base import AbstractFourierModel
-from jaxcal.pricing.pricer import total_vol_of
+from jaxcal.pricing.pricer import PerQuote, total_vol_of
 from jaxcal.pricing.revival import revival_bound
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
@@ -31,11 +31,11 @@ class Contour(NamedTuple):
     option, min(S, K): what the value lacks of its upper bound.
     """
 
-    q: Float[Array, " q"]
-    b: Float[Array, " q"]
-    cosine: Float[Array, " q"]
-    sine: Float[Array, " q"]
-    end: Float[Array, " q"]
+    q: PerQuote
+    b: PerQuote
+    cosine: PerQuote
+    sine: PerQuote
+    end: PerQuote
     outer: Array
 
     def at(
@@ -56,12 +56,7 @@ class Contour(NamedTuple):
 
 
 def contour_of(
-    model: AbstractFourierModel,
-    log_strike: Float[Array, " q"],
-    expiry: Float[Array, " q"],
-    num_nodes: int,
-    *,
-    inside: bool = False,
+    model: AbstractFourierModel, log_strike: PerQuote, expiry: PerQuote, num_nodes: int, *, inside: bool = False
 ) -> Contour:
     """A contour for each quote at ln(K / F) and `expiry` years, to be cut into `num_nodes` nodes; not differentiated
     through. With `inside` all cross between the poles.
@@ -75,11 +70,11 @@ class _Search(NamedTuple):
     at two points and its slope at two, and where to look next.
     """
 
-    low: Float[Array, " q"]
-    high: Float[Array, " q"]
+    low: PerQuote
+    high: PerQuote
     heights: tuple[Array, Array]
     slopes: tuple[Array, Array]
-    at: Float[Array, " q"]
+    at: PerQuote
 
 
 class _Scan(NamedTuple):
@@ -88,12 +83,10 @@ class _Scan(NamedTuple):
     ends: Float[Array, "w q"]
     hills: Float[Array, "w q"]
     which: Int[Array, " q"]
-    end: Float[Array, " q"]
+    end: PerQuote
 
 
-def _place(
-    model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], inside: bool, num_nodes: int
-) -> Contour:
+def _place(model: AbstractFourierModel, k: PerQuote, t: PerQuote, inside: bool, num_nodes: int) -> Contour:
     """The crossing, then the tilt and the end. Each is one loop whose turns all look at as many points, the last turns
     for another purpose: every shape in which the model is evaluated is compiled by itself.
     """
@@ -108,8 +101,8 @@ def _place(
 
 
 def _crossing(
-    model: AbstractFourierModel, k: Float[Array, " q"], t: Float[Array, " q"], room: Float[Array, " q"], outer: Array
-) -> tuple[Float[Array, " q"], Float[Array, " q"], Float[Array, " q"]]:
+    model: AbstractFourierModel, k: PerQuote, t: PerQuote, room: PerQuote, outer: Array
+) -> tuple[PerQuote, PerQuote, PerQuote]:
     """Where a contour crosses the axis, its width, and the logarithm of the integrand there."""
     origin, sign = jnp.where(k >= 0, 1.0, 0.0), jnp.where(k >= 0, 1.0, -1.0)
     direction = jnp.where(outer, sign, 1.0)
@@ -162,13 +155,8 @@ def _crossing(
 
 
 def _tilt(
-    model: AbstractFourierModel,
-    k: Float[Array, " q"],
-    t: Float[Array, " q"],
-    level: Contour,
-    first: Float[Array, " q"],
-    num_nodes: int,
-) -> tuple[Float[Array, " q"], Float[Array, " q"], Float[Array, " q"]]:
+    model: AbstractFourierModel, k: PerQuote, t: PerQuote, level: Contour, first: PerQuote, num_nodes: int
+) -> tuple[PerQuote, PerQuote, PerQuote]:
     """Cosine and sine of the best tilt of a contour, and how far it then reaches, given its crossing and width, and the
     logarithm of the integrand at the crossing, which all tilts share.
     """

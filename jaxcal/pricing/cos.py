@@ -9,19 +9,19 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, total_vol_of
+from jaxcal.pricing.pricer import AbstractValuePricer, PerExpiry, PerQuote, PerStrike, total_vol_of
 from jaxcal.pricing.revival import beyond_last
 
 _TAIL = 1e-11  # probability that may be lost beyond the range
 _TRIALS = np.exp(np.linspace(-7.0, 0.0, 57))  # fractions of the moment interval at which the Chernoff bound is tried
 
 
-class Cos(AbstractPricer):
+class Cos(AbstractValuePricer):
     """Cosine expansion with `num_terms` terms an expiry, on the real line only.
 
     Args:
@@ -50,11 +50,7 @@ class Cos(AbstractPricer):
         return max(1e-9, 1000.0 * float(jnp.finfo(dtype).eps))
 
     def grid(
-        self,
-        model: AbstractFourierModel,
-        expiry: Float[Array, " e"],
-        log_strike: Float[Array, "e k"],
-        total_vol: Float[Array, " e"],
+        self, model: AbstractFourierModel, expiry: PerExpiry, log_strike: PerStrike, total_vol: PerExpiry
     ) -> FourierGrid:
         terms = self.sized().num_terms or 512
         lower, upper = jax.lax.stop_gradient(cos_range(model, expiry, log_strike, total_vol))
@@ -74,9 +70,7 @@ class Cos(AbstractPricer):
         side = jnp.zeros(log_strike.shape, jnp.int32)
         return FourierGrid(expiry, Cartesian.of(nodes), Cartesian(jnp.zeros_like(u), -u * a), weights, side, offset)
 
-    def value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    def value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> tuple[PerQuote, PerQuote]:
         grid = self.grid(model, expiry, log_strike[:, None], total_vol_of(model, expiry))
         terms = jnp.split(grid.weights[:, 0] * grid.factored_cf(model)[:, 0], 2, axis=-1)[0]
         low, high = jnp.split(terms, 2, axis=-1)
@@ -86,18 +80,10 @@ class Cos(AbstractPricer):
         unseen = beyond_last(model, last, log_strike, expiry)
         return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1)) + unseen
 
-    def log_value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> LogValue:
-        return by_logs(*self.value(model, expiry, log_strike), log_strike)
-
 
 def cos_range(
-    model: AbstractFourierModel,
-    expiry: Float[Array, " e"],
-    log_strike: Float[Array, "e k"],
-    total_vol: Float[Array, " e"],
-) -> tuple[Float[Array, " e"], Float[Array, " e"]]:
+    model: AbstractFourierModel, expiry: PerExpiry, log_strike: PerStrike, total_vol: PerExpiry
+) -> tuple[PerExpiry, PerExpiry]:
     """The interval [a, b] of ln(S_T / F) for each expiry.
 
     P(X < x) <= M(-q) e^(q x) gives the tail points. Mass between a tail point and the end of the range is reflected by

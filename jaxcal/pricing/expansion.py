@@ -12,10 +12,8 @@ from jaxcal._reductions import sum_together
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, exp
 from jaxcal.models.parameters import natural_vector, with_natural
-from jaxcal.pricing.pricer import LogValue
+from jaxcal.pricing.pricer import LogValue, PerQuote
 from jaxcal.pricing.saddle import grid_and_bound, logs_on, values_on
-
-_RULES = 2  # the rule of all nodes, and that of every other node, which tells how far to trust it
 
 
 class Expansion(eqx.Module):
@@ -40,15 +38,15 @@ class Expansion(eqx.Module):
         (True, 0.079655675, 0.396952547)
     """
 
-    value: Float[Array, " q"]
-    error: Float[Array, " q"]
+    value: PerQuote
+    error: PerQuote
     logs: LogValue
     by_strike: Float[Array, "r n q"]
     first: Float[Array, "r m d q"]
     twice: Float[Array, "r d q"]
     timed: Float[Array, "r d q"]
 
-    def near(self, rule: int | Array, log_strike: Float[Array, " q"], moves: Float[Array, " d"]) -> Float[Array, " q"]:
+    def near(self, rule: int | Array, log_strike: PerQuote, moves: Float[Array, " d"]) -> PerQuote:
         """Values after a move in ln(K / F) and in the directions. Its derivatives at no move are the model's: of order
         `n` in log-strike, of one less with one in a direction, and of second order in parameters.
         """
@@ -65,8 +63,8 @@ class Expansion(eqx.Module):
 def expansion(
     model: AbstractFourierModel,
     names: Sequence[str],
-    log_strike: Float[Array, " q"],
-    expiry: Float[Array, " q"],
+    log_strike: PerQuote,
+    expiry: PerQuote,
     num_nodes: int,
     order: int,
 ) -> Expansion:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel
+from jaxcal.pricing.pricer import PerQuote
 from jaxcal.pricing.saddle import Saddle
 
 _CHUNK = 2048  # terms priced by one program
@@ -146,10 +147,6 @@ def _priced(
 
 @partial(QuickJit, static_argnums=4, task="sums over numbers of jumps")
 def _given_counts(
-    model: AbstractFourierModel,
-    count: Float[Array, "kinds q"],
-    expiry: Float[Array, " q"],
-    log_strike: Float[Array, " q"],
-    nodes: int,
-) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    model: AbstractFourierModel, count: Float[Array, "kinds q"], expiry: PerQuote, log_strike: PerQuote, nodes: int
+) -> tuple[PerQuote, PerQuote]:
     return Saddle(nodes).value(model.given_jumps(count), expiry, log_strike)

@@ -8,21 +8,27 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, tilts_inside, total_vol_of
-from jaxcal.pricing.revival import beyond_last, stepped_over
+from jaxcal.pricing.pricer import (
+    AbstractValuePricer,
+    PerExpiry,
+    PerQuote,
+    PerStrike,
+    shared_value,
+    tilts_inside,
+    total_vol_of,
+)
 
 _TILT = 0.2  # radians, up for strikes below the forward and down above it, where exp(-i z k) then decays
 _SCALE = 0.3  # of the abscissae, in units of 1 / (at-the-money total volatility)
 
 
-class Laguerre(AbstractPricer):
+class Laguerre(AbstractValuePricer):
     """`z = -i/2 + s x_j exp(+-i w)`: `num_nodes` Gauss-Laguerre abscissae x_j for strikes below the forward and as many
     above, integrating the difference to Black's formula at the market's at-the-money volatility.
 
@@ -58,11 +64,7 @@ class Laguerre(AbstractPricer):
         return max(1e-8, 100.0 * float(jnp.finfo(dtype).eps))
 
     def grid(
-        self,
-        model: AbstractFourierModel,
-        expiry: Float[Array, " e"],
-        log_strike: Float[Array, "e k"],
-        total_vol: Float[Array, " e"],
+        self, model: AbstractFourierModel, expiry: PerExpiry, log_strike: PerStrike, total_vol: PerExpiry
     ) -> FourierGrid:
         x, w = (jnp.asarray(a, expiry.dtype) for a in _laguerre(self.sized().num_nodes or 32))
         tilts = tilts_inside(jax.lax.stop_gradient(model), _TILT, expiry.dtype)
@@ -89,35 +91,14 @@ class Laguerre(AbstractPricer):
             log_strike, total_vol
         )
 
-    def value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    def value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> tuple[PerQuote, PerQuote]:
         total_vol = jax.lax.stop_gradient(total_vol_of(model, expiry))
+
+        def grid_of(nodes: int) -> FourierGrid:
+            return Laguerre(nodes).grid(model, expiry, log_strike[:, None], total_vol)
+
         nodes = self.sized().num_nodes or 32
-
-        def by_node(num_nodes: int) -> tuple[Array, Array, Array]:
-            grid = Laguerre(num_nodes).grid(model, expiry, log_strike[:, None], total_vol)
-            sides = grid.factored_cf(model)
-            z, log_terms = (jnp.where(grid.side == 0, x[:, 0], x[:, 1]) for x in (grid.nodes, grid.log_terms(model)))
-            terms = grid.weights[:, 0] * jnp.where(grid.side == 0, sides[:, 0], sides[:, 1])
-            real, imaginary = jnp.split(terms, 2, axis=-1)
-            log_terms += log_strike[:, None].astype(z.dtype) * (1.0 - 1j * z)
-            missed = stepped_over(model, z, expiry, log_terms)
-            missed += beyond_last(model, z[:, -1], log_strike, expiry)
-            tail = jnp.max(jnp.abs(real + imaginary)[:, -3:], axis=-1)
-            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), tail, missed
-
-        # One coarser rule can agree by chance. Two, and what the last nodes still contribute, did not in 2,000 random
-        # models.
-        value, tail, unseen = by_node(nodes)
-        others = [by_node(max(1, part * nodes // 4))[0] for part in (2, 3)]
-        missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))
-        return value, missed + 30.0 * tail + unseen
-
-    def log_value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> LogValue:
-        return by_logs(*self.value(model, expiry, log_strike), log_strike)
+        return shared_value(model, expiry, log_strike, grid_of, nodes, least=1, last=3, on_ray=True)
 
 
 @lru_cache

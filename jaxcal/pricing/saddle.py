@@ -20,7 +20,7 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, exp, log
 from jaxcal.pricing.contour import OUTERMOST, Contour, contour_of
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, LogValue
+from jaxcal.pricing.pricer import AbstractPricer, LogValue, PerExpiry, PerQuote, PerStrike
 from jaxcal.pricing.revival import from_beside, revives, stepped_over
 
 # where the integrand is looked at beside the contour: in steps of the rule, at the ends of so many stretches of it
@@ -57,25 +57,17 @@ class Saddle(AbstractPricer):
         return max(1e-10, 100.0 * float(jnp.finfo(dtype).eps))
 
     def grid(
-        self,
-        model: AbstractFourierModel,
-        expiry: Float[Array, " e"],
-        log_strike: Float[Array, "e k"],
-        total_vol: Float[Array, " e"],
+        self, model: AbstractFourierModel, expiry: PerExpiry, log_strike: PerStrike, total_vol: PerExpiry
     ) -> FourierGrid:
         """One row a quote: the grid has `e * k` rows of one strike."""
         years = jnp.broadcast_to(expiry[:, None], log_strike.shape).ravel()
         return saddle_grid(model, log_strike.ravel(), years, self.sized().num_nodes or 128, inside=True)
 
-    def value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    def value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> tuple[PerQuote, PerQuote]:
         grid, bound = grid_and_bound(model, log_strike, expiry, self.sized().num_nodes or 128)
         return values_on(grid, model, bound)
 
-    def log_value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> LogValue:
+    def log_value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> LogValue:
         grid, bound = grid_and_bound(model, log_strike, expiry, self.sized().num_nodes or 128)
         return logs_on(grid, model, log_strike, bound)
 
@@ -83,14 +75,14 @@ class Saddle(AbstractPricer):
 class _Integral(NamedTuple):
     """Of each quote: exp(`shift`) `sum`, which is positive but for rounding; `error` bounds that of `sum`."""
 
-    shift: Float[Array, " q"]
-    sum: Float[Array, " q"]
-    error: Float[Array, " q"]
+    shift: PerQuote
+    sum: PerQuote
+    error: PerQuote
 
 
 def values_on(
     grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[Array, "q n"] | None = None
-) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+) -> tuple[PerQuote, PerQuote]:
     """Out-of-the-money values on a grid of `saddle_grid`, in units of the forward, and a bound on their errors; with
     `log_bound` see `stepped_over`.
     """
@@ -102,10 +94,7 @@ def values_on(
 
 
 def logs_on(
-    grid: FourierGrid,
-    model: AbstractFourierModel,
-    log_strike: Float[Array, " q"],
-    log_bound: Float[Array, "q n"] | None = None,
+    grid: FourierGrid, model: AbstractFourierModel, log_strike: PerQuote, log_bound: Float[Array, "q n"] | None = None
 ) -> LogValue:
     """The same by logarithms. Between the poles the integral is the room below the upper bound, beyond them the value:
     either keeps its relative accuracy however small it is.
@@ -124,7 +113,7 @@ def logs_on(
     return LogValue(value, room, jnp.where(inner, left, error), jnp.where(inner, error, left))
 
 
-def _follows(grid: FourierGrid, model: AbstractFourierModel, log_strike: Float[Array, " q"]) -> Array:
+def _follows(grid: FourierGrid, model: AbstractFourierModel, log_strike: PerQuote) -> Array:
     """Whether the first step of a rule turns the integrand by less than a radian. At a saddle point it hardly turns;
     where that lies beyond the last moment that is looked at it turns so fast that the sum and its error are anything.
     """
@@ -158,7 +147,7 @@ def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[
 
 
 def grid_and_bound(
-    model: AbstractFourierModel, log_strike: Float[Array, " q"], expiry: Float[Array, " q"], num_nodes: int
+    model: AbstractFourierModel, log_strike: PerQuote, expiry: PerQuote, num_nodes: int
 ) -> tuple[FourierGrid, Float[Array, "q n"] | None]:
     """`saddle_grid`, and for `stepped_over` a bound on what each of its terms is wrong by, of a model that revives."""
     contour = contour_of(model, log_strike, expiry, num_nodes)
@@ -167,12 +156,7 @@ def grid_and_bound(
 
 
 def saddle_grid(
-    model: AbstractFourierModel,
-    log_strike: Float[Array, " q"],
-    expiry: Float[Array, " q"],
-    num_nodes: int,
-    *,
-    inside: bool = False,
+    model: AbstractFourierModel, log_strike: PerQuote, expiry: PerQuote, num_nodes: int, *, inside: bool = False
 ) -> FourierGrid:
     """A grid of one row a quote, for quotes at ln(K / F) and `expiry` years.
 
@@ -183,7 +167,7 @@ def saddle_grid(
     return _grid(contour_of(model, log_strike, expiry, num_nodes, inside=inside), log_strike, expiry, num_nodes)
 
 
-def _grid(contour: Contour, k: Float[Array, " q"], expiry: Float[Array, " q"], num_nodes: int) -> FourierGrid:
+def _grid(contour: Contour, k: PerQuote, expiry: PerQuote, num_nodes: int) -> FourierGrid:
     """The trapezoidal rule on a contour."""
     t = expiry
     step = contour.end / (num_nodes - 1)
@@ -200,18 +184,12 @@ def _grid(contour: Contour, k: Float[Array, " q"], expiry: Float[Array, " q"], n
         jnp.where(jnp.arange(2 * num_nodes) < num_nodes, -1.0, 0.0).astype(t.dtype), (*row, 2 * num_nodes)
     )
     offset = jnp.where(contour.outer, 0.0, jnp.where(k >= 0, 1.0, jnp.exp(k)))[:, None]
-    return FourierGrid(
-        expiry,
-        Cartesian.of(z[:, None, :]),
-        Cartesian.of(log_factor[:, None, :]),
-        weights,
-        jnp.zeros(row, jnp.int32),
-        offset,
-    )
+    z, log_factor = Cartesian.of(z[:, None, :]), Cartesian.of(log_factor[:, None, :])
+    return FourierGrid(expiry, z, log_factor, weights, jnp.zeros(row, jnp.int32), offset)
 
 
 def _log_bound(
-    model: AbstractFourierModel, contour: Contour, k: Float[Array, " q"], t: Float[Array, " q"], num_nodes: int
+    model: AbstractFourierModel, contour: Contour, k: PerQuote, t: PerQuote, num_nodes: int
 ) -> Float[Array, "q n"]:
     """Logarithm of a bound on what each of the terms of that rule is wrong by: the larger of those at the ends of the
     stretch that it lies on.

@@ -14,28 +14,27 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import gammainc, gammaincc, gammaln
-from jaxtyping import Array, Float
 
 from jaxcal.formulas.black import black_price
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.jumps.merton import Merton
-from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs
+from jaxcal.pricing.pricer import AbstractValuePricer, PerExpiry, PerQuote, PerStrike
 
 
 class SeriesGrid(eqx.Module):
     """Quotes at `expiry` [e] years and `log_strike` [e, k], priced by `num_terms` terms each."""
 
-    expiry: Float[Array, " e"]
-    log_strike: Float[Array, "e k"]
+    expiry: PerExpiry
+    log_strike: PerStrike
     num_terms: int = eqx.field(static=True)
 
-    def value(self, model: AbstractFourierModel) -> Float[Array, "e k"]:
+    def value(self, model: AbstractFourierModel) -> PerStrike:
         """Undiscounted out-of-the-money values (call where K >= F, put below), in units of the forward."""
         expiry = jnp.broadcast_to(self.expiry[:, None], self.log_strike.shape)
         return _series(_merton(model), expiry.ravel(), self.log_strike.ravel(), self.num_terms)[0].reshape(expiry.shape)
 
 
-class Series(AbstractPricer):
+class Series(AbstractValuePricer):
     """Poisson mixture of `num_terms` Black prices around the expected number of jumps; for `Merton` only.
 
     Args:
@@ -67,25 +66,12 @@ class Series(AbstractPricer):
     def tolerance(self, dtype: jnp.dtype) -> float:
         return max(1e-10, 100.0 * float(jnp.finfo(dtype).eps))
 
-    def grid(
-        self,
-        model: AbstractFourierModel,
-        expiry: Float[Array, " e"],
-        log_strike: Float[Array, "e k"],
-        total_vol: Float[Array, " e"],
-    ) -> Any:
+    def grid(self, model: AbstractFourierModel, expiry: PerExpiry, log_strike: PerStrike, total_vol: PerExpiry) -> Any:
         _merton(model)
         return SeriesGrid(expiry, log_strike, self.points)
 
-    def value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    def value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> tuple[PerQuote, PerQuote]:
         return _series(_merton(model), expiry, log_strike, self.points)
-
-    def log_value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> LogValue:
-        return by_logs(*self.value(model, expiry, log_strike), log_strike)
 
 
 def _merton(model: AbstractFourierModel) -> Merton:
@@ -94,9 +80,7 @@ def _merton(model: AbstractFourierModel) -> Merton:
     return model
 
 
-def _series(
-    model: Merton, expiry: Float[Array, " q"], log_strike: Float[Array, " q"], num_terms: int
-) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+def _series(model: Merton, expiry: PerQuote, log_strike: PerQuote, num_terms: int) -> tuple[PerQuote, PerQuote]:
     """Values, and a bound on what the terms left out and rounding add to them."""
     dtype = log_strike.dtype
     parameters = (model.sigma, model.jump_intensity, model.jump_mean, model.jump_std)

@@ -16,8 +16,16 @@ from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import Cartesian, log, reciprocal
 from jaxcal.models.elementary import sine
 from jaxcal.pricing.fourier import FourierGrid
-from jaxcal.pricing.pricer import AbstractPricer, LogValue, by_logs, tilts_inside, total_vol_of
-from jaxcal.pricing.revival import revival_bound, stepped_over
+from jaxcal.pricing.pricer import (
+    AbstractValuePricer,
+    PerExpiry,
+    PerQuote,
+    PerStrike,
+    shared_value,
+    tilts_inside,
+    total_vol_of,
+)
+from jaxcal.pricing.revival import revival_bound
 
 _TILT = 0.3  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
 _SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
@@ -25,7 +33,7 @@ _WIDTHS = ((0, 1.0), (48, 0.3), (96, 0.1))  # with so many nodes and more; a nar
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
 
 
-class Sinh(AbstractPricer):
+class Sinh(AbstractValuePricer):
     """`num_nodes` nodes for strikes below the forward and as many above, on contours as wide as 1 / (at-the-money total
     volatility), or .3 of it from 48 nodes on and .1 from 96 on, and as long as phi needs.
 
@@ -59,9 +67,9 @@ class Sinh(AbstractPricer):
     def grid(
         self,
         model: AbstractFourierModel,
-        expiry: Float[Array, " e"],
-        log_strike: Float[Array, "e k"],
-        total_vol: Float[Array, " e"],
+        expiry: PerExpiry,
+        log_strike: PerStrike,
+        total_vol: PerExpiry,
         offset: Float[Array, ""] | float = 0.0,
     ) -> FourierGrid:
         """With `offset` 1/2 the nodes lie midway between those of the rule without: a second rule, as long to compile
@@ -128,30 +136,11 @@ class Sinh(AbstractPricer):
         nothing = jnp.zeros_like(log_strike)
         return FourierGrid(expiry, z, log_factor, weights, side, nothing).controlled(log_strike, total_vol)
 
-    def value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> tuple[Float[Array, " q"], Float[Array, " q"]]:
+    def value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> tuple[PerQuote, PerQuote]:
         total_vol = jax.lax.stop_gradient(total_vol_of(model, expiry))
+
+        def grid_of(nodes: int) -> FourierGrid:
+            return Sinh(nodes).grid(model, expiry, log_strike[:, None], total_vol)
+
         nodes = self.sized().num_nodes or 36
-
-        def by_node(num_nodes: int) -> tuple[Array, Array, Array]:
-            grid = Sinh(num_nodes).grid(model, expiry, log_strike[:, None], total_vol)
-            sides = grid.factored_cf(model)
-            z, log_terms = (jnp.where(grid.side == 0, x[:, 0], x[:, 1]) for x in (grid.nodes, grid.log_terms(model)))
-            terms = grid.weights[:, 0] * jnp.where(grid.side == 0, sides[:, 0], sides[:, 1])
-            real, imaginary = jnp.split(terms, 2, axis=-1)
-            log_terms += (log_strike - model.drift(expiry))[:, None].astype(z.dtype) * (1.0 - 1j * z)
-            missed = stepped_over(model, z, expiry, log_terms)
-            tail = jnp.max(jnp.abs(real + imaginary)[:, -2:], axis=-1)
-            return grid.offset[:, 0] + jnp.sum(terms, axis=-1), tail, missed
-
-        # coarser rules can agree by chance: two of them, and what the last nodes still contribute
-        value, tail, unseen = by_node(nodes)
-        others = [by_node(max(4, part * nodes // 4))[0] for part in (2, 3)]
-        missed = jnp.maximum(jnp.abs(value - others[0]), jnp.abs(value - others[1]))
-        return value, missed + 30.0 * tail + unseen
-
-    def log_value(
-        self, model: AbstractFourierModel, expiry: Float[Array, " q"], log_strike: Float[Array, " q"]
-    ) -> LogValue:
-        return by_logs(*self.value(model, expiry, log_strike), log_strike)
+        return shared_value(model, expiry, log_strike, grid_of, nodes, least=4, last=2, centre=model.drift(expiry))
