@@ -6,11 +6,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, dtypes
 from jax.typing import ArrayLike
-from jaxtyping import Bool, Real
+from jaxtyping import Bool, Float, Real
 
 # One number a quote, or anything that broadcasts to it.
 RealLike = Real[ArrayLike, "*#quotes"]
 BoolLike = Bool[ArrayLike, "*#quotes"]
+# A number, or a flag, for each of some options that a program works on together.
+Block = Float[Array, " b"]
+Flags = Bool[Array, " b"]
 
 
 def float_dtype(*values: ArrayLike) -> np.dtype[Any]:

@@ -16,10 +16,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
-from jaxcal._types import float_arrays
+from jaxcal._types import Block, Flags, float_arrays
 from jaxcal.formulas.double_boundary import double_boundary_exercise
 from jaxcal.formulas.exercise_boundary import early_exercise
 from jaxcal.formulas.normal import normal_cdf
@@ -67,14 +67,8 @@ def american_price(
 
 
 def price_block(
-    vol: Float[Array, " b"],
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-) -> Float[Array, " b"]:
+    vol: Block, strike: Block, expiry: Block, spot: Block, rate: Block, dividend_yield: Block, is_call: Flags
+) -> Block:
     """`american_price` of `[b]` options, without blocks, for use inside a compiled function.
 
     >>> numbers = (jnp.array([x]) for x in (0.2, 100.0, 1.0, 100.0, 0.05, 0.0))
@@ -100,14 +94,7 @@ def price_block(
     return jnp.where(known, put.outer * (least + share * (value - least)), jnp.nan)
 
 
-def least_block(
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-) -> Float[Array, " b"]:
+def least_block(strike: Block, expiry: Block, spot: Block, rate: Block, dividend_yield: Block, is_call: Flags) -> Block:
     """`[b]` prices without volatility, of which exercise at once is a part; NaN as `american_price`.
 
     >>> numbers = (jnp.array([x]) for x in (110.0, 1.0, 100.0, 0.05, 0.0))
@@ -118,14 +105,7 @@ def least_block(
     return jnp.where(put.known, put.outer * put.least, jnp.nan)
 
 
-def most_worth(
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-) -> Float[Array, " b"]:
+def most_worth(strike: Block, expiry: Block, spot: Block, rate: Block, dividend_yield: Block, is_call: Flags) -> Block:
     """`[b]` prices that none reaches: the spot for a call, the strike for a put, as much as they grow while one waits.
 
     >>> numbers = (jnp.array([x]) for x in (110.0, 1.0, 100.0, -0.05, 0.0))

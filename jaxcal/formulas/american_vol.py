@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
-from jaxcal._types import float_arrays
+from jaxcal._types import Block, Flags, float_arrays
 from jaxcal.formulas.american import american_price, in_blocks, least_block, most_worth, price_block
 from jaxcal.formulas.black import black_vega
 from jaxcal.formulas.implied_vol import implied_vol
@@ -53,8 +53,7 @@ def american_vol(
     given = numbers(price=price, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
     arrays, calls = float_arrays(*given), sides(is_call, *given)
     shape = jnp.broadcast_shapes(*(jnp.shape(x) for x in (*arrays, calls)))
-    whole = [jnp.broadcast_to(x, shape) for x in arrays]
-    return _inverse(*whole, jnp.broadcast_to(calls, shape))
+    return _inverse(*(jnp.broadcast_to(x, shape) for x in (*arrays, calls)))
 
 
 class Search(NamedTuple):
@@ -96,14 +95,8 @@ def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tup
 
 
 def _search(
-    price: Float[Array, " b"],
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-) -> Float[Array, " b"]:
+    price: Block, strike: Block, expiry: Block, spot: Block, rate: Block, dividend_yield: Block, is_call: Flags
+) -> Block:
     """`[b]` volatilities."""
     tolerance, of_value = TOLERANCE[np.dtype(price.dtype)]
     least = least_block(strike, expiry, spot, rate, dividend_yield, is_call)
@@ -144,7 +137,7 @@ def _of_quotes(start: Search, quotes: tuple[Array, ...], tolerance: float, steps
     return search(start, excess, vega, enough, tolerance, steps)
 
 
-def begin_search(first: Float[Array, " b"], known: Bool[Array, " b"]) -> Search:
+def begin_search(first: Block, known: Flags) -> Search:
     """A search for `[b]` volatilities from `first`, of those that are `known` to have one."""
     still = jnp.zeros_like(first)
     low, high = jnp.full_like(first, _LEAST), jnp.full_like(first, _MOST)
@@ -152,7 +145,7 @@ def begin_search(first: Float[Array, " b"], known: Bool[Array, " b"]) -> Search:
     return Search(still, low, high, first, first, still, first, ~known)
 
 
-def end_search(found: Float[Array, " b"], known: Bool[Array, " b"]) -> Float[Array, " b"]:
+def end_search(found: Block, known: Flags) -> Block:
     """`[b]` volatilities that were found, NaN where that is an end of what is searched."""
     inside = known & (found > _LEAST * (1.0 + 1e-6)) & (found < _MOST * (1.0 - 1e-6))
     return jnp.where(inside, found, jnp.nan)
@@ -162,7 +155,7 @@ def search(
     start: Search,
     excess_at: Callable[[Array], Array],
     vega_at: Callable[[Array], Array],
-    enough: Float[Array, " b"],
+    enough: Block,
     tolerance: float,
     steps: int = STEPS,
 ) -> Search:

@@ -8,17 +8,18 @@ M. Broadie and J. Detemple, "American option valuation: new bounds, approximatio
 methods", Review of Financial Studies 9 (1996): a tree whose last step is Black's formula, extrapolated (their BBSR).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from jaxcal._arguments import NumbersLike, SidesLike, VectorLike, named_only, numbers, sides
-from jaxcal._types import float_arrays
+from jaxcal._types import Block, float_arrays
 from jaxcal.formulas.american import in_blocks, most_worth
 from jaxcal.formulas.american_vol import MUCH, NO_VALUE, TOLERANCE, begin_search, end_search, search
 from jaxcal.formulas.black import black_price, black_vega
@@ -65,14 +66,8 @@ def cash_dividend_price(
     6.71
     """
     given = numbers(vol=vol, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
-    paid_out = numbers(ex_times=ex_times, amounts=amounts)
-    vol, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(*given, *paid_out)
-    times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
-    paid = [x for pair in zip(times, cash, strict=True) for x in pair]
-    price = _american if american else _european
-    return in_blocks(
-        price, vol, strike, expiry, spot, rate, dividend_yield, sides(is_call, *given), *paid, block=_BLOCK
-    )
+    options = _arrays(given, sides(is_call, *given), numbers(ex_times=ex_times, amounts=amounts))
+    return in_blocks(_american if american else _european, *options, block=_BLOCK)
 
 
 @named_only
@@ -106,12 +101,15 @@ def cash_dividend_vol(
     0.200
     """
     given = numbers(price=price, strike=strike, expiry=expiry, spot=spot, rate=rate, dividend_yield=dividend_yield)
-    dividends = numbers(ex_times=ex_times, amounts=amounts)
-    price, strike, expiry, spot, rate, dividend_yield, times, cash = float_arrays(*given, *dividends)
-    times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
-    paid = [x for pair in zip(times, cash, strict=True) for x in pair]
-    options = (price, strike, expiry, spot, rate, dividend_yield, sides(is_call, *given), *paid)
+    options = _arrays(given, sides(is_call, *given), numbers(ex_times=ex_times, amounts=amounts))
     return _inverse(american, *jnp.broadcast_arrays(*options))
+
+
+def _arrays(given: Sequence[Any], is_call: Any, dividends: Sequence[Any]) -> list[Array]:
+    """Numbers, side, and of each dividend its time and amount, of one dtype."""
+    *options, times, cash = float_arrays(*given, *dividends)
+    times, cash = jnp.broadcast_arrays(jnp.atleast_1d(times), jnp.atleast_1d(cash))
+    return [*options, is_call, *(x for pair in zip(times, cash, strict=True) for x in pair)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -133,29 +131,11 @@ def _inverse_jvp(american: bool, primals: tuple[Array, ...], tangents: tuple[Arr
     return vol, jnp.where(alive, (tangents[0] - moved) / jnp.where(alive, vega, 1.0), 0.0)
 
 
-def _american_vol(*option: Array) -> Array:
-    return _vol(_american, *option)
-
-
-def _european_vol(*option: Array) -> Array:
-    return _vol(_european, *option)
-
-
-def _vol(
-    value: Callable[..., Array],
-    price: Float[Array, " b"],
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-    *paid: Float[Array, " b"],
-) -> Float[Array, " b"]:
-    """`[b]` volatilities."""
+def _vol(price: Block, *market: Array, value: Callable[..., Array]) -> Block:
+    """`[b]` volatilities; `market` as of `_extrapolated`."""
+    strike, expiry, spot, rate, dividend_yield, is_call, *paid = market
     dtype = np.dtype(price.dtype)
     tolerance, of_value = TOLERANCE[dtype]
-    market = (strike, expiry, spot, rate, dividend_yield, is_call, *paid)
     least = value(jnp.full_like(price, _NEXT_TO_NONE), *market)
     known = (price > least + NO_VALUE[dtype] * spot) & (expiry > 0)
     known &= price < most_worth(strike, expiry, spot, rate, dividend_yield, is_call)
@@ -178,26 +158,9 @@ def _vol(
     return end_search(search(start, excess, vega, enough, tolerance).found, known)
 
 
-def _american(*option: Array) -> Array:
-    return _extrapolated(*option, early=True)
-
-
-def _european(*option: Array) -> Array:
-    return _extrapolated(*option, early=False)
-
-
-def _extrapolated(
-    vol: Float[Array, " b"],
-    strike: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-    *paid: Float[Array, " b"],
-    early: bool,
-) -> Float[Array, " b"]:
+def _extrapolated(vol: Block, *market: Array, early: bool) -> Block:
     """`[b]` prices from two trees, whose error is about that of their steps; `paid` is a time and an amount in turn."""
+    strike, expiry, spot, rate, dividend_yield, is_call, *paid = market
     dividends = list(zip(paid[::2], paid[1::2], strict=True))
     held = sum((_worth(time, cash, 0.0 * expiry, expiry, rate) for time, cash in dividends), jnp.zeros_like(spot))
     pure = spot - held
@@ -220,6 +183,10 @@ def _extrapolated(
     at_once = jnp.maximum(jnp.where(is_call, spot - strike, strike - spot), 0.0)
     value = jnp.where(expiry > 0, jnp.maximum(value, at_once) if early else value, at_once)
     return jnp.where(known, value, jnp.nan)
+
+
+_american, _european = partial(_extrapolated, early=True), partial(_extrapolated, early=False)
+_american_vol, _european_vol = partial(_vol, value=_american), partial(_vol, value=_european)
 
 
 def _worth(time: Array, cash: Array, now: Array, expiry: Array, rate: Array) -> Array:

@@ -21,8 +21,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Int
 
+from jaxcal._types import Block, Flags
 from jaxcal.formulas.black import black_price
 
 _STEPS = 96  # of the finer of two trees
@@ -38,17 +39,12 @@ class DoubleExercise(NamedTuple):
         at_once: whether the put is exercised now.
     """
 
-    premium: Float[Array, " b"]
-    at_once: Bool[Array, " b"]
+    premium: Block
+    at_once: Flags
 
 
 def double_boundary_exercise(
-    wanted: Bool[Array, " b"],
-    vol: Float[Array, " b"],
-    moneyness: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
+    wanted: Flags, vol: Block, moneyness: Block, expiry: Block, rate: Block, dividend_yield: Block
 ) -> DoubleExercise:
     """The premium of early exercise of American puts, of any rate and yield, by two trees.
 
@@ -90,7 +86,7 @@ def double_boundary_exercise(
     return DoubleExercise(jnp.where(wanted, premium.ravel()[place], 0.0), wanted & at_once.ravel()[place])
 
 
-def _extrapolated(*put: Float[Array, " b"]) -> tuple[Array, Array]:
+def _extrapolated(*put: Block) -> tuple[Array, Array]:
     """`[b]` premiums, extrapolated to no error of the steps, and whether exercise is at once."""
     size = put[0].shape[0]
     vol, moneyness, expiry, rate, dividend_yield = (jnp.concatenate([x, x])[None] for x in put)

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array
 
-from jaxcal.formulas.normal import ROOT_TWO_PI, normal_cdf
+from jaxcal._types import Block
+from jaxcal.formulas.normal import normal_cdf, normal_pdf
 
 _POINTS, _QUADRATURE, _PREMIUM = 5, 6, 12  # of the boundary, of its integrals, of the premium's
 _GROUPS = 4  # of the premium's nodes, which are worked on together
@@ -44,18 +45,12 @@ class Exercise(NamedTuple):
         log_last: `ln(B(0) / strike)`: 0, or less where the yield is above the rate.
     """
 
-    premium: Float[Array, " b"]
-    depth: Float[Array, " b"]
-    log_last: Float[Array, " b"]
+    premium: Block
+    depth: Block
+    log_last: Block
 
 
-def early_exercise(
-    vol: Float[Array, " b"],
-    moneyness: Float[Array, " b"],
-    expiry: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-) -> Exercise:
+def early_exercise(vol: Block, moneyness: Block, expiry: Block, rate: Block, dividend_yield: Block) -> Exercise:
     """The premium and the boundary of early exercise of American puts.
 
     Args:
@@ -90,11 +85,8 @@ def early_exercise(
     depth = jax.lax.fori_loop(0, _ROUNDS, lambda _, x: _improved(x, of_put, rule), depth).astype(dtype)
 
     squares = depth * depth
-    centre, width, upward = (
-        (moneyness - log_last)[None],
-        (vol * root_t)[None],
-        ((drift + 0.5 * variance) * expiry)[None],
-    )
+    centre, width = (moneyness - log_last)[None], (vol * root_t)[None]
+    upward = ((drift + 0.5 * variance) * expiry)[None]
     gain, loss, inner = (rate * expiry)[None], (dividend_yield * expiry)[None], moneyness[None]
 
     # a loop again: written out, these nodes would be most of what there is to compile
@@ -200,7 +192,7 @@ def _start(put: _Put, rule: _Rule) -> Array:
         d2 = d1 - deviation
         cash = with_rate * 0.5 * jax.lax.erfc(_ROOT_HALF * d2)
         delta = with_yield * 0.5 * jax.lax.erfc(_ROOT_HALF * d1)
-        density = with_yield * _pdf(d1) / deviation
+        density = with_yield * normal_pdf(d1) / deviation
         gap = 1.0 - boundary - cash + boundary * delta
         carry = put.dividend_yield * boundary * delta
         theta = put.rate * cash - carry - 0.5 * variance * boundary * density
@@ -241,10 +233,6 @@ def _improved(depth: Array, put: _Put, rule: _Rule) -> Array:
     over = jnp.maximum(normal_cdf(down_end) + 0.5 * put.rate * tau * over, _LEAST)
     under = jnp.maximum(normal_cdf(up_end) + 0.5 * put.dividend_yield * tau * under, _LEAST)
     misfit = put.log_last - depth + drift * tau - jnp.log(over / under)
-    turn = (_pdf(down_end) / over - _pdf(up_end) / under) * per_deviation
+    turn = (normal_pdf(down_end) / over - normal_pdf(up_end) / under) * per_deviation
     step = jnp.clip(misfit / (1.0 - turn), -_LONGEST * deviation, _LONGEST * deviation)
     return jnp.clip(depth + step, _SHALLOWEST, put.deepest)
-
-
-def _pdf(d: Array) -> Array:
-    return jnp.exp(-0.5 * d * d) * (1.0 / ROOT_TWO_PI)

@@ -199,14 +199,11 @@ def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple
     safe_vol, _, *market = (jnp.where(alive, x, 1.0) for x in (vol, *inputs))
     price_dot, *market_dot = (jnp.zeros_like(vol) if isinstance(t, SymbolicZero) else t for t in tangents[:-1])
     if not all(isinstance(t, SymbolicZero) for t in tangents[1:-1]):
-        price_dot = (
-            price_dot
-            - jax.jvp(
-                lambda K, T, F, D: black_price(safe_vol, K, T, forward=F, discount=D, is_call=is_call),
-                market,
-                market_dot,
-            )[1]
-        )
+
+        def value(K: Array, T: Array, F: Array, D: Array) -> Array:
+            return black_price(safe_vol, K, T, forward=F, discount=D, is_call=is_call)
+
+        price_dot = price_dot - jax.jvp(value, market, market_dot)[1]
     strike, expiry, forward, discount = market
     slope = price_dot / black_vega(safe_vol, strike, expiry, forward=forward, discount=discount)
     return vol, jnp.where(alive, slope, 0.0)
