@@ -108,16 +108,6 @@ def close_us(days: Instants) -> Instants:
     return np.where(early, settle_local(days, EARLY_CLOSE), settle_local(days, CLOSE))
 
 
-def last_trading_us(dates: Instants, settlement: str) -> Days:
-    """The last day on which options with these expiry dates trade: for `AM` the trading day before they settle.
-
-    Example:
-        >>> print(last_trading_us(np.array(["2026-01-16"], "datetime64[D]"), "AM"))
-        ['2026-01-15']
-    """
-    return session_before(dates, 1 if settlement == "AM" else 0)
-
-
 def last_open(instant: pd.Timestamp) -> pd.Timestamp:
     """The last instant, not after this one, at which the exchange was open: itself, or the close before it.
 

@@ -1,6 +1,7 @@
 """Greeks: prices and their derivatives, from a price as a function of its inputs."""
 
 # pyright: reportReturnType=false
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, Literal, NamedTuple
@@ -18,9 +19,7 @@ from jaxcal.pricing.pricer import total_vol_of
 
 Smile = Literal["model", "moneyness", "strike"]
 
-_AGREED = (
-    1e-7  # of a Greek times the natural moves of what it is taken in, over that of the forward; 500 roundings if more
-)
+_AGREED = 1e-7  # of a Greek times the natural moves of what it is taken in, over that of the forward; or 500 roundings
 
 
 class Greeks(eqx.Module, Generic[Model]):
@@ -155,7 +154,7 @@ def greeks_from(
         more |= {"volga": by_parameter(twice), "veta": by_parameter(-timed)}
     if order == 3:
         more |= {"speed": along[3], "zomma": by_parameter(first[2][:-1]), "color": -first[2][-1]}
-    found = eqx.tree_at(lambda g: [getattr(g, name) for name in more], found, list(more.values()), is_leaf=_is_none)
+    found = dataclasses.replace(found, **more)
     # the derivative of a price that is NaN would be 0
     return where_known(~jnp.isnan(along[0]), found)
 
@@ -167,10 +166,6 @@ def where_known(known: Bool[Array, " q"], found: Greeks) -> Greeks:
         return jnp.where(known.reshape((1,) * (leaf.ndim - 1) + (-1,)), leaf, jnp.nan)
 
     return jax.tree.map(one, found)
-
-
-def _is_none(x: Any) -> bool:
-    return x is None
 
 
 def vega_of_black(vol: Array, quotes: Options, convention: Convention) -> Array:

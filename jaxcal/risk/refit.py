@@ -42,12 +42,10 @@ class Refit(NamedTuple):
     Attributes:
         slope: `[p, E, K]`; `[E, p, 1, K]` where every expiry was fitted by itself. 0 at padding and for parameters at
             their bounds, NaN where the fit did not converge or its Hessian is not positive definite.
-        vol_shift: `[E, K]` volatility of the model on the grid used, less that which the fit reported.
         parameters: `[p]`, `[E, p]`: the minimum itself on that grid, to more digits than the fit has.
     """
 
     slope: NDArray[np.floating]
-    vol_shift: NDArray[np.floating]
     parameters: NDArray[np.floating]
 
 
@@ -106,13 +104,13 @@ def _together(fits: Sequence[Fit], shape: tuple[int, int]) -> list[Refit]:
     vols = np.full(targets.vol.shape, np.nan)
     for row, fit in zip(vols, fits, strict=True):
         row[tuple(slice(size) for size in fit.model_vol.shape)] = fit.model_vol
-    slopes, shifts, points, _ = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
+    slopes, _, points, _ = _resolved(fits[0], _Item(targets, models, held, objectives), vols)
     results = []
-    for fit, slope, shift, point in zip(fits, slopes, shifts, points, strict=True):
+    for fit, slope, point in zip(fits, slopes, points, strict=True):
         e, k = fit.surface.vol.shape
         used = np.asarray(fit.surface.weight) > 0
         good = int(fit.outcome) == Outcome.CONVERGED
-        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), shift[:e, :k], point))
+        results.append(Refit(np.where(used, np.where(good, slope[:, :e, :k], np.nan), 0.0), point))
     return results
 
 
@@ -122,10 +120,10 @@ def _by_slice(fit: Fit) -> Refit:
     objectives = for_each(fit.objective, len(targets.vol), targets.vol.dtype)
     models = jax.tree.map(np.asarray, fit.model)
     vols = np.asarray(fit.model_vol)[:, None, :]
-    slopes, shifts, points, _ = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
+    slopes, _, points, _ = _resolved(fit, _Item(targets, models, np.asarray(fit.at_bound), objectives), vols)
     good = (np.asarray(fit.outcome) == Outcome.CONVERGED)[:, None, None, None]
     used = (np.asarray(fit.surface.weight) > 0)[:, None, None, :]
-    return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), shifts[:, 0, :], points)
+    return Refit(np.where(used, np.where(good, slopes, np.nan), 0.0), points)
 
 
 def _target(fit: Fit) -> Target:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jaxcal.dates.us_calendar import close_us, is_session, last_open, last_trading_us, session_before, settle_us
+from jaxcal.dates.us_calendar import close_us, is_session, last_open, session_before, settle_us
 from jaxcal.dates.us_calendar import third_friday as monthly_expiry
 from jaxcal.dates.us_roots import exercise_of, settlement_of, underlying_of
 from jaxcal.market.cleaning.quote_report import inspect_quotes
@@ -53,9 +53,9 @@ def test_unknown_dates_stay_unknown():
     assert np.isnat(settle_us(np.array(["NaT", "2026-01-16"], "datetime64[us]"), "PM")).tolist() == [True, False]
 
 
-def test_last_trading_day():
-    assert last_trading_us(days("2025-04-18", "2026-01-16"), "AM").astype(str).tolist() == ["2025-04-16", "2026-01-15"]
-    assert last_trading_us(days("2025-04-18"), "PM").astype(str).tolist() == ["2025-04-17"]
+def test_last_trading_day_of_options_that_settle_in_the_morning_and_in_the_evening():
+    assert session_before(days("2025-04-18", "2026-01-16"), 1).astype(str).tolist() == ["2025-04-16", "2026-01-15"]
+    assert session_before(days("2025-04-18"), 0).astype(str).tolist() == ["2025-04-17"]
 
 
 def test_monthly_expiries():

@@ -1,6 +1,6 @@
 """LocalSmile: what the neighbours of every quote say its volatility is, by a robust local fit that leaves it out."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,7 @@ _BLOCK = 1 << 14  # places at a time, so that memory stays bounded
 _RIDGE = 1e-3  # keeps the fit regular where all neighbours stand at one or two strikes
 
 
-@dataclass(frozen=True, eq=False)
-class LocalSmile:
+class LocalSmile(NamedTuple):
     """A prediction for every place asked for, from its neighbours alone.
 
     Attributes:
@@ -66,11 +65,7 @@ def local_smile(
         [0.2   0.201]
     """
     parts = [_block(line, x, y, scale, at[i : i + _BLOCK], fewest) for i in range(0, max(len(at), 1), _BLOCK)]
-    return LocalSmile(
-        np.concatenate([part.value for part in parts]),
-        np.concatenate([part.error for part in parts]),
-        np.concatenate([part.noise for part in parts]),
-    )
+    return LocalSmile(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _block(line: Places, x: FloatColumn, y: FloatColumn, scale: FloatColumn, at: Places, fewest: int) -> LocalSmile:

@@ -11,9 +11,7 @@ from jaxcal.market.tables.quote_columns import FloatColumn, Mask
 
 Places = NDArray[np.int64]
 
-_UNSAID = (
-    0.01  # volatility: half-spread that a quote without bid and ask may claim, as one in the wings of an index has
-)
+_UNSAID = 0.01  # volatility: half-spread of a quote without bid and ask, as one in the wings of an index has
 _FEWEST_STRIKES = 7  # beside a quote's own: a parabola through fewer says nothing of a wing beyond them
 _FINEST = 0.0003  # volatility: two quotes cannot be told apart by less, whatever their spreads say
 _LARGEST_FAIR = 1.2  # usual spreads that a quote's own may have before it counts as a fault rather than as doubt

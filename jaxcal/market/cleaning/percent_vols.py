@@ -60,9 +60,6 @@ def find_percent(columns: QuoteColumns, vol: FloatColumn, priced: Mask) -> tuple
             if least > _RATIO * level and least > PERCENT_VOL:
                 found = level
         usual[row] = found
-        percent[row] = value > PERCENT_VOL if np.isnan(found) else value > _ratio(value) * found
+        ratio = _RATIO if value > PERCENT_VOL else _LOW_RATIO
+        percent[row] = value > PERCENT_VOL if np.isnan(found) else value > ratio * found
     return percent, usual
-
-
-def _ratio(vol: float) -> float:
-    return _RATIO if vol > PERCENT_VOL else _LOW_RATIO

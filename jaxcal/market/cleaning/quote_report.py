@@ -165,11 +165,8 @@ class QuoteReport:
             return ""
         move = (self.table["exercise_spot"] / pd.to_numeric(self.table["spot"], errors="coerce") - 1.0).dropna()
         most = move.loc[move.abs().idxmax()] if len(move) else 0.0
-        return (
-            f" (spot {abs(most):.2%} {'above' if most > 0 else 'below'} the table's, by parity)"
-            if abs(most) > 1e-9
-            else ""
-        )
+        side = "above" if most > 0 else "below"
+        return f" (spot {abs(most):.2%} {side} the table's, by parity)" if abs(most) > 1e-9 else ""
 
 
 def profile_words(rules: Iterable[CleaningRules | str]) -> str:
@@ -364,11 +361,6 @@ def _implied_vols(
     """Black volatilities of undiscounted values in one compiled call, in the precision JAX is set to."""
     if not len(value):
         return value
-    size = max(_SMALLEST_BATCH, 1 << (len(value) - 1).bit_length())
-    filling = (0.5, 1.0, 1.0, 1.0, True)
-    padded = []
-    for column, filler in zip((value, strike, years, forward, is_call), filling, strict=True):
-        whole = np.full(size, filler)
-        whole[: len(value)] = column
-        padded.append(jnp.asarray(whole))
+    rows = np.resize(np.arange(len(value)), max(_SMALLEST_BATCH, 1 << (len(value) - 1).bit_length()))
+    padded = (jnp.asarray(column[rows]) for column in (value, strike, years, forward, is_call))
     return np.asarray(_implied_vol(*padded), float)[: len(value)]

@@ -90,17 +90,10 @@ def judge_contracts(judgement: Judgement, columns: QuoteColumns, rules: RowRules
 def _expired(years: float) -> str:
     """How long before the quote."""
     hours = years * 8760.0
-    if hours < 1.0:
-        return (
-            "expires at the time of the quote"
-            if hours < 1e-6
-            else f"expired {hours * 60.0:.3g} minutes before the quote"
-        )
-    return (
-        f"expired {hours:.3g} hours before the quote"
-        if hours < 48.0
-        else f"expired {hours / 24.0:.4g} days before the quote"
-    )
+    if hours < 1e-6:
+        return "expires at the time of the quote"
+    long = f"{hours:.3g} hours" if hours < 48.0 else f"{hours / 24.0:.4g} days"
+    return f"expired {f'{hours * 60.0:.3g} minutes' if hours < 1.0 else long} before the quote"
 
 
 def judge_updates(judgement: Judgement, columns: QuoteColumns) -> None:

@@ -173,7 +173,7 @@ def _time_column(table: pd.DataFrame) -> str | None:
             return column
         dated = dated or column
     for column in _candidates(table, _CERTAIN):
-        if dated is None and _is_time_name(column) and table[column].nunique() > 1:
+        if dated is None and _plain(column) in _TIMES and table[column].nunique() > 1:
             first = _texts(table[column][~_blank(table[column])]).iloc[0][:40]
             raise QuoteError(
                 f"column {column} has {table[column].nunique():,} times that cannot be read, the first being "
@@ -181,10 +181,6 @@ def _time_column(table: pd.DataFrame) -> str | None:
                 "the column if it is not the time of the quotes"
             )
     return dated
-
-
-def _is_time_name(column: str) -> bool:
-    return _plain(column) in _TIMES
 
 
 def _is_no_date(column: pd.Series) -> bool:

@@ -58,9 +58,7 @@ def _from_deribit(table: pd.DataFrame) -> pd.DataFrame:
     expiry, bare = read_instants(tidy["expiry"])
     if bare.any():
         tidy["expiry"] = _utc_times(np.where(bare, expiry + np.timedelta64(DERIBIT_SETTLEMENT), expiry))
-    if (
-        "bid" not in tidy and "ask" not in tidy
-    ):  # only volatilities: the exchange's mark, with its bid and ask beside it
+    if not {"bid", "ask"} & set(tidy):  # only volatilities: the exchange's mark, with its bid and ask beside it
         tidy["iv"] = tidy["mark_iv"]
         if "forward" not in tidy and "delta" in tidy:
             tidy["forward"] = _forward_from_delta(tidy, years_between(polled, read_instants(tidy["expiry"])[0]))
@@ -116,7 +114,7 @@ def _from_us(table: pd.DataFrame) -> pd.DataFrame:
     tidy = table.rename(columns={"underlying_price": "spot", "iv": "published_iv"})
     session, _ = read_instants(tidy.pop("session_date"))
     tidy["quote_time"] = _utc_times(close_us(session))
-    if "bid" not in tidy and "ask" not in tidy:
+    if not {"bid", "ask"} & set(tidy):
         tidy = tidy.rename(columns={"last": "price"} if "last" in tidy else {"published_iv": "iv"})
     by_root = "root" in tidy
     names = tidy["root"] if by_root else tidy["underlying"] if "underlying" in tidy else pd.Series("", tidy.index)

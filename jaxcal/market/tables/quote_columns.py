@@ -103,7 +103,9 @@ def validate_quotes(quotes: pd.DataFrame) -> QuoteColumns:
     """
     _check_columns(quotes)
     faults = _Faults()
-    _told_faults(quotes, faults)
+    if "fault" in quotes:  # rows of which the reader of the file has said why they are no quotes
+        told = quotes["fault"]
+        faults.add(~is_nothing(told), Verdict.UNREADABLE, lambda row: str(told.iloc[row]))
     american = _word(quotes, "exercise", {"e": False, "european": False, "a": True, "american": True}, faults)
     numbers = {name: _numbers(quotes, name, faults) for name in _NEEDED}
     # What a row can do without spoils nothing: what makes a forward beside one, a last price or a volatility beside bid
@@ -168,13 +170,6 @@ def _check_columns(quotes: pd.DataFrame) -> None:
         )
 
 
-def _told_faults(quotes: pd.DataFrame, faults: _Faults) -> None:
-    """Rows of which the reader of the file has said why they are no quotes."""
-    if "fault" in quotes:
-        told = quotes["fault"]
-        faults.add(~_blank(told), Verdict.UNREADABLE, lambda row: str(told.iloc[row]))
-
-
 def _numbers(quotes: pd.DataFrame, name: str, faults: _Faults, ignored: Mask | None = None) -> FloatColumn:
     """A column of numbers; what is none is a fault of its row, or nothing where the row does not need it."""
     if name not in quotes:
@@ -201,10 +196,6 @@ def _percent_sign(cell: object) -> str:
     return ": write it as a decimal, divided by 100" if str(cell)[-20:].strip().endswith("%") else ""
 
 
-def _blank(column: pd.Series) -> Mask:
-    return is_nothing(column)
-
-
 def _word(quotes: pd.DataFrame, name: str, meanings: dict[str, bool], faults: _Faults) -> Mask:
     """A column of a small vocabulary; an absent column or cell means False."""
     if name not in quotes:
@@ -213,7 +204,7 @@ def _word(quotes: pd.DataFrame, name: str, meanings: dict[str, bool], faults: _F
     read = column.astype(str).str.strip().str.lower().map(meanings)
     known = ", ".join(meanings)
     faults.add(
-        read.isna().to_numpy() & ~_blank(column),
+        read.isna().to_numpy() & ~is_nothing(column),
         Verdict.UNREADABLE,
         lambda row: f"{name} {quoted(str(column.iloc[row]))} is none of {known}",
     )
@@ -225,7 +216,7 @@ def _side(quotes: pd.DataFrame, faults: _Faults) -> NDArray[np.int8]:
         return np.zeros(len(quotes), np.int8)
     column = quotes["option_type"]
     side = np.asarray(column.astype(str).str.strip().str.lower().map(_SIDES).fillna(0), np.int8)
-    blank = _blank(column)
+    blank = is_nothing(column)
     if not side.any() and not blank.all():
         example = str(column[~blank].iloc[0])
         raise QuoteError(
@@ -272,7 +263,7 @@ def _update_times(quotes: pd.DataFrame) -> Instants:
 def _fault_times(column: pd.Series, unknown: Mask, name: str, faults: _Faults) -> None:
     if not unknown.any():
         return
-    blank = _blank(column) | column.isna().to_numpy(bool)
+    blank = is_nothing(column)
     faults.add(unknown & blank, Verdict.MISSING, lambda row: f"{name} is missing")
     faults.add(
         unknown & ~blank,
@@ -299,7 +290,7 @@ def _in_years(column: pd.Series) -> bool:
     """Whether expiries are numbers, and not times: most of the cells that are not empty."""
     if pd.api.types.is_datetime64_any_dtype(column):
         return False
-    return 2 * int((~np.isnan(read_numbers(column)[0])).sum()) >= int((~_blank(column)).sum())
+    return 2 * int((~np.isnan(read_numbers(column)[0])).sum()) >= int((~is_nothing(column)).sum())
 
 
 def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -> FloatColumn:
@@ -321,11 +312,7 @@ def _years(quotes: pd.DataFrame, quote_time: Instants | None, faults: _Faults) -
         raise QuoteError("column quote_time is missing: add the time of the quotes, or give expiry in years")
     expiry, bare = read_instants(column)
     _fault_times(column, np.isnat(expiry), "expiry", faults)
-    settlement = (
-        quotes["settlement"].astype(str).str.strip().str.upper()
-        if "settlement" in quotes
-        else pd.Series("", quotes.index)
-    )
+    settlement = quotes.get("settlement", pd.Series("", quotes.index)).astype(str).str.strip().str.upper()
     # No US option settles at midnight: with a settlement one is a date, also where a zone was put to it.
     local = read_local_times(column)
     dates = bare | is_midnight(expiry) | is_midnight(local)
@@ -369,8 +356,8 @@ def _groups(
     names = np.zeros(size, int)
     labels: list[str | None] = [None]
     known = np.ones(size, bool)
-    if "underlying" in quotes and not _blank(quotes["underlying"]).all():
-        blank = _blank(quotes["underlying"])
+    if "underlying" in quotes and not is_nothing(quotes["underlying"]).all():
+        blank = is_nothing(quotes["underlying"])
         faults.add(blank, Verdict.MISSING, lambda row: "underlying is missing")
         # as objects: an array of texts takes the room of the longest for every one of them
         texts = np.asarray(quotes["underlying"].astype(str).fillna("").tolist(), object)

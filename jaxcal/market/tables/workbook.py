@@ -20,6 +20,8 @@ LARGEST = 256 << 20  # bytes unpacked
 MOST_CELLS = 20_000_000  # of the smallest rectangle around all cells of a sheet: that is what is laid out in memory
 _PREAMBLE = 20  # rows that may stand above the header
 _PIECE = 1 << 20
+# What `zipfile` raises of an archive that is none.
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError, OverflowError)
 _PLACE = re.compile(rb"""\sr\s*=\s*["']([A-Z]{1,3})(\d{1,7})""")
 
 
@@ -45,9 +47,7 @@ def read_workbook(path: Path, sheet: str | None = None) -> pd.DataFrame:
                 raise UnreadableFileError(f"it has no sheet {quoted(sheet)}, only {listed(names)}")
             chosen = names if sheet is None else [sheet]
             rows = {name: book.get_sheet_by_name(name).to_python(skip_empty_area=True) for name in chosen}
-    except UnreadableFileError:
-        raise
-    except (OSError, MemoryError):
+    except (UnreadableFileError, OSError, MemoryError):
         raise
     except BaseException as error:  # of Rust: what it cannot read, it says by exceptions of its own
         if isinstance(error, KeyboardInterrupt | SystemExit | GeneratorExit):
@@ -94,15 +94,7 @@ def _check_size(path: Path) -> None:
                         f"its cells reach to row {row:,} and column {column:,}, too far apart to be read: save the "
                         "quotes alone, or as CSV"
                     )
-    except (
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-        KeyError,
-        OverflowError,
-    ) as error:
+    except _DAMAGED as error:
         raise UnreadableFileError(f"it is no Excel workbook, or is damaged: {one_line(str(error), 200)}") from None
 
 

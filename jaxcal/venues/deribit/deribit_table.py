@@ -132,25 +132,6 @@ def _read(file: Path, values: Iterable[object]) -> DeribitTable:
         raise QuoteError(sentence if sentence.startswith(shown(file)) else f"{shown(file)}: {sentence}") from None
 
 
-def deribit_quotes(path: Path) -> pd.DataFrame:
-    """The tidy table of a recorded answer: what `read_quotes` gives for a file of JSON.
-
-    Raises:
-        QuoteError: as `read_deribit`.
-        NoQuoteError: there is no quote of an option at all: the sentence says what there is.
-        OSError: the file cannot be opened.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "empty.json"
-        >>> _ = path.write_text('{"jsonrpc": "2.0", "result": []}')
-        >>> deribit_quotes(path)
-        Traceback (most recent call last):
-        jaxcal.market.tables.table_file.NoQuoteError: empty.json: 0 of 1 entries are options' quotes; ...
-    """
-    return quotes_of(path, json_values(path))
-
-
 def quotes_of(path: Path, values: Iterable[object], otherwise: Callable[[], None] | None = None) -> pd.DataFrame:
     """The tidy table of the values of a file; `otherwise` is called before it is refused for having no quote."""
     table = _read(path, values)
