@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxcal.cli.console.terminal import default_folder, refuse, say, show
+from jaxcal.cli.console.terminal import default_folder, refuse, say, show, write_or_refuse
 from jaxcal.cli.options.quote_options import (
     QuotesArgument,
     QuoteTimeOption,
@@ -74,10 +74,5 @@ def inspect(
             refuse(f"{quotes}: {error}")
         say(f"Repair: {repaired}")
     folder = default_folder(quotes, "inspection") if out is None else out
-    try:
-        paths = write_inspection(report, arbitrage, folder, repair=repaired)
-    except OSError as error:
-        refuse(f"the files cannot be written to {folder}: {error}")
-    for path in paths.values():
-        say(f"  {path}")
+    write_or_refuse(lambda folder: write_inspection(report, arbitrage, folder, repair=repaired), folder)
     raise typer.Exit(0 if report.table["verdict"].eq("used").any() else 1)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from jaxcal.cli.console.signals import INTERRUPTED, stopped_by_signals
-from jaxcal.cli.console.terminal import complain, default_folder, refuse, say
+from jaxcal.cli.console.terminal import complain, default_folder, refuse, say, write_or_refuse
 from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option
@@ -86,12 +86,8 @@ def replay(
         raise typer.Exit(INTERRUPTED)
     _tell(table)
     folder = default_folder(source.resolve(), "replay") if out is None else out
-    try:
-        paths = write_path(table, folder, kind=kind.value, title=f"{asked.template.__name__}, {source.name}")
-    except OSError as error:
-        refuse(f"the files cannot be written to {folder}: {error}")
-    for path in paths.values():
-        say(f"  {path}")
+    title = f"{asked.template.__name__}, {source.name}"
+    write_or_refuse(lambda folder: write_path(table, folder, kind=kind.value, title=title), folder)
     if len(table) < len(surfaces):
         complain(f"Interrupted: {len(table):,} of {len(surfaces):,} surfaces were fitted.")
         raise typer.Exit(INTERRUPTED)

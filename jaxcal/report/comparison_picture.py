@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
@@ -20,7 +19,9 @@ from jaxcal.report.smile_panel import (
     Line,
     day_names,
     draw_panels,
+    finished,
     model_lines,
+    new_figure,
     panel_grid,
     split_smiles,
     style,
@@ -69,8 +70,7 @@ def plot_comparison(
     across, down, width, height = panel_grid(len(smiles))
     bars = _BAR_MARGIN + _LINE_HEIGHT * len(comparison.entries)
     panels = down * height + 0.5 if smiles else 0.0
-    figure = Figure(figsize=(max(across * width, 8.5), bars + panels + 0.4), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(max(across * width, 8.5), bars + panels + 0.4)
     heights = [bars, panels] if smiles else [bars]
     parts: Any = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)
     left, right = parts[0, 0].subplots(1, 2, width_ratios=[3, 2])
@@ -78,10 +78,7 @@ def plot_comparison(
     _draw_spreads(right, comparison.entries, colours)
     if smiles:
         draw_panels(parts[1, 0], across, down, smiles, day_names(smiles), lines)
-    figure.suptitle(figure_text(title or _title(comparison)), fontsize=12, color=INK)
-    if path is not None:
-        figure.savefig(path, dpi=130)
-    return figure
+    return finished(figure, title or _title(comparison), path)
 
 
 def _title(comparison: Comparison) -> str:

@@ -7,12 +7,11 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxcal.market.tables.csv_file import write_csv
 from jaxcal.report.figure_text import figure_text
-from jaxcal.report.smile_panel import FAINT, INK, RULE
+from jaxcal.report.smile_panel import FAINT, INK, RULE, finished, new_figure
 
 _COLOURS = ("#1f4e79", "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#8d6e63")
 _GAP = 10.0  # times the usual time between surfaces, after which a line is not drawn through
@@ -80,8 +79,7 @@ def plot_path(table: pd.DataFrame, path: str | PathLike[str] | None = None, *, t
     names = [name.removesuffix("_low") for name in map(str, table) if name.endswith("_low")]
     across = 1 if len(names) < 3 else 2
     down = -(-(len(names) + 1) // across)
-    figure = Figure(figsize=(6.5 * across, 1.9 * down + 0.6), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(6.5 * across, 1.9 * down + 0.6)
     panels = figure.subplots(down, across, squeeze=False, sharex=True).ravel()
     for panel, name in zip(panels, [*names, None], strict=False):
         for colour, (underlying, stream) in zip(
@@ -96,10 +94,7 @@ def plot_path(table: pd.DataFrame, path: str | PathLike[str] | None = None, *, t
         panels[0].legend(frameon=False, fontsize=8, labelcolor=INK)
     for panel in panels[max(len(names) + 1 - across, 0) : len(names) + 1]:
         panel.tick_params(axis="x", labelbottom=True, rotation=20)
-    figure.suptitle(figure_text(title or f"{len(table):,} surfaces"), fontsize=12, color=INK)
-    if path is not None:
-        figure.savefig(path, dpi=130)
-    return figure
+    return finished(figure, title or f"{len(table):,} surfaces", path)
 
 
 def _draw(panel: Axes, stream: pd.DataFrame, name: str | None, colour: str, label: str | None) -> None:
@@ -129,10 +124,8 @@ def _style(panel: Axes, label: str) -> None:
     panel.set_ylabel(label, fontsize=9, color=INK)
     panel.tick_params(labelsize=8, colors=INK)
     panel.grid(color=RULE, lw=0.8)
-    for side in ("top", "right"):
-        panel.spines[side].set_visible(False)
-    for side in ("left", "bottom"):
-        panel.spines[side].set_color(FAINT)
+    panel.spines[["top", "right"]].set_visible(False)
+    panel.spines[["left", "bottom"]].set_color(FAINT)
 
 
 def _example() -> pd.DataFrame:

@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from os import PathLike
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from jaxcal.report.smile_panel import INK
+from jaxcal.report.smile_panel import INK, finished, new_figure
 from jaxcal.uncertainty.profile import Profile
 from jaxcal.uncertainty.student_t import t_quantile
 
@@ -43,8 +42,7 @@ def plot_profiles(
     several = {profiles.label: profiles} if isinstance(profiles, Profile) else dict(profiles)
     across = min(3, len(several))
     down = -(-len(several) // across)
-    figure = Figure(figsize=(3.4 * across, 2.8 * down), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(3.4 * across, 2.8 * down)
     for place, (label, one) in enumerate(several.items()):
         axes = figure.add_subplot(down, across, place + 1)
         size, limit = np.abs(one.t), t_quantile(level, one.dof)
@@ -59,8 +57,5 @@ def plot_profiles(
         axes.set_xlabel(label, color=INK)
         axes.set_ylabel("|t|" if place % across == 0 else "", color=INK)
         axes.set_ylim(bottom=0.0)
-        for side in ("top", "right"):
-            axes.spines[side].set_visible(False)
-    if path is not None:
-        figure.savefig(path, dpi=130)
-    return figure
+        axes.spines[["top", "right"]].set_visible(False)
+    return finished(figure, "", path)

@@ -5,14 +5,12 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxcal._text import shortened
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.tables.verdict import Verdict
-from jaxcal.report.figure_text import figure_text
-from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, panel_grid, style
+from jaxcal.report.smile_panel import FAINT, INK, MARKET, MODEL, finished, new_figure, panel_grid, style
 
 _MOST = 24  # panels
 _LONGEST_NAME = 30  # letters
@@ -65,8 +63,7 @@ def plot_quotes(
     by_years = part["verdict"].ne(str(Verdict.USED)).groupby(part["years"]).sum()
     shown = sorted(by_years.sort_values(ascending=False, kind="stable").index[:_MOST].tolist())
     across, down, width, height = panel_grid(max(len(shown), 1))
-    figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(across * width, down * height + 0.9)
     panels = np.atleast_1d(figure.subplots(down, across, squeeze=False)).ravel()
     for axes in panels[len(shown) :]:
         axes.remove()
@@ -79,10 +76,7 @@ def plot_quotes(
         fontsize=9, labelcolor=INK,
     )  # fmt: skip
     left_out = len(by_years) - len(shown)
-    figure.suptitle(figure_text(title or _title(report, group, part, left_out)), fontsize=12, color=INK)
-    if path is not None:
-        figure.savefig(path, dpi=130)
-    return figure
+    return finished(figure, title or _title(report, group, part, left_out), path)
 
 
 def _title(report: QuoteReport, group: int, part: pd.DataFrame, left_out: int) -> str:

@@ -1,6 +1,7 @@
 """Panels of a picture: the market quotes of each expiry, and the lines of one or several models."""
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import NamedTuple
 
 import jax
@@ -8,12 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import AbstractVolModel
 from jaxcal.pricing.vanilla import model_vol
+from jaxcal.report.figure_text import figure_text
 
 MARKET, MODEL, FAINT = "#1f4e79", "#d1495b", "#9aa5b1"
 INK, RULE = "#2b2f36", "#e6e9ee"
@@ -26,6 +29,22 @@ _SIZES = {  # panels across, and inches of a panel, up to this many expiries
     24: (5, 3.0, 2.3),
 }
 _SMALLEST = (6, 2.8, 2.1)
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of this size in inches, which belongs to no window and no pyplot state."""
+    figure = Figure(figsize=(width, height), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def finished(figure: Figure, title: str, path: str | PathLike[str] | None) -> Figure:
+    """The figure with its title, if there is one; written to `path`, if that is given."""
+    if title:
+        figure.suptitle(figure_text(title), fontsize=12, color=INK)
+    if path is not None:
+        figure.savefig(path, dpi=130)
+    return figure
 
 
 class Line(NamedTuple):

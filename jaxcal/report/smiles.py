@@ -4,12 +4,10 @@ from os import PathLike
 
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.report.figure_text import figure_text
-from jaxcal.report.smile_panel import INK, day_names, draw_panels, model_lines, panel_grid, split_smiles
+from jaxcal.report.smile_panel import day_names, draw_panels, finished, model_lines, new_figure, panel_grid, split_smiles
 
 
 def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str | None = None) -> Figure:
@@ -40,21 +38,15 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
     """
     smiles = split_smiles(fit)
     across, down, width, height = panel_grid(len(smiles))
-    figure = Figure(figsize=(across * width, down * height + 0.9), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(across * width, down * height + 0.9)
     titles = [days + _error(smile) for days, smile in zip(day_names(smiles), smiles, strict=True)]
     draw_panels(figure, across, down, smiles, titles, [[line] for line in model_lines(fit, smiles)])
-    figure.suptitle(figure_text(title or _title(fit)), fontsize=12, color=INK)
-    if path is not None:
-        figure.savefig(path, dpi=130)
-    return figure
+    return finished(figure, title or _title(fit), path)
 
 
 def _title(fit: Fit) -> str:
     quotes, expiries = fit.surface.num_quotes, fit.surface.num_expiries
-    counted = (
-        f"{quotes:,} {'quote' if quotes == 1 else 'quotes'}, {expiries} {'expiry' if expiries == 1 else 'expiries'}"
-    )
+    counted = f"{quotes:,} quote{'s' * (quotes != 1)}, {expiries} expir{'ies' if expiries != 1 else 'y'}"
     rmse = 100.0 * float(fit.rmse_vol)
     return f"{type(fit.model).__name__}: {counted}" + (f", RMSE {rmse:.2f} vol points" if np.isfinite(rmse) else "")
 

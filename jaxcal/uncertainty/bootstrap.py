@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Bootstrap: a fit repeated on resampled quotes."""
 
 from typing import Any, Generic, Literal

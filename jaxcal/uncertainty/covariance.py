@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Covariance matrices of fitted parameters."""
 
 from typing import Literal, get_args
@@ -13,7 +11,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal._arguments import host_only, refuse_other
-from jaxcal.calibration.objective.loss import curvature, influence
+from jaxcal.calibration.objective.loss import AbstractLoss, curvature, influence
 from jaxcal.calibration.results.fit import ONE_FIT, Fit
 from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, search_slopes
 from jaxcal.calibration.results.unfitted import is_unfitted
@@ -149,7 +147,7 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
     return Covariance(_natural(fit, model, found), labels(fit.model, list(fit.model.bounds)), kind)
 
 
-def _pulls(loss: object, residual: NDArray) -> tuple[NDArray, NDArray]:
+def _pulls(loss: AbstractLoss | None, residual: NDArray) -> tuple[NDArray, NDArray]:
     """rho' and rho'' of `[s, m]` residuals."""
     if loss is None:
         return residual, np.ones_like(residual)

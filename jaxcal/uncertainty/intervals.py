@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Confidence intervals of the parameters of a fit."""
 
 from typing import Any, Generic, Literal
@@ -59,7 +57,7 @@ class Intervals(eqx.Module, Generic[Model]):
                     several = {f"{name}[{j}]_{end}": x for j, x in enumerate(values.T)} if wide else {}
                     columns |= several or {f"{name}_{end}": values}
             return pd.DataFrame(columns)
-        rows = {"parameter": labels(self.lower, names)}
+        rows: dict[str, Any] = {"parameter": labels(self.lower, names)}
         for end, model in (("lower", self.lower), ("upper", self.upper)):
             rows[end] = np.concatenate([np.ravel(np.asarray(getattr(model, name), np.float64)) for name in names])
         return pd.DataFrame(rows)

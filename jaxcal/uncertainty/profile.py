@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Profile likelihood: the cost as a function of one parameter, minimised over all others."""
 
 from collections.abc import Sequence

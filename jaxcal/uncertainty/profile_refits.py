@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """ProfileRefits: refits of one surface with a parameter pulled away from its fitted value, all at once."""
 
 from collections.abc import Mapping, Sequence

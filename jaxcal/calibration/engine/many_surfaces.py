@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """ManySurfaces: the quotes of many surfaces of one padded shape, fitted side by side."""
 
 from dataclasses import dataclass, replace

@@ -1,8 +1,7 @@
 """Surfaces of many sizes padded to a few common shapes, stacked on the host."""
 
-# pyright: reportArgumentType=false
-# (arrays on the host, where `Target` is declared with those of JAX)
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -49,13 +48,13 @@ def few_shapes(shapes: Sequence[tuple[int, int]], most: int = _MOST) -> list[tup
 def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
     """Targets on the host with a leading axis, padded to (expiries, strikes) by places without a quote."""
     dtype = np.asarray(targets[0].vol).dtype
-    sides = [None if side is None else np.nan for side in (targets[0].bid_vol, targets[0].ask_vol)]
-    size, (e, k) = len(targets), shape
-    whole = Target(
-        np.ones((size, e), dtype), np.ones((size, e), dtype), np.ones((size, e, k), dtype),
-        np.full((size, e, k), 0.2, dtype), np.zeros((size, e, k), dtype),
-        *(filler and np.full((size, e, k), filler, dtype) for filler in sides),
-    )  # fmt: skip
+
+    def filled(filler: float, *axes: int) -> Any:
+        return np.full((len(targets), *axes), filler, dtype)
+
+    e, k = shape
+    sides = [None if side is None else filled(np.nan, e, k) for side in (targets[0].bid_vol, targets[0].ask_vol)]
+    whole = Target(filled(1.0, e), filled(1.0, e), filled(1.0, e, k), filled(0.2, e, k), filled(0.0, e, k), *sides)
     for i, target in enumerate(targets):
         for field, values in zip(jax.tree.leaves(whole), jax.tree.leaves(target), strict=True):
             field[(i, *(slice(length) for length in values.shape))] = values

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Diagnostics: which parameters a fit determines, and which of them trade off."""
 
 import dataclasses

@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Optima: the distinct optima of a global search, and how many starts reached each."""
 
 from collections.abc import Iterator

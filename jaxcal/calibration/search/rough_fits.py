@@ -1,5 +1,3 @@
-# pyright: reportArgumentType=false
-# (arrays on the host, where the nouns are declared with those of JAX)
 """Many starts on one surface: rough fits, and an evolving population, as compiled programs.
 
 The quotes and one pricing grid are shared by all starts: a lane holds little more than its own parameters and Jacobian.
@@ -80,7 +78,8 @@ class ManyStarts(NamedTuple):
             self.names, self.method._replace(solver=None), self.target, self.model, y0, np.int32(generations),
             np.uint32(seed % 2**32),
         )  # fmt: skip
-        return Population(*(np.asarray(field) for field in found))
+        fields: list[Any] = [np.asarray(field) for field in found]
+        return Population(*fields)
 
 
 def _on_cpu() -> bool:

@@ -9,7 +9,7 @@ from jaxcal.calibration.calibrate import calibrate as fit_model
 from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.cli.console.fit_tables import fit_table
-from jaxcal.cli.console.terminal import refuse, say, show
+from jaxcal.cli.console.terminal import say, show, write_or_refuse
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -30,11 +30,7 @@ def show_fit(fit: Fit, title: str, truth: AbstractModel | None) -> None:
 
 def write_files(fit: Fit, folder: Path, report: QuoteReport, source: str, title: str | None) -> None:
     """Write the files of a fit and say where they are; end with 2 where they cannot be written."""
-    try:
-        paths = write_fit(fit, folder, report=report, source=source, title=title)
-    except OSError as error:
-        refuse(f"the files cannot be written to {folder}: {error}")
-    list_files(paths)
+    write_or_refuse(lambda folder: write_fit(fit, folder, report=report, source=source, title=title), folder)
 
 
 def list_files(paths: dict[str, Path]) -> None:

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -72,6 +73,16 @@ def default_folder(source: Path, what: str) -> Path:
     """
     stem = source.name.removesuffix(".gz").rpartition(".")[0] or source.name
     return Path(f"{stem}-{what}")
+
+
+def write_or_refuse(write: Callable[[Path], dict[str, Path]], folder: Path) -> None:
+    """Write files to a folder and say where they are; end with 2 where they cannot be written."""
+    try:
+        paths = write(folder)
+    except OSError as error:
+        refuse(f"the files cannot be written to {folder}: {error}")
+    for path in paths.values():
+        say(f"  {path}")
 
 
 def prepare_streams() -> None:

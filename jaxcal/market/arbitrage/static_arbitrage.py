@@ -9,7 +9,7 @@ from jaxcal.market.arbitrage.forward_calls import Calls, calls_of_report, calls_
 from jaxcal.market.arbitrage.strategies import KINDS, all_strategies
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
-from jaxcal.market.tables.quote_columns import Mask, QuoteKey
+from jaxcal.market.tables.quote_columns import QuoteKey
 from jaxcal.market.tables.verdict import Verdict
 
 _COLUMNS = (
@@ -111,7 +111,7 @@ def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -
     """
     if isinstance(quotes, Surface):
         return arbitrage_of_calls(calls_of_surface(quotes), tolerance)
-    frames, numbers = [], _none()
+    frames, numbers = [], dict.fromkeys(KINDS, 0)
     for group, key in enumerate(quotes.keys):
         _append(frames, numbers, calls_of_report(quotes, group), key, tolerance)
     parity, numbers["parity"] = _parity(quotes, tolerance)
@@ -120,13 +120,9 @@ def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -
 
 def arbitrage_of_calls(calls: Calls, tolerance: float) -> ArbitrageReport:
     """The arbitrage among the calls of one surface; amounts below `tolerance` of the forward are rounding."""
-    frames, numbers = [], _none()
+    frames, numbers = [], dict.fromkeys(KINDS, 0)
     _append(frames, numbers, calls, (None, None), tolerance)
     return _report(frames, numbers)
-
-
-def _none() -> dict[str, int]:
-    return {str(kind): 0 for kind in KINDS}
 
 
 def _report(frames: list[pd.DataFrame], numbers: dict[str, int]) -> ArbitrageReport:
@@ -177,7 +173,7 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
         return pd.DataFrame(columns=list(_COLUMNS)), 0
     table = table[table["verdict"].isin(_CLEAN)]
     numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in ("bid", "ask", "strike", "forward")}
-    coin = _in_coin(table)
+    coin = table.get("currency_of_price", pd.Series("", table.index)).astype(str).str.strip().str.lower().eq("coin")
     money = np.where(coin, numbers["forward"], 1.0 / table["discount"].to_numpy(float))  # table units to undiscounted
     shift = np.where(table["is_call"].to_numpy(bool), 0.0, numbers["forward"] - numbers["strike"])
     frame = table[["group", "years", "is_call", "discount", "forward", "vol"]].assign(
@@ -215,9 +211,3 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
         }
     )
     return result, len(pairs)
-
-
-def _in_coin(table: pd.DataFrame) -> Mask:
-    if "currency_of_price" not in table:
-        return np.zeros(len(table), bool)
-    return table["currency_of_price"].astype(str).str.strip().str.lower().eq("coin").to_numpy(bool)

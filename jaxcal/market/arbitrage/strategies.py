@@ -1,7 +1,7 @@
 """Strategies: portfolios of calls with non-negative payoff, whose cost must not be negative."""
 
 import itertools
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 FloatColumn = NDArray[np.float64]
 Places = NDArray[np.int64]
 
-KINDS = ("bounds", "vertical", "butterfly", "calendar")
+KINDS: tuple[str, ...] = ("bounds", "vertical", "butterfly", "calendar")
 
 
-@dataclass(frozen=True, eq=False)
-class Strategies:
+class Strategies(NamedTuple):
     """Portfolios of at most three calls and cash, in units of the forward of each call's expiry.
 
     With prices `c` a portfolio costs `cash + sum(weight * c[place])`; no arbitrage means that no cost is negative.
@@ -42,7 +41,7 @@ class Strategies:
 
     def take(self, rows: NDArray[np.bool_] | Places) -> "Strategies":
         """Some of the strategies."""
-        return Strategies(self.kind[rows], self.place[rows], self.weight[rows], self.cash[rows])
+        return Strategies._make(field[rows] for field in self)
 
 
 def smile_strategies(smile: Places, moneyness: FloatColumn) -> Strategies:
@@ -144,9 +143,4 @@ def _legs(
 
 
 def _join(parts: list[Strategies]) -> Strategies:
-    return Strategies(
-        np.concatenate([part.kind for part in parts]),
-        np.concatenate([part.place for part in parts]),
-        np.concatenate([part.weight for part in parts]),
-        np.concatenate([part.cash for part in parts]),
-    )
+    return Strategies._make(map(np.concatenate, zip(*parts, strict=True)))

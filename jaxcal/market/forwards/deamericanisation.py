@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
 from numpy.typing import NDArray
 
+from jaxcal._types import Block, Flags
 from jaxcal.formulas.american_vol import american_vol
 from jaxcal.formulas.black import black_price
 from jaxcal.market.forwards.forwards import ExpiryForwards, expiry_forwards, given_carry
@@ -159,12 +159,7 @@ class _Options:
     """The American rows of a table, with what pricing them takes; forwards come later."""
 
     def __init__(
-        self,
-        columns: QuoteColumns,
-        expiries: ExpiryForwards,
-        rows: NDArray[np.int64],
-        spot: FloatColumn,
-        rate: FloatColumn,
+        self, columns: QuoteColumns, expiries: ExpiryForwards, rows: NDArray, spot: FloatColumn, rate: FloatColumn
     ) -> None:
         self.rows, self.of_expiry, self.years = rows, expiries.expiry_of_row[rows], expiries.years
         self.strike, self.is_call = columns.strike[rows], columns.side[rows] > 0
@@ -193,14 +188,8 @@ class _Options:
 
 @jax.jit
 def _european(
-    value: Float[Array, " b"],
-    strike: Float[Array, " b"],
-    years: Float[Array, " b"],
-    spot: Float[Array, " b"],
-    rate: Float[Array, " b"],
-    dividend_yield: Float[Array, " b"],
-    is_call: Bool[Array, " b"],
-) -> Float[Array, " b"]:
+    value: Block, strike: Block, years: Block, spot: Block, rate: Block, dividend_yield: Block, is_call: Flags
+) -> Block:
     vol = american_vol(value, strike, years, spot=spot, rate=rate, dividend_yield=dividend_yield, is_call=is_call)
     forward, discount = spot * jnp.exp((rate - dividend_yield) * years), jnp.exp(-rate * years)
     return black_price(vol, strike, years, forward=forward, discount=discount, is_call=is_call)

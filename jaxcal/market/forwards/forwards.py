@@ -117,7 +117,8 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
         One record an expiry. It does not depend on the order of the rows.
     """
     expiry_of_row = np.full(len(contracts), -1)
-    code = _codes(columns.group[contracts], columns.years[contracts])
+    times, code = np.unique(columns.years[contracts], return_inverse=True)
+    code += columns.group[contracts] * len(times)
     _, first, expiry_of_row[contracts] = np.unique(code, return_index=True, return_inverse=True)
     group, years = columns.group[contracts][first], columns.years[contracts][first]
     carry = given_carry(columns, expiry_of_row, len(years))
@@ -131,11 +132,7 @@ def expiry_forwards(columns: QuoteColumns, targets: Targets, *, contracts: Mask,
     discount = np.where(np.isnan(carry["discount"]), np.exp(-carry["rate"] * years), carry["discount"])
     discount_source = np.where(np.isnan(carry["discount"]), "rate", "given").astype(object)
     discount[in_coin], discount_source[in_coin] = 1.0, "coin"
-    forward, forward_error, discount_error = (
-        carry["forward"].copy(),
-        np.full_like(years, np.nan),
-        np.full_like(years, np.nan),
-    )
+    forward, (forward_error, discount_error) = carry["forward"].copy(), np.full((2, len(years)), np.nan)
     num_pairs = np.zeros(len(years), int)
 
     needs_discount = np.isnan(discount)
@@ -197,11 +194,6 @@ def _likely_cause(discount: float) -> str:
     return "calls and puts look not of one moment, or not of one contract"
 
 
-def _codes(group: NDArray[np.int64], years: FloatColumn) -> NDArray[np.int64]:
-    times, code = np.unique(years, return_inverse=True)
-    return group * len(times) + code
-
-
 def given_carry(columns: QuoteColumns, expiry_of_row: NDArray[np.int64], size: int) -> dict[str, FloatColumn]:
     """Median over each expiry of what the table gives: a polled forward drifts while the poll lasts.
 
@@ -247,10 +239,8 @@ def _pairs(
     has_two_sided = both["expiry"].isin(both.loc[two_sided, "expiry"])
     both = both[two_sided | ~has_two_sided]
     bounds = np.searchsorted(both["expiry"].to_numpy(), np.arange(size + 1))
-    values = [both[name].to_numpy(float) for name in ("strike", "price", "price_put", "spread")]
-    return [
-        (values[0][a:b], values[1][a:b], values[2][a:b], values[3][a:b]) for a, b in itertools.pairwise(bounds.tolist())
-    ]
+    strike, call, put, spread = (both[name].to_numpy(float) for name in ("strike", "price", "price_put", "spread"))
+    return [(strike[a:b], call[a:b], put[a:b], spread[a:b]) for a, b in itertools.pairwise(bounds.tolist())]
 
 
 def _smooth_rates(

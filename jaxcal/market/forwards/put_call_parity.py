@@ -113,10 +113,8 @@ def fit_parity(
         return ParityFit(float(forward), factor, error, 0.0 if in_coin else discount_error, len(strike))
     distance = strike - centre
     slope = _median_slope(distance, difference)
-    design, start = (
-        np.stack([np.ones_like(distance), distance], 1),
-        np.array([np.median(difference - slope * distance), slope]),
-    )
+    design = np.stack([np.ones_like(distance), distance], 1)
+    start = np.array([np.median(difference - slope * distance), slope])
     (level, slope), covariance = _robust_fit(design, difference, spread, start, known_spread)
     if not slope < 0.0:
         return ParityFit(np.nan, float(-slope), np.nan, float(np.sqrt(covariance[1, 1])), len(strike))
@@ -184,11 +182,8 @@ def _robust_fit(
     left = max(float(biweight.sum()) - size, 0.0)
     squares = _SPREAD_OF_WEIGHTED * float((biweight * residual**2).sum())
     variance, freedom = _pooled(squares / max(left, 1e-12), left, at_hand)
-    if not freedom >= 0.5:
-        return np.asarray(coefficients, float), np.full((size, size), np.nan)
-    return np.asarray(coefficients, float), np.asarray(
-        variance * _widening(freedom) ** 2 * np.linalg.inv(normal), float
-    )
+    scale_of_errors = variance * _widening(freedom) ** 2 if freedom >= 0.5 else np.nan
+    return np.asarray(coefficients, float), np.asarray(scale_of_errors * np.linalg.inv(normal), float)
 
 
 def _pooled(variance: float, freedom: float, at_hand: float) -> tuple[float, float]:
