@@ -7,7 +7,15 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.report.smile_panel import day_names, draw_panels, finished, model_lines, new_figure, panel_grid, split_smiles
+from jaxcal.report.smile_panel import (
+    day_names,
+    draw_panels,
+    finished,
+    model_lines,
+    new_figure,
+    panel_grid,
+    split_smiles,
+)
 
 
 def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str | None = None) -> Figure:
