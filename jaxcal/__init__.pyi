@@ -135,7 +135,7 @@ from .uncertainty.profile import profiles as profiles
 from .uncertainty.profile import Profile as Profile
 from .uncertainty.bootstrap import bootstrap as bootstrap
 from .uncertainty.bootstrap import Bootstrap as Bootstrap
-from .calibration.results.diagnostics import identified as identified
+from .calibration.results.fits import identified as identified
 from .calibration.results.diagnostics import Diagnostics as Diagnostics
 
 # Sensitivities

@@ -4,7 +4,6 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, Generic
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -174,7 +173,7 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
 
     error = rows(lambda name: getattr(errors, name))
     with np.errstate(invalid="ignore", divide="ignore"):
-        known = flatten(_identified(error / sizes, information))
+        known = flatten(identified_of(error / sizes, information))
     every = tuple(labels(fit.model, fit.free))
     quoted = np.any(weight.reshape(count, -1) > 0, axis=1)
     pinned = flatten(at_bound & quoted[:, None])
@@ -187,53 +186,7 @@ def diagnostics_of(fit: Any, in_vols: bool) -> Diagnostics:
     )  # fmt: skip
 
 
-def identified(fit: Any) -> Any:
-    """A model of the class of the fitted one, whose fields say of each parameter whether it is identified (see
-    `Diagnostics`): of a `Fit`, or of `Fits`, with a leading axis.
-
-    Example:
-        >>> import jaxcal as jc
-        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]], forward=100.0)
-        >>> bool(jc.identified(jc.calibrate(jc.BlackScholes, surface)).sigma)
-        True
-    """
-    if not hasattr(fit, "model") or not hasattr(fit, "free"):
-        raise TypeError(f"identified takes a Fit or Fits, not a {type(fit).__name__}: give it what calibrate returns")
-    found = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), bool), fit.model)
-    if hasattr(fit, "parts") and found.vectors:
-        # vectors of any length: one by one
-        for i, one in enumerate(fit):
-            for name in fit.free:
-                values = np.asarray(getattr(identified(one), name))
-                getattr(found, name)[(i, *(slice(size) for size in values.shape))] = values
-        return found
-    information = _information(fit)
-    lead = information.shape[:-2]
-    errors = fit.standard_errors
-
-    def wide(values: Any) -> NDArray:
-        return np.reshape(np.asarray(values, np.float64), (*lead, -1))
-
-    with np.errstate(invalid="ignore", divide="ignore"):
-        relative = [wide(getattr(errors, name)) / wide(own_size(fit.model, name)) for name in fit.free]
-    known = _identified(np.concatenate(relative, axis=-1), information)
-    parts = np.split(known, np.cumsum([x.shape[-1] for x in relative])[:-1], axis=-1)
-    values = [part.reshape(np.shape(getattr(found, name))) for name, part in zip(fit.free, parts, strict=True)]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in fit.free], found, values)
-
-
-def _information(fit: Any) -> NDArray[np.floating]:
-    """`[..., p, p]` of a fit, or of many in the caller's order, NaN where there is none."""
-    if not hasattr(fit, "parts"):
-        return np.asarray(fit.information, np.float64)
-    found = [np.asarray(part.result.information, np.float64) for part in fit.parts]
-    whole = np.full((len(fit), *np.max([x.shape[1:] for x in found], axis=0).astype(int)), np.nan)
-    for part, values in zip(fit.parts, found, strict=True):
-        whole[(part.place, *(slice(size) for size in values.shape[1:]))] = values
-    return whole
-
-
-def _identified(relative: NDArray, information: NDArray) -> NDArray[np.bool_]:
+def identified_of(relative: NDArray, information: NDArray) -> NDArray[np.bool_]:
     """`[..., p]` by the rule of `Diagnostics`, from errors in own sizes (NaN where there is none)."""
     known = np.isfinite(relative)
     small = known & (np.where(known, relative, np.inf) <= IDENTIFIED)

@@ -19,9 +19,11 @@ from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
+from jaxcal.calibration.results.diagnostics import identified_of
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fit_from_rounds import fit_of, resolve_outcome
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
+from jaxcal.calibration.results.parameter_scale import own_size
 from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
@@ -323,6 +325,41 @@ class Fits(Generic[Model]):
         inside = self.inside[np.isfinite(self.inside)]
         share = f"; {np.median(inside):.1%} of the quotes between bid and ask" if inside.size else ""
         return f"{len(self)} surfaces: {ended}{middle}{share}"
+
+
+def identified(fit: Fit[Model] | Fits[Model]) -> Model:
+    """A model of the class of the fitted one, whose fields say of each parameter whether it is identified (see
+    `Diagnostics`): of a `Fit`, or of `Fits`, with a leading axis.
+
+    Example:
+        >>> import jaxcal as jc
+        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]], forward=100.0)
+        >>> bool(jc.identified(jc.calibrate(jc.BlackScholes, surface)).sigma)
+        True
+    """
+    if not isinstance(fit, Fit | Fits):
+        raise TypeError(f"identified takes a Fit or Fits, not a {type(fit).__name__}: give it what calibrate returns")
+    found = jax.tree.map(lambda leaf: np.zeros(np.shape(leaf), bool), fit.model)
+    if isinstance(fit, Fits) and found.vectors:
+        # vectors of any length: one by one
+        for i, one in enumerate(fit):
+            for name in fit.free:
+                values = np.asarray(getattr(identified(one), name))
+                getattr(found, name)[(i, *(slice(size) for size in values.shape))] = values
+        return found
+    information = np.asarray(fit.information if isinstance(fit, Fit) else fit._gathered("information"), np.float64)
+    lead = information.shape[:-2]
+    errors = fit.standard_errors
+
+    def wide(values: Any) -> NDArray:
+        return np.reshape(np.asarray(values, np.float64), (*lead, -1))
+
+    with np.errstate(invalid="ignore", divide="ignore"):
+        relative = [wide(getattr(errors, name)) / wide(own_size(fit.model, name)) for name in fit.free]
+    known = identified_of(np.concatenate(relative, axis=-1), information)
+    parts = np.split(known, np.cumsum([x.shape[-1] for x in relative])[:-1], axis=-1)
+    values = [part.reshape(np.shape(getattr(found, name))) for name, part in zip(fit.free, parts, strict=True)]
+    return eqx.tree_at(lambda m: [getattr(m, name) for name in fit.free], found, values)
 
 
 def _flat(tree: Any, axes: int) -> Any:

@@ -84,6 +84,6 @@ def check_buckets(model: Any, varying: Sequence[str]) -> None:
 
 def bucket_violations(rules: Mapping[str, Any], knots: Any) -> dict[str, BoolLike]:
     """`rules` of single numbers, each now about every bucket, and those of the knots."""
-    everywhere = {rule: broken.any() if hasattr(broken, "any") else broken for rule, broken in rules.items()}
+    everywhere = {rule: broken if isinstance(broken, bool) else broken.any() for rule, broken in rules.items()}
     ordered = (knots[:1] <= 0).any() | (knots[1:] <= knots[:-1]).any()
     return everywhere | {"knots must be positive and increase": ordered}
