@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array, dtypes
 from jax.typing import ArrayLike
 from jaxtyping import Bool, Float, Real
+from numpy.typing import NDArray
 
 # One number a quote, or anything that broadcasts to it.
 RealLike = Real[ArrayLike, "*#quotes"]
@@ -14,6 +15,10 @@ BoolLike = Bool[ArrayLike, "*#quotes"]
 # A number, or a flag, for each of some options that a program works on together.
 Block = Float[Array, " b"]
 Flags = Bool[Array, " b"]
+# Columns on the host.
+FloatColumn = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+Places = NDArray[np.int64]
 
 
 def float_dtype(*values: ArrayLike) -> np.dtype[Any]:

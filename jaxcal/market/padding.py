@@ -3,7 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-FloatColumn = NDArray[np.float64]
+from jaxcal._types import FloatColumn
+
+# what padding has in the fields of a `Surface`; its strike is the forward
+FILLERS = {"is_call": True, "vol": 0.2, "bid_vol": np.nan, "ask_vol": np.nan, "weight": 0.0, "row": -1}
 
 
 def bucket_size(size: int, smallest: int) -> int:
@@ -61,17 +64,8 @@ def padded(
     shape = array_shape(len(years), int(counts.max(initial=0)))
     lines = np.ones((3, shape[0]))
     lines[:, : len(years)] = np.stack([years, forward, discount])[:, by_years]
-    padding = {
-        "strike": lines[1][:, None],
-        "is_call": True,
-        "vol": 0.2,
-        "bid_vol": np.nan,
-        "ask_vol": np.nan,
-        "weight": 0.0,
-        "row": -1,
-    }
     matrices = {}
-    for name, filler in padding.items():
+    for name, filler in {"strike": lines[1][:, None], **FILLERS}.items():
         whole = np.array(np.broadcast_to(filler, shape))
         whole[line, place] = quotes[name][order]
         matrices[name] = whole

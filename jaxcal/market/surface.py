@@ -17,12 +17,11 @@ from jaxcal._arguments import refuse_tracers
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.market.cleaning.quote_report import QuoteReport, inspect_quotes
-from jaxcal.market.padding import padded
+from jaxcal.market.padding import FILLERS, padded
 from jaxcal.market.tables.quote_columns import QuoteKey
 from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.verdict import Verdict
 
-FloatColumn = NDArray[np.float64]
 Quotes = pd.DataFrame | QuoteReport
 Numbers = Array | np.ndarray | Sequence[Any] | float | int
 
@@ -189,10 +188,7 @@ class Surface(eqx.Module):
             return whole
 
         fields = {name: filled(getattr(old, name), 1.0) for name in ("expiry", "forward", "discount")}
-        fillers = {
-            "strike": fields["forward"][:, None], "is_call": True, "vol": 0.2, "bid_vol": np.nan, "ask_vol": np.nan,
-            "weight": 0.0, "row": -1,
-        }  # fmt: skip
+        fillers = {"strike": fields["forward"][:, None], **FILLERS}
         fields |= {name: filled(getattr(old, name), filler) for name, filler in fillers.items()}
         return Surface(**{name: jnp.asarray(values) for name, values in fields.items()})
 

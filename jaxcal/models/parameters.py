@@ -53,11 +53,21 @@ def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"], scale
         old = jnp.asarray(getattr(model, name))
         interval = scales.of(model, name)
         value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
-        model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, value)
+        model = with_fields(model, {name: value})
         position += old.size
     for name, other in scales.ties:
-        model = eqx.tree_at(lambda m, name=name: getattr(m, name), model, jnp.asarray(getattr(model, other)))
+        model = with_fields(model, {name: jnp.asarray(getattr(model, other))})
     return model
+
+
+def with_fields(tree: Any, values: Mapping[str, Any]) -> Any:
+    """A model, or another record of arrays, with other values of some of its fields."""
+    return eqx.tree_at(lambda t: [getattr(t, name) for name in values], tree, list(values.values()))
+
+
+def with_only(model: Model, values: Mapping[str, Any]) -> Model:
+    """`model` with these values of its fields and NaN in all others."""
+    return with_fields(jax.tree.map(lambda leaf: np.full(np.shape(leaf), np.nan), model), values)
 
 
 def natural_vector(model: AbstractModel, names: Sequence[str]) -> Float[Array, " p"]:
@@ -84,7 +94,7 @@ def shaped(model: Model, names: Sequence[str], values: Sequence[Array], others: 
     parts = [value.reshape(*shape, *value.shape[1:]) for shape, value in zip(shapes, values, strict=True)]
     if others is not None:
         model = jax.tree.map(lambda leaf: jnp.broadcast_to(others, (*np.shape(leaf), *others.shape)), model)
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, parts)
+    return with_fields(model, dict(zip(names, parts, strict=True)))
 
 
 def batch_size(model: AbstractModel) -> int | None:
@@ -103,7 +113,7 @@ def as_batch(model: Model, size: int) -> Model:
         return jnp.broadcast_to(value, (size, *own))
 
     names = [field.name for field in dataclasses.fields(model) if not field.metadata.get("static", False)]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], model, [lead(name) for name in names])
+    return with_fields(model, {name: lead(name) for name in names})
 
 
 def labels(model: AbstractModel, names: Sequence[str]) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, broken_rules, faulty_parameters
-from jaxcal.models.parameters import batch_size
+from jaxcal.models.parameters import batch_size, with_fields
 
 _CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at which a formula divides nothing by nothing
 _REMEDY = "jc.check_model(model) says what else may be wrong"
@@ -133,5 +133,4 @@ def batched_fields(model: Any) -> list[str]:
 
 def member_of(model: Any, i: int) -> Any:
     """The i-th model of a batch."""
-    names = batched_fields(model)
-    return eqx.tree_at(lambda m: [getattr(m, n) for n in names], model, [getattr(model, n)[i] for n in names])
+    return with_fields(model, {name: getattr(model, name)[i] for name in batched_fields(model)})

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcal._shown import format_repr
 from jaxcal.formulas.black import black_vega
 from jaxcal.models.base import AbstractModel, Model
-from jaxcal.models.parameters import by_field, natural_vector, shaped
+from jaxcal.models.parameters import by_field, natural_vector, shaped, with_fields
 from jaxcal.pricing.pricer import total_vol_of
 
 Smile = Literal["model", "moneyness", "strike"]
@@ -185,7 +185,6 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
     move = quotes.forward * deviation
     agreement = max(_AGREED, 500.0 * float(jnp.finfo(move.dtype).eps))
     unit = agreement * move * quotes.discount / convention.unit(quotes.forward)
-    names = tuple(law.bounds)
 
     def known(a: Array, b: Array, moves: Array) -> Array:
         return jnp.where(jnp.abs(a - b) * moves <= unit.reshape((1,) * (a.ndim - 1) + (-1,)), a, jnp.nan)
@@ -196,7 +195,7 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
             size = size.reshape(*size.shape, 1) ** power
             return known(getattr(a, name), getattr(b, name), moves.reshape((1,) * (size.ndim - 1) + (-1,)) * size)
 
-        return eqx.tree_at(lambda m: [getattr(m, name) for name in names], a, [one(name) for name in names])
+        return with_fields(a, {name: one(name) for name in law.bounds})
 
     by_forward = {"delta": 1, "gamma": 2, "speed": 3}
     by_time = {"theta": 0, "charm": 1, "color": 2}
@@ -215,4 +214,4 @@ def agreed(found: Greeks, other: Greeks, law: Any, quotes: Options, convention: 
         else:
             twice = name == "volga"
             changes[name] = by_parameter(a, b, jnp.ones_like(move) if twice else quotes.expiry, 2 if twice else 1)
-    return eqx.tree_at(lambda g: [getattr(g, name) for name in changes], found, list(changes.values()))
+    return with_fields(found, changes)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from jaxcal.models.base import Model
+from jaxcal.models.parameters import with_fields
 from jaxcal.streams.update import Update
 
 
@@ -109,9 +110,5 @@ def load_state(path: str | PathLike[str], template: type[Model] | Model) -> Stre
     if (name := str(found["kind"])) != kind.__name__:
         raise ValueError(f"{path}: this is the state of a {name}, not of a {kind.__name__}")
     values = {name: jnp.asarray(found[f"model.{name}"]) for name in kind.bounds}
-    if isinstance(template, type):
-        model: Any = template(**values)
-    else:
-        names = list(values)
-        model = eqx.tree_at(lambda m: [getattr(m, n) for n in names], template, list(values.values()))
+    model: Any = template(**values) if isinstance(template, type) else with_fields(template, values)
     return StreamState(model, **{name: found[name] for name in _ARRAYS})  # pyright: ignore[reportArgumentType]

@@ -17,6 +17,7 @@ from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.standard_errors import misfit_of
 from jaxcal.models.base import Model
+from jaxcal.models.parameters import with_only
 from jaxcal.uncertainty.derivatives import merge_bounds
 from jaxcal.uncertainty.intervals import Intervals, degrees_of_freedom
 
@@ -93,10 +94,8 @@ class Bootstrap(eqx.Module, Generic[Model]):
 
     def _of(self, figure: Any) -> Model:
         good = np.asarray(self.converged)
-        known = list(self.free)
-        values = [figure(np.asarray(getattr(self.model, name), np.float64)[good]) for name in known]
-        unknown = jax.tree.map(lambda leaf: np.full(np.shape(leaf), np.nan), self.fitted)
-        return eqx.tree_at(lambda m: [getattr(m, name) for name in known], unknown, values)
+        drawn = {name: np.asarray(getattr(self.model, name), np.float64)[good] for name in self.free}
+        return with_only(self.fitted, {name: figure(values) for name, values in drawn.items()})
 
 
 @host_only

@@ -16,7 +16,7 @@ from jaxcal.calibration.results.fit import ONE_FIT, Fit
 from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, search_slopes
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel, Model
-from jaxcal.models.parameters import labels
+from jaxcal.models.parameters import labels, with_only
 from jaxcal.uncertainty.derivatives import Derivatives, derivatives
 
 Kind = Literal["gauss_newton", "hessian", "sandwich"]
@@ -65,9 +65,7 @@ class Covariance(eqx.Module):
             found = [errors[label] for label in labels(model, [name])]
             return np.asarray(found).reshape(np.shape(getattr(model, name)))
 
-        unknown = jax.tree.map(lambda leaf: np.full(np.shape(leaf), np.nan), model)
-        names = list(model.bounds)
-        return eqx.tree_at(lambda m: [getattr(m, name) for name in names], unknown, [of(name) for name in names])
+        return with_only(model, {name: of(name) for name in model.bounds})
 
     def to_frame(self) -> pd.DataFrame:
         """The matrix with its labels on rows and columns."""

@@ -3,17 +3,16 @@
 from typing import Any, Generic, Literal
 
 import equinox as eqx
-import jax
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fits import Fits
+from jaxcal.calibration.results.fits import Fits, in_order
 from jaxcal.calibration.results.parameter_scale import moved
 from jaxcal.models.base import Model
-from jaxcal.models.parameters import labels
+from jaxcal.models.parameters import labels, with_only
 from jaxcal.uncertainty.covariance import Kind, covariance
 from jaxcal.uncertainty.profile import profiles
 from jaxcal.uncertainty.student_t import t_quantile
@@ -149,10 +148,7 @@ def degrees_of_freedom(fit: Fit | Fits) -> NDArray[np.integer]:
     for part in fit.parts:
         slices = 1 + part.result.by_expiry
         found.append(_dof(part.weight.reshape(*part.weight.shape[:slices], -1), np.asarray(part.result.at_bound)))
-    whole = np.zeros((len(fit), *np.max([x.shape[1:] for x in found], axis=0).astype(int)), int)
-    for part, values in zip(fit.parts, found, strict=True):
-        whole[(part.place, *(slice(size) for size in values.shape[1:]))] = values
-    return whole
+    return in_order(fit, found, 0)
 
 
 def _dof(weight: NDArray, at_bound: NDArray) -> NDArray[np.integer]:
@@ -162,26 +158,17 @@ def _dof(weight: NDArray, at_bound: NDArray) -> NDArray[np.integer]:
 
 def _moved(model: Model, errors: Model, quantile: ArrayLike) -> Model:
     """Every parameter by so many of its standard errors."""
-    names = [name for name in model.bounds if np.size(getattr(model, name))]
 
     def of(name: str) -> NDArray:
         error = np.asarray(getattr(errors, name), np.float64)
         times = np.reshape(quantile, np.shape(quantile) + (1,) * (error.ndim - np.ndim(quantile)))
         return moved(model, name, times * error)
 
-    unknown = jax.tree.map(lambda leaf: np.full(np.shape(leaf), np.nan), model)
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in names], unknown, [of(name) for name in names])
+    return with_only(model, {name: of(name) for name in model.bounds if np.size(getattr(model, name))})
 
 
 def _by_profile(fit: Fit[Model], level: float, **refit: Any) -> Intervals[Model]:
-    ends: dict[str, list] = {"lower": [], "upper": []}
     found = profiles(fit, fit.free, level=level, **refit)
-    for name in fit.free:
-        low, high = found[name].interval(level)
-        ends["lower"].append(np.asarray(low))
-        ends["upper"].append(np.asarray(high))
-    unknown = jax.tree.map(lambda leaf: np.full(np.shape(leaf), np.nan), fit.model)
-    models = (
-        eqx.tree_at(lambda m: [getattr(m, name) for name in fit.free], unknown, values) for values in ends.values()
-    )
+    ends = {name: found[name].interval(level) for name in fit.free}
+    models = (with_only(fit.model, {name: np.asarray(both[side]) for name, both in ends.items()}) for side in (0, 1))
     return Intervals(*models, level=level, method="profile")

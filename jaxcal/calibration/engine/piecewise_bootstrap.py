@@ -3,13 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.models.base import Model
+from jaxcal.models.parameters import with_fields
 
 
 def bootstrapped(
@@ -26,6 +26,6 @@ def bootstrapped(
     for i, knot in enumerate(knots):
         weight = jnp.where((target.expiry <= knot * (1.0 + 1e-9))[:, None], target.weight, 0.0)
         model = run(target._replace(weight=weight), model).model
-        ahead = [jnp.where(jnp.arange(len(knots) + 1) > i, v[i], v) for v in (getattr(model, n) for n in varying)]
-        model = eqx.tree_at(lambda m: [getattr(m, name) for name in varying], model, ahead)
+        ahead = {name: getattr(model, name) for name in varying}
+        model = with_fields(model, {n: jnp.where(jnp.arange(len(knots) + 1) > i, v[i], v) for n, v in ahead.items()})
     return model

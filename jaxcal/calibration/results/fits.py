@@ -27,6 +27,7 @@ from jaxcal.calibration.results.parameter_scale import own_size
 from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
+from jaxcal.models.parameters import with_fields
 
 _OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound", "moved")
 
@@ -117,8 +118,7 @@ class Fits(Generic[Model]):
             cut |= {name: getattr(result, name)[:e] for name in _OF_SLICES}
             cut |= {"model": jax.tree.map(lambda leaf: leaf[:e], result.model)}
         cut["model_vol"] = self._vols[i]
-        result = eqx.tree_at(lambda r: [getattr(r, name) for name in cut], result, list(cut.values()))
-        result = jax.tree.map(jnp.asarray, result)
+        result = jax.tree.map(jnp.asarray, with_fields(result, cut))
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
         objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
@@ -170,20 +170,12 @@ class Fits(Generic[Model]):
     def _outcome(self, i: int) -> Outcome:
         return Outcome.INVALID if i in self.reasons else self._at(i).status.outcome
 
-    def _whole(self, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
-        """One field of all parts, in the caller's order, padded to the largest."""
-        shape = tuple(np.max([array.shape[1:] for array in values], axis=0)) if values[0].ndim > 1 else ()
-        whole = np.full((len(self), *shape), filler, values[0].dtype)
-        for part, array in zip(self.parts, values, strict=True):
-            whole[(part.place, *(slice(size) for size in array.shape[1:]))] = array
-        return whole
-
     def _gathered(self, name: str, over_slices: Callable | None = None, filler: float | int = np.nan) -> NDArray:
         def of(part: Part) -> NDArray:
             values = np.asarray(getattr(part.result, name))
             return values if over_slices is None or values.ndim == 1 else over_slices(values, axis=1)
 
-        return self._whole([of(part) for part in self.parts], filler)
+        return in_order(self, [of(part) for part in self.parts], filler)
 
     @property
     def model(self) -> Model:
@@ -194,13 +186,13 @@ class Fits(Generic[Model]):
 
     def _model(self, models: list) -> Model:
         columns = zip(*(jax.tree.leaves(model) for model in models), strict=True)
-        gathered = [self._whole([np.asarray(leaf) for leaf in column]) for column in columns]
+        gathered = [in_order(self, [np.asarray(leaf) for leaf in column]) for column in columns]
         return jax.tree.unflatten(jax.tree.structure(models[0]), gathered)
 
     @property
     def residuals(self) -> NDArray:
         """`[B, E, K]` model minus market, NaN at padding."""
-        whole = self._whole([np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
+        whole = in_order(self, [np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
         e, k = np.max([s.vol.shape if isinstance(s, Surface) else (1, 1) for s in self.surfaces], axis=0)
         return whole[:, :e, :k]
 
@@ -252,7 +244,7 @@ class Fits(Generic[Model]):
                 return np.asarray(resolve_outcome(result), np.int32)
             return np.asarray([self._outcome(int(i)) for i in part.place], np.int32)
 
-        return self._whole([of(part) for part in self.parts], 0)
+        return in_order(self, [of(part) for part in self.parts], 0)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -282,7 +274,7 @@ class Fits(Generic[Model]):
         their standard errors as `<parameter>_error`. Where a surface was not fitted there are no numbers.
         """
         statuses = [self._status(i) for i in range(len(self))]
-        quotes = self._whole([np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
+        quotes = in_order(self, [np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
         columns = {
             "outcome": [Outcome(int(number)).name for number in self.outcome],
             "status": statuses,
@@ -358,8 +350,17 @@ def identified(fit: Fit[Model] | Fits[Model]) -> Model:
         relative = [wide(getattr(errors, name)) / wide(own_size(fit.model, name)) for name in fit.free]
     known = identified_of(np.concatenate(relative, axis=-1), information)
     parts = np.split(known, np.cumsum([x.shape[-1] for x in relative])[:-1], axis=-1)
-    values = [part.reshape(np.shape(getattr(found, name))) for name, part in zip(fit.free, parts, strict=True)]
-    return eqx.tree_at(lambda m: [getattr(m, name) for name in fit.free], found, values)
+    shaped = {name: part.reshape(np.shape(getattr(found, name))) for name, part in zip(fit.free, parts, strict=True)}
+    return with_fields(found, shaped)
+
+
+def in_order(fits: Fits, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
+    """One field of all parts, in the caller's order, padded to the largest."""
+    shape = tuple(np.max([array.shape[1:] for array in values], axis=0)) if values[0].ndim > 1 else ()
+    whole = np.full((len(fits), *shape), filler, values[0].dtype)
+    for part, array in zip(fits.parts, values, strict=True):
+        whole[(part.place, *(slice(size) for size in array.shape[1:]))] = array
+    return whole
 
 
 def _flat(tree: Any, axes: int) -> Any:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import partial
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.objective.loss import AbstractLoss, curvature, influence
 from jaxcal.models.base import AbstractModel, Model
-from jaxcal.models.parameters import Scales, from_vector, to_vector
+from jaxcal.models.parameters import Scales, from_vector, to_vector, with_fields
 
 Numbers = NDArray[np.floating]
 
@@ -48,9 +47,9 @@ def standard_errors(
     parts = np.split(errors, np.cumsum(sizes)[:-1], axis=1)
     values = [jnp.asarray(part.reshape(f.shape), f.dtype) for part, f in zip(parts, fields, strict=True)]
     unknown = jax.tree.map(lambda leaf: jnp.full(np.shape(leaf), jnp.nan, np.asarray(leaf).dtype), models)
-    found = eqx.tree_at(lambda m: [getattr(m, name) for name in names], unknown, values)
+    found = with_fields(unknown, dict(zip(names, values, strict=True)))
     for name, other in scales.ties:
-        found = eqx.tree_at(lambda m, name=name: getattr(m, name), found, getattr(found, other))
+        found = with_fields(found, {name: getattr(found, other)})
     return found
 
 

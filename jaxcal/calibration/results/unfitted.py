@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from jaxcal._status import Outcome
 from jaxcal.calibration.engine.grid_fit import Round
 from jaxcal.models.base import AbstractModel, Model
+from jaxcal.models.parameters import with_fields
 
 UNFITTED = tuple(int(outcome) for outcome in Outcome if not outcome.fitted)
 
@@ -56,10 +56,8 @@ def without_unfitted(result: Round[Model], weight: ArrayLike) -> Round[Model]:
     numbers = ("residuals", "model_vol", "information", "cost", "rmse_vol", "gradient")
     fields = {name: blank(getattr(result, name), counted, np.nan) for name in numbers}
     fields |= {name: blank(getattr(result, name), bad, 0) for name in ("num_steps", "at_bound")}
-    names = list(result.model.bounds)
-    model = [blank(getattr(result.model, name), bad, np.nan) for name in names]
-    result = eqx.tree_at(lambda r: [getattr(r.model, name) for name in names], result, model)
-    return eqx.tree_at(lambda r: [getattr(r, name) for name in fields], result, list(fields.values()))
+    model = {name: blank(getattr(result.model, name), bad, np.nan) for name in result.model.bounds}
+    return with_fields(result, fields | {"model": with_fields(result.model, model)})
 
 
 def unknown_model(template: type[Model], shape: tuple[int, ...] = (), dtype: Any = float) -> Model:

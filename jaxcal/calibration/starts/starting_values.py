@@ -21,6 +21,7 @@ from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.interval import Interval
+from jaxcal.models.parameters import with_fields
 
 RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
 PIECEWISE = tuple(model for model, rule in RULES.items() if rule.piecewise)  # fitted to ever more expiries
@@ -105,7 +106,7 @@ def _inside(start: Model) -> Model:
         value = getattr(start, name)
         known = interval.known(start)  # the arbitrage bound of SVI is a search of its own
         inside = known.absolute(jnp.clip(known.relative(value, start), *_inner(interval)), start)
-        start = eqx.tree_at(lambda m, name=name: getattr(m, name), start, jnp.asarray(inside, value.dtype))
+        start = with_fields(start, {name: jnp.asarray(inside, value.dtype)})
     return start
 
 

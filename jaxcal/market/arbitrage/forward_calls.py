@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
+from jaxcal._types import FloatColumn
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
-from jaxcal.market.tables.quote_columns import FloatColumn
 from jaxcal.market.tables.verdict import Verdict
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn
 from jaxcal.formulas.implied_vol import implied_vol
 from jaxcal.market.arbitrage.forward_calls import Calls, calls_of_report
 from jaxcal.market.arbitrage.strategies import Strategies, all_strategies
 from jaxcal.market.cleaning.quote_report import QuoteReport
-from jaxcal.market.tables.quote_columns import FloatColumn
 from jaxcal.market.tables.table_file import QuoteError
 
 _UNIT = 1e4  # the programme counts in basis points of the forward, so that its tolerance is 1e-13 of it

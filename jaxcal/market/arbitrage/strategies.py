@@ -6,8 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatColumn = NDArray[np.float64]
-Places = NDArray[np.int64]
+from jaxcal._types import FloatColumn, Places
 
 KINDS: tuple[str, ...] = ("bounds", "vertical", "butterfly", "calendar")
 

@@ -5,8 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-FloatColumn = NDArray[np.float64]
-Places = NDArray[np.int64]
+from jaxcal._types import FloatColumn, Places
 
 SIDE = 8  # neighbours on either side; with calls and puts at each strike these are four strikes
 _FEWEST = 4  # neighbours that make a prediction

@@ -3,8 +3,9 @@
 import numpy as np
 import pandas as pd
 
+from jaxcal._types import Mask
 from jaxcal.market.tables.headers import is_known
-from jaxcal.market.tables.quote_columns import Mask, QuoteColumns
+from jaxcal.market.tables.quote_columns import QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 from jaxcal.market.tables.sentences import shown
 

@@ -4,12 +4,9 @@ import itertools
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask, Places
 from jaxcal.market.cleaning.local_smile import local_smile
-from jaxcal.market.tables.quote_columns import FloatColumn, Mask
-
-Places = NDArray[np.int64]
 
 _UNSAID = 0.01  # volatility: half-spread of a quote without bid and ask, as one in the wings of an index has
 _FEWEST_STRIKES = 7  # beside a quote's own: a parabola through fewer says nothing of a wing beyond them

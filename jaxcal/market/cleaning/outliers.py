@@ -4,11 +4,11 @@ from statistics import NormalDist
 
 import numpy as np
 
+from jaxcal._types import FloatColumn, Mask, Places
 from jaxcal.market.cleaning.cleaning_rules import RowRules
 from jaxcal.market.cleaning.local_smile import SIDE
-from jaxcal.market.cleaning.neighbour_comparison import NeighbourComparison, Places, SmileQuotes
+from jaxcal.market.cleaning.neighbour_comparison import NeighbourComparison, SmileQuotes
 from jaxcal.market.cleaning.row_rules import Judgement
-from jaxcal.market.tables.quote_columns import FloatColumn, Mask
 from jaxcal.market.tables.verdict import Verdict
 
 _NEAR = 3  # places: of rows so close together only the worst is excluded at a time

@@ -3,7 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from jaxcal.market.tables.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal._types import FloatColumn, Mask
+from jaxcal.market.tables.quote_columns import PERCENT_VOL, QuoteColumns
 
 _NEIGHBOURS = 8  # nearest strikes that a volatility is compared with
 _RATIO, _LOW_RATIO = 10.0, 30.0  # to its neighbours' median: above `PERCENT_VOL`, and below it

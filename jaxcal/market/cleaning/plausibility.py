@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.market.cleaning.far_expiry import far_expiry
 from jaxcal.market.forwards.forwards import ExpiryForwards, given_carry
-from jaxcal.market.tables.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal.market.tables.quote_columns import PERCENT_VOL, QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 
 _NEAREST = 12  # pairs of an expiry, those where call and put differ least, that its slope is taken from

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.formulas.implied_vol import implied_vol
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, RowRules, SuitedRules
@@ -34,7 +35,7 @@ from jaxcal.market.forwards.deamericanisation import missing_of_american, withou
 from jaxcal.market.forwards.forwards import ExpiryForwards, expiry_forwards
 from jaxcal.market.tables.headers import with_known_names
 from jaxcal.market.tables.identity import identify
-from jaxcal.market.tables.quote_columns import FloatColumn, Mask, QuoteColumns, QuoteKey, validate_quotes, with_numbers
+from jaxcal.market.tables.quote_columns import QuoteColumns, QuoteKey, validate_quotes, with_numbers
 from jaxcal.market.tables.quote_values import Targets, select_targets
 from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.updates import gather_updates

@@ -5,10 +5,11 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.market.cleaning.cleaning_rules import RowRules
 from jaxcal.market.cleaning.percent_vols import find_percent
 from jaxcal.market.tables.cells import to_digits
-from jaxcal.market.tables.quote_columns import PERCENT_VOL, FloatColumn, Mask, QuoteColumns
+from jaxcal.market.tables.quote_columns import PERCENT_VOL, QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 from jaxcal.market.tables.verdict import Verdict
 

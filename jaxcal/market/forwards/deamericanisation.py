@@ -14,11 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal._types import Block, Flags
+from jaxcal._types import Block, Flags, FloatColumn, Mask
 from jaxcal.formulas.american_vol import american_vol
 from jaxcal.formulas.black import black_price
 from jaxcal.market.forwards.forwards import ExpiryForwards, expiry_forwards, given_carry
-from jaxcal.market.tables.quote_columns import FloatColumn, Mask, QuoteColumns
+from jaxcal.market.tables.quote_columns import QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 
 _ROUNDS = 15  # of the iteration for the yield, at most

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.market.forwards.put_call_parity import fit_parity
-from jaxcal.market.tables.quote_columns import FloatColumn, Mask, QuoteColumns
+from jaxcal.market.tables.quote_columns import QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 
 # A rate from parity outside this band is no rate: the prices or the strikes are in other units, or the pairs are not

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn
 from jaxcal.dates.instants import Instants, read_instants, years_between
 
-FloatColumn = NDArray[np.float64]
 Numbers = np.ndarray | Sequence[float] | float
 
 _FUNDING_YEARS = 8.0 / 8760.0  # the horizon of a funding rate

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-FloatColumn = NDArray[np.float64]
+from jaxcal._types import FloatColumn
 
 _NEAR = 1.5  # pairs within this many at-the-money straddles of the forward (1.2 standard deviations) are used ...
 _FEWEST = 10  # ... or this many nearest ones, where there are fewer

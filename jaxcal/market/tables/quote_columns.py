@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.dates.instants import Instants, is_midnight, read_instants, read_local_times, years_between
 from jaxcal.dates.us_calendar import settle_us
 from jaxcal.market.tables.cells import as_numbers, is_nothing, read_numbers
@@ -16,8 +17,6 @@ from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.market.tables.verdict import Verdict
 
 QuoteKey = tuple[str | None, pd.Timestamp | None]
-FloatColumn = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 PERCENT_VOL = 5.0  # a volatility above 500 % is taken for a number in percent where its neighbours are below
 LONGEST_EXPIRY = 100.0  # a number of years above this is taken for days or for a date

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxcal.market.tables.quote_columns import FloatColumn, QuoteColumns
+from jaxcal._types import FloatColumn
+from jaxcal.market.tables.quote_columns import QuoteColumns
 
 
 @dataclass(frozen=True, eq=False)

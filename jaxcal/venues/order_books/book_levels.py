@@ -5,13 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from jaxcal._types import Mask
 from jaxcal.dates.instants import first_of_poll, read_instants
 from jaxcal.market.tables.table_file import QuoteError
 from jaxcal.venues.deribit.instrument import DeribitInstrument
-
-Mask = NDArray[np.bool_]
 
 _SIDES = {"bid": 1, "bids": 1, "b": 1, "buy": 1, "ask": -1, "asks": -1, "a": -1, "sell": -1, "offer": -1}
 _TYPES = {"c": "C", "call": "C", "p": "P", "put": "P"}
