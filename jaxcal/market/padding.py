@@ -9,6 +9,16 @@ from jaxcal._types import FloatColumn
 FILLERS = {"is_call": True, "vol": 0.2, "bid_vol": np.nan, "ask_vol": np.nan, "weight": 0.0, "row": -1}
 
 
+def power_of_two(size: int, smallest: int = 1) -> int:
+    """The array size for `size` rows of one program, so that few programs compile; `smallest` is a power of two too.
+
+    Example:
+        >>> [power_of_two(size, 8) for size in (0, 8, 9)]
+        [8, 8, 16]
+    """
+    return max(smallest, 1 << max(0, size - 1).bit_length())
+
+
 def bucket_size(size: int, smallest: int) -> int:
     """The array size for `size` entries: the next of 1, 2, 3, 4, 6, 8, 12, 16, ... times `smallest`, a power of two.
 
@@ -16,9 +26,7 @@ def bucket_size(size: int, smallest: int) -> int:
         >>> [bucket_size(size, 8) for size in (1, 9, 15, 17, 25)]
         [8, 16, 16, 24, 32]
     """
-    power = smallest
-    while power < size:
-        power *= 2
+    power = power_of_two(size, smallest)
     smaller = 3 * power // 4
     return smaller if size <= smaller and smaller >= 2 * smallest and power % 4 == 0 else power
 

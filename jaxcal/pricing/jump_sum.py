@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 from numpy.typing import NDArray
 
 from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.pricing.pricer import PerQuote
 from jaxcal.pricing.saddle import Saddle
@@ -138,7 +139,7 @@ def _priced(
     value, error = np.zeros(log_strike.size), np.zeros(log_strike.size)
     for part in np.split(np.arange(log_strike.size), range(_CHUNK, log_strike.size, _CHUNK)):
         if part.size:
-            padded = np.resize(part, max(64, 1 << (part.size - 1).bit_length()))
+            padded = np.resize(part, power_of_two(part.size, 64))
             t, k = jnp.asarray(expiry[padded]), jnp.asarray(log_strike[padded])
             found = _given_counts(model, jnp.asarray(count[:, padded]), t, k, nodes)
             value[part], error[part] = (np.asarray(x, np.float64)[: part.size] for x in found)

@@ -13,6 +13,7 @@ from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.formulas.black import black_otm, log_moneyness
+from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
 from jaxcal.models.parameters import as_batch, batch_size
 from jaxcal.models.refusal import refuse_unlawful
@@ -252,7 +253,7 @@ def _on_ladder(
         used = [(m, np.setdiff1d(places, missing, assume_unique=True)) for m, places in used] + [(method, missing)]
         size = max(8, _CHUNK // method.points)
         for part in np.split(missing, range(size, missing.size, size)):
-            padded = np.resize(part, max(8, 1 << (part.size - 1).bit_length()))
+            padded = np.resize(part, power_of_two(part.size, 8))
             found = _compiled(method, as_vol, many, model, jnp.asarray(t[padded]), jnp.asarray(k[padded]))
             result[..., part] = np.asarray(found)[..., : part.size]
         method = method.finer() if automatic else None

@@ -15,6 +15,7 @@ from jaxcal._types import float_dtype
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.formulas.black import black_price, log_moneyness
 from jaxcal.formulas.implied_vol import implied_vol
+from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, Model, in_domain
 from jaxcal.models.parameters import as_batch, batch_size, natural_vector, with_natural
 from jaxcal.models.refusal import refuse_unlawful
@@ -161,7 +162,7 @@ def _checked_fields(found: Greeks, law: AbstractModel) -> list[Array]:
 def _padded(quotes: Options) -> Options:
     """To a power of two, then to multiples of a batch: few programs."""
     count = quotes.strike.size
-    size = max(8, 1 << (count - 1).bit_length()) if 0 < count <= _BATCH else -(-count // _BATCH) * _BATCH
+    size = power_of_two(count, 8) if 0 < count <= _BATCH else -(-count // _BATCH) * _BATCH
     return Options(*(jnp.concatenate([x, jnp.broadcast_to(x[-1:], size - count)]) for x in quotes))
 
 

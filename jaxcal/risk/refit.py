@@ -27,6 +27,7 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual, MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import from_vector, natural_vector, to_vector
 from jaxcal.pricing.pricer import AbstractPricer
@@ -160,7 +161,7 @@ def _in_chunks(fn: Callable[[_Item], tuple[Array, ...]], items: _Item) -> tuple[
     count, found = len(items.held), []
     for start in range(0, count, _CHUNK):
         rows = np.arange(start, min(start + _CHUNK, count))
-        padded = np.resize(rows, 1 << (len(rows) - 1).bit_length())
+        padded = np.resize(rows, power_of_two(len(rows)))
         parts = fn(jax.tree.map(lambda x: jnp.asarray(x[padded]), items))  # noqa: B023
         found.append([np.array(part)[: len(rows)] for part in parts])
     return tuple(np.concatenate(parts) for parts in zip(*found, strict=True))

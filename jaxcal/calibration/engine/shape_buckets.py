@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.market.padding import power_of_two
 
 _MOST = 6  # shapes: each costs a compilation
 
@@ -26,7 +27,7 @@ def few_shapes(shapes: Sequence[tuple[int, int]], most: int = _MOST) -> list[tup
         return [(np.arange(len(shapes)), shapes[0])]
     groups: dict[tuple[int, int], list[int]] = {}
     for i, (e, k) in enumerate(shapes):
-        groups.setdefault((_power(e), _power(k)), []).append(i)
+        groups.setdefault((power_of_two(e), power_of_two(k)), []).append(i)
 
     def work(shape: tuple[int, int], count: int) -> float:
         # phi costs about as much at the nodes of an expiry as the sums for some thirty strikes
@@ -59,7 +60,3 @@ def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
         for field, values in zip(jax.tree.leaves(whole), jax.tree.leaves(target), strict=True):
             field[(i, *(slice(length) for length in values.shape))] = values
     return whole
-
-
-def _power(size: int) -> int:
-    return 1 << max(0, int(size) - 1).bit_length()

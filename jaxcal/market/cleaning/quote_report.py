@@ -33,6 +33,7 @@ from jaxcal.market.cleaning.row_rules import (
 from jaxcal.market.cleaning.suited_rules import suited_profiles
 from jaxcal.market.forwards.deamericanisation import missing_of_american, without_early_exercise
 from jaxcal.market.forwards.forwards import ExpiryForwards, expiry_forwards
+from jaxcal.market.padding import power_of_two
 from jaxcal.market.tables.headers import with_known_names
 from jaxcal.market.tables.identity import identify
 from jaxcal.market.tables.quote_columns import QuoteColumns, QuoteKey, validate_quotes, with_numbers
@@ -362,6 +363,6 @@ def _implied_vols(
     """Black volatilities of undiscounted values in one compiled call, in the precision JAX is set to."""
     if not len(value):
         return value
-    rows = np.resize(np.arange(len(value)), max(_SMALLEST_BATCH, 1 << (len(value) - 1).bit_length()))
+    rows = np.resize(np.arange(len(value)), power_of_two(len(value), _SMALLEST_BATCH))
     padded = (jnp.asarray(column[rows]) for column in (value, strike, years, forward, is_call))
     return np.asarray(_implied_vol(*padded), float)[: len(value)]

@@ -18,6 +18,7 @@ from jaxcal._types import Block, Flags, FloatColumn, Mask
 from jaxcal.formulas.american_vol import american_vol
 from jaxcal.formulas.black import black_price
 from jaxcal.market.forwards.forwards import ExpiryForwards, expiry_forwards, given_carry
+from jaxcal.market.padding import power_of_two
 from jaxcal.market.tables.quote_columns import QuoteColumns
 from jaxcal.market.tables.quote_values import Targets
 
@@ -197,6 +198,5 @@ def _european(
 
 def _europeans(value: FloatColumn, *options: NDArray) -> FloatColumn:
     """European values of American ones, in the precision JAX is set to."""
-    size = max(_SMALLEST_BATCH, 1 << (len(value) - 1).bit_length())
-    padded = [np.concatenate([x, np.repeat(x[-1:], size - len(x))]) for x in (value, *options)]
-    return np.asarray(_european(*(jnp.asarray(x) for x in padded)), float)[: len(value)]
+    rows = np.resize(np.arange(len(value)), power_of_two(len(value), _SMALLEST_BATCH))
+    return np.asarray(_european(*(jnp.asarray(x[rows]) for x in (value, *options))), float)[: len(value)]
