@@ -16,13 +16,7 @@ class BulkError(ValueError):
 
 
 class OutOfMemoryError(BulkError, MemoryError):
-    """A job that ended because a part of it needs more memory than there is.
-
-    Example:
-        >>> raise OutOfMemoryError("there is not enough memory")
-        Traceback (most recent call last):
-        jaxcal.bulk.input.input_problem.OutOfMemoryError: there is not enough memory
-    """
+    """A job that ended because a part of it needs more memory than there is."""
 
 
 @dataclass(frozen=True)

@@ -226,17 +226,6 @@ def cut_partitions(windows: Iterator[Window], size: int) -> Iterator[Partition]:
 
     Raises:
         BulkError: the rows of surfaces are scattered all over the input.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.row_blocks import read_windows
-        >>> from jaxcal.bulk.input.input_files import find_source
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
-        >>> for part in cut_partitions(read_windows(find_source(path)), size=1):
-        ...     print(part.number, [(surface.key[0], surface.num_rows) for surface in part.surfaces])
-        0 [('B', 2)]
-        1 [('A', 1)]
     """
     cutter = _Cutter(size)
     number, problems = 0, []

@@ -36,17 +36,7 @@ class PartitionRows:
 
     @classmethod
     def of(cls, part: Partition) -> "PartitionRows":
-        r"""Take the rows of a part out of their blocks.
-
-        Example:
-            >>> import pathlib, tempfile
-            >>> from jaxcal.bulk.input.input_files import find_source
-            >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-            >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\nB,0.5,110,0.2\n")
-            >>> _, last = cut_partitions(read_windows(find_source(path)), size=1)
-            >>> [table["source_row"].tolist() for table, _ in PartitionRows.of(last).tables]
-            [[1]]
-        """
+        r"""Take the rows of a part out of their blocks."""
         return cls(
             cut=part.cut,
             keys=tuple(surface.key[:2] for surface in part.surfaces),
@@ -72,14 +62,6 @@ def read_partitions(
     Raises:
         BulkError: a part that is done was made from other rows than are read now; the rows of surfaces are scattered
             all over the input.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.input_files import find_source
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
-        >>> [part.keys for part in read_partitions(find_source(path), Settings(), {})]
-        [(('B', None), ('A', None))]
     """
     for part in cut_partitions(read_windows(source, settings.venue), settings.part_size):
         cut = part.cut

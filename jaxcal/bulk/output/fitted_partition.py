@@ -44,18 +44,6 @@ def fit_partition(partition: CleanedPartition, settings: Settings) -> FittedPart
 
     Raises:
         MemoryError: there is not enough memory for the batch.
-
-    Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> from jaxcal.bulk.input.cleaned_partition import Account, CleanedPartition
-        >>> from jaxcal.models.diffusions.black_scholes import BlackScholes
-        >>> from jaxcal.synthetic import synthetic_surface
-        >>> surface = synthetic_surface(BlackScholes(0.2), expiry=[0.5], moneyness=[-1.0, 0.0, 1.0])
-        >>> key = PartitionKey(0, 1, "")
-        >>> partition = CleanedPartition(key, (("A", None),), (("a.csv",),), (Account(3),), {0: surface}, {})
-        >>> result = fit_partition(partition, Settings(BlackScholes))
-        >>> result.surfaces.select(["underlying", "outcome", "num_quotes", "sigma"]).to_pylist()
-        [{'underlying': 'A', 'outcome': 'CONVERGED', 'num_quotes': 3, 'sigma': 0.2}]
     """
     failed: dict[int, str] = {}
     found: list[tuple[Fits, pd.DataFrame]] = []

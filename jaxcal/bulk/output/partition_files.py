@@ -22,13 +22,7 @@ _ROWS = b"jaxcal.part"  # where a file of parquet keeps the digest of the rows t
 
 
 class DamagedError(ValueError):
-    """A file of a part that is not as it was written.
-
-    Example:
-        >>> raise DamagedError("part-000000.parquet is not as it was written")
-        Traceback (most recent call last):
-        jaxcal.bulk.output.partition_files.DamagedError: part-000000.parquet is not as it was written
-    """
+    """A file of a part that is not as it was written."""
 
 
 def part_name(number: int) -> str:

@@ -10,19 +10,7 @@ from jaxcal.compilation.messages import LOGGER
 
 
 class CompilationSpinner(logging.Handler):
-    """A handler of the library's logger, for commands: nothing where no person looks.
-
-    Example:
-        >>> import io
-        >>> spinner = CompilationSpinner(Console(file=io.StringIO(), force_terminal=True), turns=False)
-        >>> record = logging.makeLogRecord({"compiling": "Bates, fit"})
-        >>> spinner.emit(record)
-        >>> spinner.text
-        'compiling Bates, fit, for the first time'
-        >>> spinner.emit(logging.makeLogRecord({"compiled": "Bates, fit"}))
-        >>> spinner.text
-        ''
-    """
+    """A handler of the library's logger, for commands: nothing where no person looks."""
 
     def __init__(self, shown_on: Console, *, turns: bool = True) -> None:
         """On a console; `turns` where no other display turns there, else it is a line."""

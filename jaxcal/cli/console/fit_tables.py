@@ -30,19 +30,6 @@ def fit_table(fit: Fit, *, title: str | None = None, truth: AbstractModel | None
 
     Raises:
         AttributeError: `truth` lacks a parameter of the fitted model.
-
-    Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> import rich.console, jaxcal as jc
-        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.3, 0.2, 0.2]], forward=100.0)
-        >>> fit = jc.calibrate(jc.BlackScholes(0.25), surface)
-        >>> rich.console.Console(width=80).print(fit_table(fit, title="Three quotes"))  # doctest: +ELLIPSIS
-        Three quotes
-        ┏...
-        └...
-        RMSE 4.714 vol points over 3 quotes, 1 expiry; ... steps
-        Converged: no step within the bounds lowers the cost.
-        Identified: sigma.
     """
     table = Table()
     table.add_column("parameter")
@@ -71,19 +58,6 @@ def comparison_table(comparison: Comparison, *, title: str | None = None) -> Gro
         The title; a table of the number of parameters, the root-mean-square errors in vol points of all quotes and of
         the held-out ones, AIC, the share of quotes fitted inside bid-ask, the error in half-spreads, and the times; the
         best of a column is bold. Below it a sentence for every model that is not simply converged.
-
-    Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
-        >>> import rich.console, jaxcal as jc
-        >>> surface = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.3, 0.2, 0.2]], forward=100.0)
-        >>> comparison = jc.compare([jc.BlackScholes], surface, repeats=0)
-        >>> rich.console.Console(width=120).print(comparison_table(comparison, title="Three quotes"))
-        Three quotes
-               para-          held          inside    half-  fit,  first,
-        model         meters   RMSE    out    AIC  bid-ask  spreads    ms       s
-        ─...
-        BlackScholes       1  4.714  5.000  -16.3        -        -     -     ...
-        RMSE in vol points; held out: 1 of 3 quotes.
     """
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("model", no_wrap=True)

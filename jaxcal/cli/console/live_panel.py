@@ -9,19 +9,7 @@ from jaxcal.live.recalibration import Recalibration
 
 
 def live_panel(step: Recalibration, *, title: str) -> Group:
-    """The parameters with their bands, what became of the last look, and how the feed is.
-
-    Example:
-        >>> import pandas as pd
-        >>> from rich.console import Console
-        >>> values = {"sigma": 0.61, "sigma_low": 0.6, "sigma_high": 0.62}
-        >>> step = Recalibration(0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "Updated.", parameters=values)
-        >>> Console(width=60).print(live_panel(step, title="BTC"))
-                    BTC
-        ...
-        sigma   0.6100   0.6000   0.6200
-        ...
-    """
+    """The parameters with their bands, what became of the last look, and how the feed is."""
     table = Table("parameter", "value", "low", "high", title=title, box=None, padding=(0, 2, 0, 0))
     for name in _names(step):
         values = (step.parameters[name], step.parameters[f"{name}_low"], step.parameters[f"{name}_high"])

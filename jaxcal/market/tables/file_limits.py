@@ -13,13 +13,7 @@ _PIECE = 1 << 22
 
 
 class UnreadableFileError(ValueError):
-    """A file that cannot be read as what it is called: a sentence about it, without its name.
-
-    Example:
-        >>> raise UnreadableFileError("it is empty")
-        Traceback (most recent call last):
-        jaxcal.market.tables.file_limits.UnreadableFileError: it is empty
-    """
+    """A file that cannot be read as what it is called: a sentence about it, without its name."""
 
     def of(self, name: str) -> str:
         """The sentence with the name of the file."""

@@ -33,13 +33,7 @@ class QuoteError(ValueError):
 
 
 class NoQuoteError(QuoteError):
-    """A file that can be read and holds no quote of an option: a list of instruments, someone's notes.
-
-    Example:
-        >>> raise NoQuoteError("notes.json: 0 of 1 entries are options' quotes")
-        Traceback (most recent call last):
-        jaxcal.market.tables.table_file.NoQuoteError: notes.json: 0 of 1 entries are options' quotes
-    """
+    """A file that can be read and holds no quote of an option: a list of instruments, someone's notes."""
 
 
 ENDINGS = (*text_table.ENDINGS, ".parquet", ".pq", *workbook.ENDINGS)
