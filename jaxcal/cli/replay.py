@@ -6,8 +6,15 @@ from typing import Annotated, Any
 
 import typer
 
-from jaxcal.cli.console.signals import INTERRUPTED, stopped_by_signals
-from jaxcal.cli.console.terminal import complain, default_folder, refuse, say, write_or_refuse
+from jaxcal.cli.console.terminal import (
+    INTERRUPTED,
+    complain,
+    default_folder,
+    refuse,
+    say,
+    stopped_by_signals,
+    write_or_refuse,
+)
 from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import RateOption, VenueOfFilesOption, with_cleaning
 from jaxcal.cli.options.spec_choice import SpecOption, chosen_spec, model_option

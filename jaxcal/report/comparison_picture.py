@@ -12,13 +12,13 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from jaxcal.calibration.comparison import Comparison, Entry
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.report.figure_text import figure_text
 from jaxcal.report.smile_panel import (
     FAINT,
     INK,
     Line,
     day_names,
     draw_panels,
+    figure_text,
     finished,
     model_lines,
     new_figure,

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from jaxcal.market.tables.csv_file import write_csv
-from jaxcal.report.figure_text import figure_text
-from jaxcal.report.smile_panel import FAINT, INK, RULE, finished, new_figure
+from jaxcal.report.smile_panel import FAINT, INK, RULE, figure_text, finished, new_figure
 
 _COLOURS = ("#1f4e79", "#d1495b", "#2a9d8f", "#e9a23b", "#6a4c93", "#8d6e63")
 _GAP = 10.0  # times the usual time between surfaces, after which a line is not drawn through

@@ -1,6 +1,7 @@
 """Panels of a picture: the market quotes of each expiry, and the lines of one or several models."""
 
 from collections.abc import Sequence
+from functools import cache
 from os import PathLike
 from typing import NamedTuple
 
@@ -11,15 +12,17 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from jaxcal._text import printable, shortened
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.base import AbstractVolModel
 from jaxcal.pricing.vanilla import model_vol
-from jaxcal.report.figure_text import figure_text
 
 MARKET, MODEL, FAINT = "#1f4e79", "#d1495b", "#9aa5b1"
 INK, RULE = "#2b2f36", "#e6e9ee"
+_LONGEST = 90  # letters of a text
 _POINTS = 512  # of all lines of a model together: one size of the pricing program for up to 16 expiries
 _SIZES = {  # panels across, and inches of a panel, up to this many expiries
     1: (1, 7.0, 4.6),
@@ -200,3 +203,21 @@ def _short(strike: float) -> str:
     if abs(strike) >= 1e6:
         return f"{strike / 1e6:g}m"
     return f"{strike / 1e3:g}k" if abs(strike) >= 2e4 else f"{strike:g}"
+
+
+def figure_text(text: str) -> str:
+    r"""A text for a title or a legend: what is not in the font is a question mark, and a dollar begins no formula.
+
+    Example:
+        >>> print(figure_text("$^_{ 漢"))
+        \$^_{ ?
+    """
+    letters = _font_letters()
+    drawn = "".join(letter if ord(letter) in letters else "?" for letter in shortened(printable(text), _LONGEST))
+    # matplotlib leaves names that begin with an underscore out of a legend
+    return (" " if drawn.startswith("_") else "") + drawn.replace("$", r"\$")
+
+
+@cache
+def _font_letters() -> frozenset[int]:
+    return frozenset(get_font(findfont(FontProperties())).get_charmap())

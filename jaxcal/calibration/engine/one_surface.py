@@ -1,23 +1,23 @@
 """OneSurface: the quotes of one surface, fitted by the program of a single fit, or per expiry."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_expiries, solve_on_grid
 from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, choose
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart, with_steps
-from jaxcal.calibration.engine.piecewise_bootstrap import bootstrapped
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.starts.starting_values import PIECEWISE, starts_from
 from jaxcal.market.surface import Surface
-from jaxcal.models.base import AbstractModel
-from jaxcal.models.parameters import search_bounds
+from jaxcal.models.base import AbstractModel, Model
+from jaxcal.models.parameters import search_bounds, with_fields
 from jaxcal.models.refusal import refuse_unlawful
 
 
@@ -114,3 +114,22 @@ def rmse_of_surfaces(rmse_vol: Any, weight: Any) -> NDArray[np.floating]:
         return rmse_vol
     counts = np.sum(weight > 0, axis=-1)
     return np.asarray(np.sqrt(np.sum(rmse_vol**2 * counts, axis=-1) / np.maximum(counts.sum(axis=-1), 1)))
+
+
+def bootstrapped(
+    run: Callable[[Target, Model], Round[Model]], start: Model, names: Sequence[str], target: Target
+) -> Model:
+    """`start` fitted to the expiries up to its first knot, then up to its second, and so on but for the last interval.
+
+    An option's price depends only on the intervals before its expiry, so each fit adds the parameters of one interval,
+    starting from the interval before. `run` fits to a target from a given start.
+    """
+    knots = np.asarray(getattr(start, "knots"))  # noqa: B009
+    varying = [name for name in names if np.ndim(getattr(start, name)) == 1]
+    model: Any = start
+    for i, knot in enumerate(knots):
+        weight = jnp.where((target.expiry <= knot * (1.0 + 1e-9))[:, None], target.weight, 0.0)
+        model = run(target._replace(weight=weight), model).model
+        ahead = {name: getattr(model, name) for name in varying}
+        model = with_fields(model, {n: jnp.where(jnp.arange(len(knots) + 1) > i, v[i], v) for n, v in ahead.items()})
+    return model

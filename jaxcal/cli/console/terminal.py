@@ -8,9 +8,12 @@ never the files that a command writes.
 import contextlib
 import errno
 import os
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 import typer
@@ -18,6 +21,7 @@ from rich.console import Console, RenderableType
 
 from jaxcal._text import printable, shortened
 
+INTERRUPTED = 130  # exit code: what a shell makes of an interrupt
 _LONGEST_SENTENCE = 499  # letters of a sentence on standard error
 _PIPE_WIDTH = 120  # columns of a table that no terminal shows
 _GONE = (errno.EPIPE, errno.EINVAL)  # what a pipe without a reader says, here and on Windows
@@ -154,3 +158,28 @@ def _silence(stream: Any) -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(when: str) -> Iterator[threading.Event]:
+    """An event that the first interrupt sets; the second one ends the process at once.
+
+    Args:
+        when: when the work then stops, for the sentence that says so.
+    """
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def on_signal(number: int, _: FrameType | None) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+        complain(f"jaxcal: stopping when {when}; once more stops at once")
+
+    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

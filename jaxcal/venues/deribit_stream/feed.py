@@ -6,7 +6,7 @@ import random
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 from jaxcal._text import brief
 from jaxcal.venues.deribit.exchange_clock import ExchangeClock
 from jaxcal.venues.deribit.instrument import DeribitInstrument
-from jaxcal.venues.deribit_stream.backoff import backoff
 from jaxcal.venues.deribit_stream.json_rpc import Broken, JsonRpc, Refused
 from jaxcal.venues.deribit_stream.market import DeribitMarket, MarketView
 from jaxcal.venues.json_file import parsed
@@ -298,3 +297,21 @@ def _is_other(entry: Any) -> bool:
 
 def _sentence(error: Exception) -> str:
     return brief(" ".join(str(error).split()) or type(error).__name__, 300)
+
+
+def backoff(first: float, most: float, rng: random.Random) -> Iterator[float]:
+    """Seconds before each try: drawn between 0 and a bound that doubles from `first` to `most` ("full jitter").
+
+    Clients that lost the same server do not all come back at the same moments.
+
+    Source: M. Brooker, "Exponential backoff and jitter", AWS Architecture Blog (2015).
+
+    Example:
+        >>> waits = backoff(0.5, 8.0, random.Random(0))
+        >>> [round(next(waits), 2) for _ in range(6)]
+        [0.42, 0.76, 0.84, 1.04, 4.09, 3.24]
+    """
+    bound = first
+    while True:
+        yield rng.uniform(0.0, bound)
+        bound = min(2.0 * bound, most)
