@@ -44,12 +44,10 @@ class Toward(AbstractPrior):
         self.root = np.sqrt(np.maximum(values, 0.0))[:, None] * directions.T
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         y = jnp.concatenate([jnp.ravel(search_value(model, name, self.scales)) for name in self.free])
         return jnp.asarray(self.root, y.dtype) @ (y - jnp.asarray(self.y, y.dtype))
 
     def complaint(self, template: type[AbstractModel]) -> str | None:
-        """See `AbstractPrior`."""
         missing = [name for name in self.free if name not in template.bounds]
         return f"the previous fit is not one of {template.__name__}: that has no {missing[0]}" if missing else None
 

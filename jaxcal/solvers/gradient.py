@@ -97,7 +97,6 @@ class Optax(AbstractLeastSquaresSolver):
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
     ) -> "_State":
-        """See `AbstractLeastSquaresSolver`."""
         start, dtype = jnp.clip(y0, lower, upper), y0.dtype
         num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
         inf = jnp.asarray(jnp.inf, dtype)
@@ -109,11 +108,9 @@ class Optax(AbstractLeastSquaresSolver):
         )  # fmt: skip
 
     def outcome(self, state: "_State") -> Int[Array, ""]:
-        """See `AbstractLeastSquaresSolver`."""
         return state.outcome
 
     def finish(self, state: "_State", lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
-        """See `AbstractLeastSquaresSolver`."""
         return Solution(
             state.best, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.best <= lower) | (state.best >= upper),
@@ -128,7 +125,6 @@ class Optax(AbstractLeastSquaresSolver):
         upper: Float[Array, " p"],
         max_step: float,
     ) -> "_State":
-        """See `AbstractLeastSquaresSolver`."""
         y, dtype = state.y, state.y.dtype
 
         residual, jacobian = linearised(fn, y, args)

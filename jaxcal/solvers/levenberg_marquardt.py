@@ -76,7 +76,6 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         lower: Float[Array, " p"],
         upper: Float[Array, " p"],
     ) -> "_State":
-        """See `AbstractLeastSquaresSolver`."""
         # one evaluation in the program, not one before the loop and one in it: half the time to compile
         num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
         start = jnp.clip(y0, lower, upper)
@@ -90,11 +89,9 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         )  # fmt: skip
 
     def outcome(self, state: "_State") -> Int[Array, ""]:
-        """See `AbstractLeastSquaresSolver`."""
         return state.outcome
 
     def finish(self, state: "_State", lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
-        """See `AbstractLeastSquaresSolver`."""
         return Solution(
             state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.y <= lower) | (state.y >= upper),
@@ -109,7 +106,6 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         upper: Float[Array, " p"],
         max_step: float,
     ) -> "_State":
-        """See `AbstractLeastSquaresSolver`."""
         dtype = state.y.dtype
         eps = float(jnp.finfo(dtype).eps)
         # no tolerance below what the dtype can show

@@ -41,7 +41,6 @@ class Predicted(AbstractPrior):
     scales: Scales = eqx.field(static=True, default=Scales())
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         y = jnp.concatenate([jnp.ravel(search_value(model, name, self.scales)) for name in self.free])
         return jnp.asarray(self.root, y.dtype) @ (y - jnp.asarray(self.mean, y.dtype))
 

@@ -58,7 +58,6 @@ class ProfilePenalty(AbstractPrior):
     stiffness: Float[Array | np.ndarray, "*b"] | float
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         y = to_vector(model, self.free, self.scales)
         place = jnp.sum(jnp.asarray(self.direction, y.dtype) * y)
         drawn = jnp.asarray(self.stiffness, y.dtype) * (place - jnp.asarray(self.centre, y.dtype))

@@ -39,7 +39,6 @@ class Feller(AbstractPrior):
             raise ValueError(f"the weight of Feller is {self.weight}: it must be finite and not negative")
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         found = []
         for suffix in _suffixes(type(model)):
             kappa, theta, sigma = (jnp.asarray(getattr(model, name + suffix)) for name in _FIELDS)
@@ -48,7 +47,6 @@ class Feller(AbstractPrior):
         return jnp.concatenate(found)
 
     def complaint(self, template: type[AbstractModel]) -> str | None:
-        """See `AbstractPrior`."""
         return (
             None if _suffixes(template) else f"{template.__name__} has no kappa, theta and sigma: no Feller condition"
         )

@@ -73,7 +73,6 @@ class Gaussian(AbstractPrior):
         self.root = _inverse_root(np.diag(_deviations(mean, std) ** 2) if covariance is None else covariance, size)
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         off = []
         for name, mean in zip(self.names, self.mean, strict=True):
             value = jnp.asarray(getattr(model, name))
@@ -87,7 +86,6 @@ class Gaussian(AbstractPrior):
         return jnp.asarray(self.strength, differences.dtype) * (root @ differences)
 
     def complaint(self, template: type[AbstractModel]) -> str | None:
-        """See `AbstractPrior`."""
         known = tuple(template.bounds)
         if unknown := [name for name in self.names if name not in known]:
             return f"the prior names {unknown[0]!r}: {template.__name__} has {', '.join(known)}"

@@ -50,7 +50,6 @@ class Linear(AbstractLoss):
     """
 
     def root(self, residual: Float[Array, "*q"]) -> Float[Array, "*q"]:
-        """See `AbstractLoss`."""
         return residual
 
 
@@ -79,7 +78,6 @@ class Huber(AbstractLoss):
         _check(self)
 
     def root(self, residual: Float[Array, "*q"]) -> Float[Array, "*q"]:
-        """See `AbstractLoss`."""
         scale = jnp.asarray(self.scale, residual.dtype)
         size = jnp.abs(residual) / scale
         beyond = size > 1.0
@@ -108,7 +106,6 @@ class SoftL1(AbstractLoss):
         _check(self)
 
     def root(self, residual: Float[Array, "*q"]) -> Float[Array, "*q"]:
-        """See `AbstractLoss`."""
         square = (residual / jnp.asarray(self.scale, residual.dtype)) ** 2
         return residual * jnp.sqrt(2.0 / (1.0 + jnp.sqrt(1.0 + square)))
 
@@ -137,7 +134,6 @@ class Cauchy(AbstractLoss):
         _check(self)
 
     def root(self, residual: Float[Array, "*q"]) -> Float[Array, "*q"]:
-        """See `AbstractLoss`."""
         square = (residual / jnp.asarray(self.scale, residual.dtype)) ** 2
         near = square < 1e-3
         safe = jnp.where(near, 1.0, square)

@@ -100,12 +100,10 @@ class Scaled(AbstractPrior):
             raise ValueError(f"noise is {self.noise}: it must be positive and finite")
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         residuals = self.prior(model)
         return jnp.asarray(self.strength, residuals.dtype) * residuals
 
     def complaint(self, template: type[AbstractModel]) -> str | None:
-        """See `AbstractPrior`."""
         return self.prior.complaint(template)
 
 
@@ -120,11 +118,9 @@ class Combined(AbstractPrior):
     priors: tuple[AbstractPrior, ...]
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        """See `AbstractPrior`."""
         return jnp.concatenate([prior(model) for prior in self.priors])
 
     def complaint(self, template: type[AbstractModel]) -> str | None:
-        """See `AbstractPrior`."""
         return next((found for prior in self.priors if (found := prior.complaint(template))), None)
 
 

@@ -47,7 +47,6 @@ class UniformWeights(AbstractWeights):
     """
 
     def of(self, surface: Surface) -> Numbers:
-        """See `AbstractWeights`."""
         return np.ones(surface.vol.shape)
 
 
@@ -74,7 +73,6 @@ class VegaWeights(AbstractWeights):
             raise ValueError(f"the power of VegaWeights is {self.power}: it must not be negative")
 
     def of(self, surface: Surface) -> Numbers:
-        """See `AbstractWeights`."""
         root = np.sqrt(np.asarray(surface.expiry, float))[:, None]
         total = np.asarray(surface.vol, float) * root
         d1 = np.log(np.asarray(surface.forward, float)[:, None] / np.asarray(surface.strike, float)) / total + total / 2
@@ -108,7 +106,6 @@ class InverseSpreadWeights(AbstractWeights):
             raise ValueError(f"the power of InverseSpreadWeights is {self.power}: it must not be negative")
 
     def of(self, surface: Surface) -> Numbers:
-        """See `AbstractWeights`."""
         vol, bid, ask = (np.asarray(x, float) for x in (surface.vol, surface.bid_vol, surface.ask_vol))
         spread = np.where(np.isnan(bid), 2.0 * (ask - vol), np.where(np.isnan(ask), 2.0 * (vol - bid), ask - bid))
         known = (np.asarray(surface.weight) > 0) & np.isfinite(spread)
