@@ -96,11 +96,10 @@ def clean_partition(
         (1, {'strike not positive': 1})
     """
     accounts = [Account(num_rows) for num_rows in part.num_rows]
-    surfaces: dict[int, Surface] = {}
-    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = {}
+    cleaning = _Cleaning(rules, rate, clock, accounts)
     for table, of_row in part.tables:
         named = table.assign(underlying_name=np.array([key[0] for key in part.keys], object)[of_row])
-        _clean_each(named, of_row, rules, rate, clock, accounts, surfaces, origin)
+        cleaning.clean_each(named, of_row)
     for place in set(range(len(accounts))).difference(*(of_row.tolist() for _, of_row in part.tables)):
         account = accounts[place]
         account.left_out, account.outcome = {"too many rows": account.num_rows}, TOO_MANY_ROWS
@@ -113,96 +112,81 @@ def clean_partition(
             reasons = sorted(account.left_out.items(), key=lambda pair: (-pair[1], pair[0]))
             counted = "; ".join(f"{count:,} {name}" for name, count in reasons)
             account.outcome, account.status = NO_QUOTES, f"Not fitted: no quote can be used: {counted}."
-    return CleanedPartition(
-        cut=part.cut,
-        keys=part.keys,
-        sources=part.sources,
-        accounts=tuple(accounts),
-        surfaces=dict(sorted(surfaces.items())),
-        origin=origin,
-    )
+    surfaces = dict(sorted(cleaning.surfaces.items()))
+    return CleanedPartition(part.cut, part.keys, part.sources, tuple(accounts), surfaces, cleaning.origin)
 
 
-def _of_one_currency(table: pd.DataFrame, of_row: NDArray[np.int64], accounts: Sequence[Account]) -> NDArray[np.bool_]:
-    """Rows of surfaces whose prices are in one currency; the others are accounted for."""
-    fine = np.ones(len(table), bool)
-    if "currency_of_price" not in table:
+@dataclass(frozen=True, eq=False)
+class _Cleaning:
+    """The cleaning of a part: how, and what it has found so far."""
+
+    rules: CleaningRules | SuitedRules
+    rate: float | None
+    clock: VarianceClock | None
+    accounts: Sequence[Account]
+    surfaces: dict[int, Surface] = field(default_factory=dict)
+    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]] = field(default_factory=dict)
+
+    def _of_one_currency(self, table: pd.DataFrame, of_row: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Rows of surfaces whose prices are in one currency; the others are accounted for."""
+        fine = np.ones(len(table), bool)
+        if "currency_of_price" not in table:
+            return fine
+        words = table["currency_of_price"].astype(object).where(table["currency_of_price"].notna(), "quote")
+        code, names = pd.factorize(words.astype(str).str.strip().str.lower().replace({"": "quote", "nan": "quote"}))
+        if len(names) == 1:
+            return fine
+        pairs = np.unique(np.stack([of_row, code]), axis=1)
+        for place in np.flatnonzero(np.bincount(pairs[0]) > 1).tolist():
+            found = ", ".join(sorted(str(names[i]) for i in pairs[1][pairs[0] == place]))
+            account = self.accounts[place]
+            account.left_out = {"mixed currencies": account.num_rows}
+            account.outcome = MIXED_CURRENCIES
+            account.status = (
+                f"Not fitted: its prices are in several currencies ({found}): give each an underlying of its own."
+            )
+            fine &= of_row != place
         return fine
-    words = table["currency_of_price"].astype(object).where(table["currency_of_price"].notna(), "quote")
-    code, names = pd.factorize(words.astype(str).str.strip().str.lower().replace({"": "quote", "nan": "quote"}))
-    if len(names) == 1:
-        return fine
-    pairs = np.unique(np.stack([of_row, code]), axis=1)
-    for place in np.flatnonzero(np.bincount(pairs[0]) > 1).tolist():
-        found = ", ".join(sorted(str(names[i]) for i in pairs[1][pairs[0] == place]))
-        account = accounts[place]
-        account.left_out = {"mixed currencies": account.num_rows}
-        account.outcome = MIXED_CURRENCIES
-        account.status = (
-            f"Not fitted: its prices are in several currencies ({found}): give each an underlying of its own."
-        )
-        fine &= of_row != place
-    return fine
 
+    def clean_each(self, table: pd.DataFrame, of_row: NDArray[np.int64]) -> None:
+        """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
+        try:
+            fine = self._of_one_currency(table, of_row)
+            self._clean(table[fine], of_row[fine])
+        except MemoryError:
+            raise
+        except Exception as error:
+            places = np.unique(of_row)
+            if len(places) > 1:
+                for some in np.array_split(places, 2):
+                    rows = np.isin(of_row, some)
+                    self.clean_each(table[rows], of_row[rows])
+                return
+            account = self.accounts[int(places[0])]
+            account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
+            known = isinstance(error, QuoteError)
+            account.outcome = UNREADABLE if known else ERROR
+            account.status = f"Not fitted: {error}." if known else f"Not fitted: {told(error)}."
 
-def _clean_each(
-    table: pd.DataFrame,
-    of_row: NDArray[np.int64],
-    rules: CleaningRules | SuitedRules,
-    rate: float | None,
-    clock: VarianceClock | None,
-    accounts: Sequence[Account],
-    surfaces: dict[int, Surface],
-    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
-) -> None:
-    """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
-    try:
-        fine = _of_one_currency(table, of_row, accounts)
-        _clean(table[fine], of_row[fine], rules, rate, clock, accounts, surfaces, origin)
-    except MemoryError:
-        raise
-    except Exception as error:
-        places = np.unique(of_row)
-        if len(places) > 1:
-            for some in np.array_split(places, 2):
-                rows = np.isin(of_row, some)
-                _clean_each(table[rows], of_row[rows], rules, rate, clock, accounts, surfaces, origin)
+    def _clean(self, table: pd.DataFrame, of_row: NDArray[np.int64]) -> None:
+        if not len(table):
             return
-        account = accounts[int(places[0])]
-        account.left_out = {str(Verdict.UNREADABLE): account.num_rows}
-        known = isinstance(error, QuoteError)
-        account.outcome = UNREADABLE if known else ERROR
-        account.status = f"Not fitted: {error}." if known else f"Not fitted: {told(error)}."
-
-
-def _clean(
-    table: pd.DataFrame,
-    of_row: NDArray[np.int64],
-    rules: CleaningRules | SuitedRules,
-    rate: float | None,
-    clock: VarianceClock | None,
-    accounts: Sequence[Account],
-    surfaces: dict[int, Surface],
-    origin: dict[int, tuple[NDArray[np.object_], NDArray[np.int64]]],
-) -> None:
-    if not len(table):
-        return
-    places, ordinal = np.unique(of_row, return_inverse=True)
-    # The name by which the cleaning tells surfaces apart: their order is that of the places.
-    names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
-    table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
-    report = inspect_quotes(table, rules=rules, rate=rate, clock=clock)
-    found = surfaces_from_quotes(report)
-    _count(report, ordinal, [accounts[place] for place in places.tolist()])
-    source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
-    for key, one in zip(report.keys, report.rules, strict=True):
-        accounts[int(places[_ordinal(key)])].profile = str(one)
-    for key, sentence in report.refused.items():
-        account = accounts[int(places[_ordinal(key)])]
-        account.outcome, account.status = UNREADABLE, f"Not fitted: {sentence}."
-    for key, surface in found.items():
-        place = int(places[_ordinal(key)])
-        surfaces[place], origin[place] = surface, (source, row)
+        places, ordinal = np.unique(of_row, return_inverse=True)
+        # The name by which the cleaning tells surfaces apart: their order is that of the places.
+        names = np.array([f"surface {number:09d}" for number in range(len(places))], object)
+        table = table.assign(underlying=names[ordinal]).reset_index(drop=True)
+        report = inspect_quotes(table, rules=self.rules, rate=self.rate, clock=self.clock)
+        found = surfaces_from_quotes(report)
+        _count(report, ordinal, [self.accounts[place] for place in places.tolist()])
+        source, row = table["source"].to_numpy(object), table["source_row"].to_numpy(np.int64)
+        for key, one in zip(report.keys, report.rules, strict=True):
+            self.accounts[int(places[_ordinal(key)])].profile = str(one)
+        for key, sentence in report.refused.items():
+            account = self.accounts[int(places[_ordinal(key)])]
+            account.outcome, account.status = UNREADABLE, f"Not fitted: {sentence}."
+        for key, surface in found.items():
+            place = int(places[_ordinal(key)])
+            self.surfaces[place], self.origin[place] = surface, (source, row)
 
 
 def _ordinal(key: QuoteKey) -> int:
