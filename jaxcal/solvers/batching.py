@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxcal.solvers.least_squares import RUNNING, AbstractLeastSquaresSolver
+from jaxcal.solvers.least_squares import RUNNING, AbstractLeastSquaresSolver, Residuals
 
 
 class _Carry(NamedTuple):
@@ -20,7 +20,7 @@ class _Carry(NamedTuple):
 
 
 def least_squares_many(
-    fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+    fn: Residuals,
     solver: AbstractLeastSquaresSolver,
     y0: Float[Array, "b p"],
     data: Any,

@@ -1,6 +1,6 @@
 """Any optimiser of optax behind the call of `least_squares`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -14,7 +14,9 @@ from jaxcal._status import Outcome
 from jaxcal.solvers.least_squares import (
     RUNNING,
     AbstractLeastSquaresSolver,
+    Residuals,
     Solution,
+    Vector,
     held,
     largest_cosine,
     linearised,
@@ -24,8 +26,8 @@ _ZERO = 1e-7  # root mean square of residuals so small that rounding gives them 
 
 
 class _State(NamedTuple):
-    y: Float[Array, " p"]  # to be evaluated next
-    best: Float[Array, " p"]
+    y: Vector  # to be evaluated next
+    best: Vector
     residual: Float[Array, " m"]
     jacobian: Float[Array, "m p"]
     cost: Float[Array, ""]
@@ -89,14 +91,7 @@ class Optax(AbstractLeastSquaresSolver):
         made = self.optimiser if self.learning_rate is None else self.optimiser(self.learning_rate)
         return optax.with_extra_args_support(made)
 
-    def init(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        y0: Float[Array, " p"],
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-    ) -> "_State":
+    def init(self, fn: Residuals, y0: Vector, args: Any, lower: Vector, upper: Vector) -> "_State":
         start, dtype = jnp.clip(y0, lower, upper), y0.dtype
         num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
         inf = jnp.asarray(jnp.inf, dtype)
@@ -110,20 +105,14 @@ class Optax(AbstractLeastSquaresSolver):
     def outcome(self, state: "_State") -> Int[Array, ""]:
         return state.outcome
 
-    def finish(self, state: "_State", lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
+    def finish(self, state: "_State", lower: Vector, upper: Vector) -> Solution:
         return Solution(
             state.best, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.best <= lower) | (state.best >= upper),
         )  # fmt: skip
 
     def step(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        state: "_State",
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-        max_step: float,
+        self, fn: Residuals, state: "_State", args: Any, lower: Vector, upper: Vector, max_step: float
     ) -> "_State":
         y, dtype = state.y, state.y.dtype
 

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 RUNNING = -1  # not an Outcome yet
+Vector = Float[Array, " p"]  # a number for each parameter
+Residuals = Callable[[Vector, Any], Float[Array, " m"]]  # of a vector and further arguments
 
 
 class Solution(eqx.Module):
@@ -34,7 +36,7 @@ class Solution(eqx.Module):
         3.000000
     """
 
-    y: Float[Array, " p"]
+    y: Vector
     residual: Float[Array, " m"]
     jacobian: Float[Array, "m p"]
     cost: Float[Array, ""]
@@ -51,26 +53,11 @@ class AbstractLeastSquaresSolver(eqx.Module):
     """
 
     @abstractmethod
-    def init(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        y0: Float[Array, " p"],
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-    ) -> Any:
+    def init(self, fn: Residuals, y0: Vector, args: Any, lower: Vector, upper: Vector) -> Any:
         """The state before the first evaluation of `fn`; a start outside the box is moved into it."""
 
     @abstractmethod
-    def step(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        state: Any,
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-        max_step: float,
-    ) -> Any:
+    def step(self, fn: Residuals, state: Any, args: Any, lower: Vector, upper: Vector, max_step: float) -> Any:
         """One step within the box, of at most `max_step` in any coordinate."""
 
     @abstractmethod
@@ -78,14 +65,14 @@ class AbstractLeastSquaresSolver(eqx.Module):
         """`RUNNING`, or the `Outcome` that ended it."""
 
     @abstractmethod
-    def finish(self, state: Any, lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
+    def finish(self, state: Any, lower: Vector, upper: Vector) -> Solution:
         """What a state says about the point it stopped at."""
 
 
 def least_squares(
-    fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
+    fn: Residuals,
     solver: AbstractLeastSquaresSolver,
-    y0: Float[Array, " p"],
+    y0: Vector,
     args: Any = None,
     *,
     lower: Float[Array | np.ndarray, " p"] | float | None = None,
@@ -120,7 +107,7 @@ def least_squares(
     """
     y0 = jnp.asarray(y0)
 
-    def bound(value: Float[Array | np.ndarray, " p"] | float | None, default: float) -> Float[Array, " p"]:
+    def bound(value: Float[Array | np.ndarray, " p"] | float | None, default: float) -> Vector:
         return jnp.broadcast_to(jnp.asarray(default if value is None else value, y0.dtype), y0.shape)
 
     low, high = bound(lower, -jnp.inf), bound(upper, jnp.inf)
@@ -132,9 +119,7 @@ def least_squares(
     return solver.finish(state, low, high)
 
 
-def linearised(
-    fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]], y: Float[Array, " p"], args: Any
-) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
+def linearised(fn: Residuals, y: Vector, args: Any) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
     """Residuals and their Jacobian, in forward mode: there are few parameters.
 
     Example:
@@ -146,9 +131,7 @@ def linearised(
     return column(jnp.eye(y.shape[0], dtype=y.dtype))
 
 
-def held(
-    y: Float[Array, " p"], gradient: Float[Array, " p"], lower: Float[Array, " p"], upper: Float[Array, " p"]
-) -> Bool[Array, " p"]:
+def held(y: Vector, gradient: Vector, lower: Vector, upper: Vector) -> Bool[Array, " p"]:
     """Which parameters are at a bound beyond which the cost falls.
 
     Example:
@@ -160,7 +143,7 @@ def held(
 
 
 def largest_cosine(
-    gradient: Float[Array, " p"], squares: Float[Array, " p"], size: Float[Array, ""], fixed: Bool[Array, " p"]
+    gradient: Vector, squares: Vector, size: Float[Array, ""], fixed: Bool[Array, " p"]
 ) -> Float[Array, ""]:
     """Of the angles between the residuals and the columns of their Jacobian: 0 at an optimum, at most 1.
 

@@ -1,6 +1,5 @@
 """Levenberg-Marquardt for small dense problems, in a box, as one compiled loop."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -12,7 +11,9 @@ from jaxcal.solvers.cholesky import solve_spd
 from jaxcal.solvers.least_squares import (
     RUNNING,
     AbstractLeastSquaresSolver,
+    Residuals,
     Solution,
+    Vector,
     held,
     largest_cosine,
     linearised,
@@ -20,14 +21,14 @@ from jaxcal.solvers.least_squares import (
 
 
 class _State(NamedTuple):
-    y: Float[Array, " p"]
+    y: Vector
     residual: Float[Array, " m"]
     jacobian: Float[Array, "m p"]
     cost: Float[Array, ""]
     angle: Float[Array, ""]
     damping: Float[Array, ""]
     growth: Float[Array, ""]
-    scale: Float[Array, " p"]
+    scale: Vector
     bend: Float[Array, "p p"]
     bent: Bool[Array, ""]
     num_steps: Int[Array, ""]
@@ -68,14 +69,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     max_steps: Int[Array, ""] | int = 200
     damping: Float[Array, ""] | float = 1e-3
 
-    def init(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        y0: Float[Array, " p"],
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-    ) -> "_State":
+    def init(self, fn: Residuals, y0: Vector, args: Any, lower: Vector, upper: Vector) -> "_State":
         # one evaluation in the program, not one before the loop and one in it: half the time to compile
         num_residuals = jax.eval_shape(lambda y: fn(y, args), y0).shape[0]
         start = jnp.clip(y0, lower, upper)
@@ -91,20 +85,14 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
     def outcome(self, state: "_State") -> Int[Array, ""]:
         return state.outcome
 
-    def finish(self, state: "_State", lower: Float[Array, " p"], upper: Float[Array, " p"]) -> Solution:
+    def finish(self, state: "_State", lower: Vector, upper: Vector) -> Solution:
         return Solution(
             state.y, state.residual, state.jacobian, state.cost, state.angle, state.num_steps, state.outcome,
             (state.y <= lower) | (state.y >= upper),
         )  # fmt: skip
 
     def step(
-        self,
-        fn: Callable[[Float[Array, " p"], Any], Float[Array, " m"]],
-        state: "_State",
-        args: Any,
-        lower: Float[Array, " p"],
-        upper: Float[Array, " p"],
-        max_step: float,
+        self, fn: Residuals, state: "_State", args: Any, lower: Vector, upper: Vector, max_step: float
     ) -> "_State":
         dtype = state.y.dtype
         eps = float(jnp.finfo(dtype).eps)
