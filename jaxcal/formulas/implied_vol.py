@@ -83,7 +83,6 @@ def implied_vol_of_logs(
     Example:
         A value of exp(-242,000) of the forward: 11 % out of the money a minute before expiry.
 
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> vol, by_value, by_room = implied_vol_of_logs(-242_000.0, -0.0, 0.1, 1e-5)
         >>> f"{vol:.6f}", f"{by_value:.1e}"
         ('0.045457', '2.1e-06')

@@ -31,7 +31,6 @@ class Expansion(eqx.Module):
         timed: `[r, d, q]` derivative along each parameter and time; the last is 0.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
         >>> found = expansion(jc.BlackScholes(0.2), ("sigma",), jnp.zeros(1), jnp.ones(1), 64, 1)
         >>> isinstance(found, Expansion), round(float(found.value[0]), 9), round(float(found.first[0, 0, 0, 0]), 9)
@@ -74,7 +73,6 @@ def expansion(
     parameters and time are differentiated by JAX, and the contours are placed once.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
         >>> found = expansion(jc.BlackScholes(0.2), ("sigma",), jnp.zeros(1), jnp.ones(1), 64, 2)
         >>> round(float(found.near(0, jnp.zeros(1), jnp.asarray([0.01, 0.0]))[0]), 6)

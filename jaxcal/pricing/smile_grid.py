@@ -18,7 +18,6 @@ class SmileGrid(eqx.Module):
         strike: `[e, k]`, in the units of the forward.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
         >>> grid = SmileGrid(jnp.asarray([1.0]), jnp.asarray([100.0]), jnp.asarray([[80.0, 100.0, 120.0]]))
         >>> model = jc.SVI(a=0.04, b=0.0, rho=0.0, m=0.0, sigma=0.1)

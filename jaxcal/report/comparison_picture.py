@@ -58,9 +58,8 @@ def plot_comparison(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
-        >>> from jaxcal.report.comparison_picture import plot_comparison
         >>> surface = jc.Surface.from_vols([0.5, 1.0], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]] * 2, forward=100.0)
-        >>> figure = plot_comparison(jc.compare({"flat": jc.BlackScholes}, surface, repeats=0))
+        >>> figure = jc.plot_comparison(jc.compare({"flat": jc.BlackScholes}, surface, repeats=0))
         >>> [axes.get_title() for axes in figure.axes][2:]
         ['182 days', '365 days']
     """

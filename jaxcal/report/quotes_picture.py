@@ -48,9 +48,8 @@ def plot_quotes(
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import pandas as pd, jaxcal as jc
-        >>> from jaxcal.report.quotes_picture import plot_quotes
         >>> quotes = pd.DataFrame({"expiry": 0.5, "strike": [90.0, 100.0, 110.0], "iv": 0.2, "forward": 100.0})
-        >>> figure = plot_quotes(jc.inspect_quotes(quotes))
+        >>> figure = jc.plot_quotes(jc.inspect_quotes(quotes))
         >>> [axes.get_title() for axes in figure.axes]
         ['182.5 days · 3 used']
     """

@@ -38,9 +38,8 @@ def plot_smiles(fit: Fit, path: str | PathLike[str] | None = None, *, title: str
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
-        >>> from jaxcal.report.smiles import plot_smiles
         >>> surface = jc.Surface.from_vols([0.5, 1.0], [90.0, 100.0, 110.0], [[0.21, 0.2, 0.2]] * 2, forward=100.0)
-        >>> figure = plot_smiles(jc.calibrate(jc.BlackScholes, surface))
+        >>> figure = jc.plot_smiles(jc.calibrate(jc.BlackScholes, surface))
         >>> [axes.get_title() for axes in figure.axes]
         ['182 days · RMSE 0.47', '365 days · RMSE 0.47']
     """

@@ -57,7 +57,6 @@ def least_squares_many(
         What `keep` returns, with a leading axis of `b`.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
         >>> roots = least_squares_many(
         ...     lambda y, square: y**2 - square, LevenbergMarquardt(), jnp.ones((3, 1)), jnp.asarray([4.0, 9.0, 2.25]),

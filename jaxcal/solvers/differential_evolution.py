@@ -50,7 +50,6 @@ def differential_evolution(
         ValueError: fewer than 4 members.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> def ripples(y):                                        # many local minima, the best at 0
         ...     return jnp.sum(y**2 + 5.0 * (1.0 - jnp.cos(6.0 * y)), axis=1)
         >>> low, high = jnp.full(2, -5.0), jnp.full(2, 4.0)

@@ -85,7 +85,6 @@ def clean_partition(
 
     Example:
         >>> import pathlib, tempfile
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> from jaxcal.bulk.input.partition_rows import read_partitions
         >>> from jaxcal.bulk.settings import Settings
         >>> from jaxcal.bulk.input.input_files import find_source

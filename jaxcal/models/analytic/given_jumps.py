@@ -16,7 +16,6 @@ class WithNormal(AbstractFourierModel):
     number a row of z.
 
     Example:
-        >>> import jax; jax.config.update("jax_enable_x64", True)
         >>> import jaxcal as jc
         >>> law = WithNormal(jc.BlackScholes(0.2), jnp.asarray([0.05]))
         >>> z, t = jnp.asarray([1.0 - 0.5j]), jnp.asarray([1.0])
