@@ -179,7 +179,7 @@ def test_sides_that_do_not_fit_the_quotes(name):
 
 def test_what_is_no_fit_is_named_with_the_remedy():
     with pytest.raises(TypeError, match="identified takes a Fit or Fits, not a BlackScholes: give it what calibrate"):
-        jc.identified(jc.BlackScholes(0.2))  # type: ignore[arg-type]
+        jc.identified(jc.BlackScholes(0.2))
     with pytest.raises(TypeError, match="synthetic_surface runs on the host"):
         jax.jit(lambda s: jc.synthetic_surface(jc.BlackScholes(s)).vol)(0.2)
 

@@ -47,6 +47,7 @@ class Diagnostics(Generic[Model]):
         in_vols: whether residuals are volatilities.
 
     Example:
+        >>> import equinox as eqx
         >>> import jaxcal as jc
         >>> truth = jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65)
         >>> surface = jc.synthetic_surface(truth, expiry=[0.1, 0.5, 1.0, 2.0], moneyness=[-2.0, -1.0, 0.0, 1.0])

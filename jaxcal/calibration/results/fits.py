@@ -319,7 +319,7 @@ class Fits(Generic[Model]):
         return f"{len(self)} surfaces: {ended}{middle}{share}"
 
 
-def identified(fit: Fit[Model] | Fits[Model]) -> Model:
+def identified(fit: Any) -> Any:
     """A model of the class of the fitted one, whose fields say of each parameter whether it is identified (see
     `Diagnostics`): of a `Fit`, or of `Fits`, with a leading axis.
 
