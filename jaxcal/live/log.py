@@ -23,17 +23,6 @@ class LiveLog:
 
     Raises:
         OSError: the folder cannot be made or written to.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> step = Recalibration(0, pd.Timestamp("2026-03-02T12:00Z"), "UPDATED", "", parameters={"sigma": 0.6})
-        >>> with LiveLog(folder) as log:
-        ...     log.write(step)
-        >>> sorted(path.name for path in folder.iterdir())
-        ['recalibrations', 'recalibrations.jsonl']
-        >>> float(pd.read_parquet(folder / "recalibrations")["sigma"][0])
-        0.6
     """
 
     def __init__(self, folder: Path) -> None:

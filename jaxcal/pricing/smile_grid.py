@@ -16,13 +16,6 @@ class SmileGrid(eqx.Module):
         expiry: `[e]` years.
         forward: `[e]`.
         strike: `[e, k]`, in the units of the forward.
-
-    Example:
-        >>> import jaxcal as jc
-        >>> grid = SmileGrid(jnp.asarray([1.0]), jnp.asarray([100.0]), jnp.asarray([[80.0, 100.0, 120.0]]))
-        >>> model = jc.SVI(a=0.04, b=0.0, rho=0.0, m=0.0, sigma=0.1)
-        >>> [round(float(v), 6) for v in grid.value(model)[0]]
-        [0.011859, 0.079656, 0.021473]
     """
 
     expiry: Float[Array, " e"]

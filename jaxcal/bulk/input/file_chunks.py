@@ -56,16 +56,6 @@ def read_file(file: SourceFile) -> Iterator[FileChunk | Problem]:
 
     Raises:
         MemoryError: there is not enough memory for a chunk.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.input_files import find_source
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("expiry,strike,iv\n0.5,100,0.2\n0.5,110,0.2,what\n")
-        >>> for part in read_file(find_source(path).files[0]):
-        ...     print(part if isinstance(part, Problem) else len(part.table))
-        1
-        chain.csv: 1 row has more cells than the header, the first of them: 0.5,110,0.2,what
     """
     try:
         for chunk in _parquet(file) if file.is_parquet else _other(file):

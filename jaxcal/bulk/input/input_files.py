@@ -112,14 +112,6 @@ def find_source(path: str | os.PathLike[str]) -> Source:
 
     Raises:
         BulkError: there is no such file or folder, or nothing in it to read.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> folder = pathlib.Path(tempfile.mkdtemp())
-        >>> (folder / "underlying=BTC").mkdir()
-        >>> _ = (folder / "underlying=BTC" / "chain.csv").write_text("expiry,strike,iv")
-        >>> find_source(folder).files[0].columns
-        (('underlying', 'BTC'),)
     """
     root = Path(path)
     try:

@@ -61,14 +61,6 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
     Args:
         source: the input.
         venue: layout of every table; recognised by the columns if None.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> from jaxcal.bulk.input.input_files import find_source
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "chain.csv"
-        >>> _ = path.write_text("underlying,expiry,strike,iv\nB,0.5,100,0.2\nA,0.5,100,0.2\n")
-        >>> [block.keys for window in read_windows(find_source(path)) for block in window.blocks]
-        [(('B', None, 'chain.csv'), ('A', None, 'chain.csv'))]
     """
     window, chunks = Window(), []
     polls: dict[str, pd.DataFrame] = {}

@@ -53,13 +53,6 @@ class Store:
         resumed: whether the folder had a job of these settings already.
         scratch: folder of what is not finished. It is of this run alone and goes with it, so that a process that has
             outlived its run can no longer put anything into the result.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> with Store.open(pathlib.Path(tempfile.mkdtemp()) / "out", {"model": "Heston"}) as store:
-        ...     store.write(0, "digest", pa.table({"x": [1.0]}), None)
-        ...     store.done
-        {0: 'digest'}
     """
 
     def __init__(self, path: Path, lock: IO[str]) -> None:

@@ -25,16 +25,6 @@ class ResultTable:
 
     Attributes:
         table: its cells are texts; a column whose cells have no blank in them is one of numbers or names.
-
-    Example:
-        >>> table = Table("model", "RMSE", box=None)
-        >>> table.add_row("Heston", "0.123456")
-        >>> Console(width=20).print(ResultTable(table))
-        model   RMSE
-        Heston  0.123456
-        >>> Console(width=14).print(ResultTable(table))
-        model: Heston
-        RMSE: 0.123456
     """
 
     table: Table

@@ -54,14 +54,6 @@ def local_smile(
 
     Source: W. S. Cleveland (1979), "Robust locally weighted regression and smoothing scatterplots"; Beaton and Tukey
         (1974) for the biweight.
-
-    Example:
-        >>> x = np.linspace(-1.0, 1.0, 21)
-        >>> y = 0.2 + 0.1 * x**2
-        >>> y[[4, 10, 13]] = 0.9
-        >>> smile = local_smile(np.zeros(21, int), x, y, np.full(21, 0.01), np.array([10, 11]))
-        >>> print(smile.value.round(3))
-        [0.2   0.201]
     """
     parts = [_block(line, x, y, scale, at[i : i + _BLOCK], fewest) for i in range(0, max(len(at), 1), _BLOCK)]
     return LocalSmile(*map(np.concatenate, zip(*parts, strict=True)))

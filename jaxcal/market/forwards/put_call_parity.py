@@ -79,13 +79,6 @@ def fit_parity(
     Source: Beaton and Tukey (1974), "The fitting of power series", for the biweight; Sen (1968), "Estimates of the
         regression coefficient based on Kendall's tau", for the start; DuMouchel and O'Brien (1989), "Integrating a
         robust option into a multiple regression computing environment", for the residuals where pairs are few.
-
-    Example:
-        >>> strike = np.array([90.0, 100.0, 110.0, 120.0])
-        >>> call = np.array([12.0, 6.0, 2.5, 1.0])
-        >>> fit = fit_parity(strike, call, call - 0.98 * (101.0 - strike), np.full(4, 0.1))
-        >>> print(round(fit.forward, 8), round(fit.discount, 8))
-        101.0 0.98
     """
     order = np.lexsort((put, call, strike))  # sums must not depend on the order of the rows
     strike, difference, straddle, spread = strike[order], (call - put)[order], (call + put)[order], spread[order]

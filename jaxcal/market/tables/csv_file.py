@@ -24,15 +24,6 @@ def write_csv(table: pd.DataFrame, path: str | PathLike[str]) -> None:
 
     Raises:
         OSError: the file cannot be written.
-
-    Example:
-        >>> import pathlib, tempfile
-        >>> path = pathlib.Path(tempfile.mkdtemp()) / "a.csv"
-        >>> write_csv(pd.DataFrame({"name": ["=1+1", "B"], "value": [-1.5, 2.0]}), path)
-        >>> print(path.read_text())
-        name,value
-        '=1+1,-1.5
-        B,2.0
     """
     path = Path(path)
     unfinished = path.with_name(f".{path.name}")

@@ -34,15 +34,6 @@ def oversize(path: Path, *, largest: int = LARGEST) -> str:
 
     Raises:
         OSError: there is no such file, or it may not be read.
-
-    Example:
-        >>> import tempfile
-        >>> path = Path(tempfile.mkdtemp()) / "bomb.csv.gz"
-        >>> _ = path.write_bytes(gzip.compress(b"0" * 10_000_000))
-        >>> oversize(path)
-        ''
-        >>> oversize(path, largest=1_000_000)
-        'it holds more than 1,000,000 bytes unpacked, too many to read whole: ...'
     """
     name, size = path.name.lower(), path.stat().st_size
     if name.endswith((".parquet", ".pq")):

@@ -54,14 +54,6 @@ def identify(quotes: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
 
     Raises:
         QuoteError: `underlying` holds numbers.
-
-    Example:
-        >>> table = pd.DataFrame({"ticker": ["SPY", "QQQ"], "expiry": 0.5, "strike": 100.0, "price": 3.0})
-        >>> found, notes = identify(table)
-        >>> found["underlying"].tolist(), found["exercise"].tolist()
-        (['SPY', 'QQQ'], ['A', 'A'])
-        >>> print("; ".join(notes))
-        underlying from column ticker (2 names); American by the names QQQ, SPY (exercise says otherwise)
     """
     table, notes = quotes, []
     if not len(table) or table.columns.has_duplicates:  # for `validate_quotes` to refuse

@@ -30,15 +30,6 @@ def gather_updates(quotes: pd.DataFrame) -> tuple[pd.DataFrame, str]:
         table: `quote_time` is the last time of the stream, and `update_time` that of the row, where there were updates:
             of the rows of a contract the one with the latest `update_time` is used.
         note: what was done; empty if nothing.
-
-    Example:
-        >>> times = ["2026-05-01T19:59:30Z", "2026-05-01T19:59:50Z", "2026-05-01T20:00:00Z"]
-        >>> table = pd.DataFrame({"quote_time": times, "expiry": 0.1, "strike": [90.0, 95.0, 90.0], "iv": 0.2})
-        >>> found, note = gather_updates(table)
-        >>> found["quote_time"].astype(str).unique().tolist()
-        ['2026-05-01 20:00:00+00:00']
-        >>> note
-        '3 times are those of updates: the last of each contract counts'
     """
     if not {"quote_time", "strike", "expiry"} <= set(quotes.columns):
         return quotes, ""

@@ -78,16 +78,6 @@ class DeribitBook:
         time: of the last message in the book, ms since 1970.
         waiting: changes that came too early.
         floor: number below which a snapshot is an old one that came late; None if any will do.
-
-    Example:
-        >>> start = BookChange(True, 7, None, 1000, (("new", 0.01, 5.0),), (("new", 0.012, 3.0),))
-        >>> book, _ = DeribitBook().take(start)
-        >>> book, verdict = book.take(BookChange(False, 9, 8, 1200, (), (("delete", 0.012, 0.0),)))
-        >>> verdict.name, book.best_ask
-        ('WAITING', (0.012, 3.0))
-        >>> book, verdict = book.take(BookChange(False, 8, 7, 1100, (), (("new", 0.011, 2.0),)))
-        >>> verdict.name, book.best_bid, book.best_ask, book.change_id
-        ('APPLIED', (0.01, 5.0), (0.011, 2.0), 9)
     """
 
     bids: Mapping[float, float] = field(default_factory=dict)

@@ -112,14 +112,6 @@ class DeribitMarket:
         counts: how many messages came, by what became of them: `"ticker"`, `"late ticker"`, the verdicts of books in
             lower case, `"not followed"`, `"garbage"`, `"other"`, and `"ahead of the clock"`. The feed counts there
             too what is no message of a subscription: see `DeribitFeed`.
-
-    Example:
-        >>> market = DeribitMarket()
-        >>> market.follow(["BTC-27JUN25-100000-C"])
-        >>> data = {"instrument_name": "BTC-27JUN25-100000-C", "timestamp": 1749938299495, "mark_price": 0.06}
-        >>> _ = market.receive({"method": "subscription", "params": {"channel": "ticker", "data": data}}, 1749938299500)
-        >>> market.view(1749938300000).table().entries["mark"].tolist()
-        [0.06]
     """
 
     def __init__(self, *, patience: float = 1.0, max_age: float = 60.0, horizon: float = 300.0) -> None:
