@@ -123,7 +123,8 @@ def fit_at_own_strength(
     middle = np.sqrt(np.maximum(np.maximum(misfit, aim), _EXACT) / np.where(left, size, 1.0))
     by_rule = partial(_discrepancy, search, plain, left, aim) if discrepancy else partial(_corner, search, plain, left)
     found, strength = by_rule(middle)
-    found = eqx.tree_at(lambda r: r.num_steps, found, jnp.asarray(search.steps) if _on_device(found) else search.steps)
+    steps = jnp.asarray(search.steps) if isinstance(found.num_steps, jax.Array) else search.steps
+    found = eqx.tree_at(lambda r: r.num_steps, found, steps)
     return found, used._replace(prior=priors.combine(np.where(left, strength, 0.0)))
 
 
@@ -215,7 +216,3 @@ def _sum(loss: AbstractLoss | None, weight: NDArray, residuals: NDArray) -> floa
     values = jnp.asarray(np.where(known, residuals, 0.0).reshape(weight.shape), weight.dtype)
     with jax.ensure_compile_time_eval():
         return float(np.sum(weight * 2.0 * np.asarray(losses(loss, values))))
-
-
-def _on_device(found: Round) -> bool:
-    return isinstance(found.num_steps, jax.Array)

@@ -36,7 +36,7 @@ class Toward(AbstractPrior):
         if fit.by_expiry:
             raise ValueError(f"{type(fit.model).__name__} was fitted expiry by expiry: toward takes a fit of one model")
         information = np.asarray(fit.information, float)
-        if not (np.isfinite(information).all() and _finite(fit.model)):
+        if not all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves((information, fit.model))):
             raise ValueError(f"there is nothing to stay near to: {fit.status}")
         self.free, self.scales = fit.free, fit.objective.scales
         self.y = np.asarray(to_vector(fit.model, fit.free, fit.objective.scales), float)
@@ -88,7 +88,3 @@ def toward(
             raise ValueError(f"strength is {strength}: it must be finite and not negative")
         strength = float(strength) ** 0.5
     return Scaled(Toward(fit), strength, noise)
-
-
-def _finite(model: AbstractModel) -> bool:
-    return all(np.isfinite(np.asarray(leaf)).all() for leaf in jax.tree.leaves(model))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal.dates.instants import NEW_YORK, Instants, settle_local
+from jaxcal.dates.instants import NEW_YORK, settle_local
 from jaxcal.dates.us_calendar import OPEN, close_us, is_session
 
 Years = NDArray[np.float64]
@@ -94,7 +94,7 @@ class VarianceClock:
         end = begin + np.timedelta64(int(np.nanmax(elapsed, initial=0.0)) + 1, "us")
         knots, weights = self._pieces(begin, end)
         passed = np.concatenate([[0.0], np.cumsum(np.diff(knots) * weights)])
-        scale = self._year() if self.scaled else 1.0
+        scale = _mean_weight(self.night, self.weekend, self.holiday, self.market) if self.scaled else 1.0
         found = np.interp(elapsed, knots, passed) / (365.0 * _DAY * scale)
         for time, days in self.events:  # pairs, sorted, by now
             ahead = (_instant(pd.Timestamp(time)) - begin) / np.timedelta64(1, "us")
@@ -106,7 +106,7 @@ class VarianceClock:
         first = begin.astype("datetime64[D]") - np.timedelta64(10, "D")
         days = np.arange(first, end.astype("datetime64[D]") + np.timedelta64(11, "D"))
         if self.market == "always":
-            knots, weights = days.astype("datetime64[us]"), np.where(_is_weekend(days), self.weekend, 1.0)[:-1]
+            knots, weights = days.astype("datetime64[us]"), np.where(np.is_busday(days), 1.0, self.weekend)[:-1]
         else:
             days = days[is_session(days)]
             knots = np.stack([settle_local(days, OPEN), close_us(days)], axis=1).ravel()
@@ -117,9 +117,6 @@ class VarianceClock:
         times = (knots - begin) / np.timedelta64(1, "us")
         here = int(np.searchsorted(times, 0.0, side="right"))  # the piece in which `begin` is
         return np.concatenate([[0.0], times[here:]]), weights[here - 1 :]
-
-    def _year(self) -> float:
-        return _mean_weight(self.night, self.weekend, self.holiday, self.market)
 
 
 @lru_cache(maxsize=256)
@@ -148,7 +145,3 @@ def _event(pair: Any) -> tuple[pd.Timestamp, float]:
 def _instant(time: pd.Timestamp) -> np.datetime64:
     utc = time if time.tzinfo is None else time.tz_convert("UTC").tz_localize(None)
     return np.datetime64(utc, "us")
-
-
-def _is_weekend(days: Instants) -> NDArray[np.bool_]:
-    return ~np.is_busday(days)

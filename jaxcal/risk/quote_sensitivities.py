@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal._arguments import host_only
+from jaxcal.calibration.engine.grid_refinement import take_rows
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.fits import Fits
 from jaxcal.formulas.black import black_vega
@@ -89,13 +90,9 @@ def _model(fit: Fit[Model], slope: NDArray[np.floating]) -> Model:
     zero, names = jnp.zeros(fit.surface.vol.shape, slope.dtype), moving(fit)
     if slope.ndim == 4:
         # the axis of expiries is that of the parameters and of the quotes at once
-        one: Any = _first(fit.model)
+        one: Any = take_rows(fit.model, 0)
         return shaped(one, names, [jnp.asarray(slope[None, :, j, 0, :]) for j in range(len(names))], others=zero)
     return shaped(fit.model, names, by_field(fit.model, names, jnp.asarray(slope)), others=zero)
-
-
-def _first(model: Model) -> Model:
-    return jax.tree.map(lambda leaf: leaf[0], model)
 
 
 def gathered(fits: Fits, trees: list[Any]) -> Any:

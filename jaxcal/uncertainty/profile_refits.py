@@ -164,8 +164,5 @@ class ProfileRefits(NamedTuple):
         cost = found.cost - 0.5 * (stiffness * (ended - centre)) ** 2
         good = (found.outcome == Outcome.CONVERGED) & ~found.moved
         places_found = (ended - self.y[index]) / self.errors[index]
-        return [Point(float(places_found[i]), float(cost[i]), bool(good[i]), _row(found.model, i)) for i in range(size)]
-
-
-def _row(tree: Any, i: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[i], tree)
+        rows = zip(places_found.tolist(), cost.tolist(), good.tolist(), strict=True)
+        return [Point(x, c, g, take_rows(found.model, i)) for i, (x, c, g) in enumerate(rows)]

@@ -249,7 +249,8 @@ def _keys(
     if names[0] is None:
         own[:] = True
         if source.is_folder:
-            code, names = file, np.array([_stem(one.name) for one in files], object)
+            stems = [one.name.removesuffix(".gz").rpartition(".")[0] or one.name for one in files]
+            code, names = file, np.array(stems, object)
     time = np.zeros(size, np.int64)
     if "quote_time" in tidy:
         instants, _ = read_instants(tidy["quote_time"])
@@ -275,10 +276,6 @@ def _keys(
 def _readable(name: str) -> str:
     """A name that can be written to a file, also where half a letter is in it."""
     return name.strip().encode(errors="backslashreplace").decode()
-
-
-def _stem(name: str) -> str:
-    return name.removesuffix(".gz").rpartition(".")[0] or name
 
 
 def _without_key(block: RowBlock) -> list[Problem]:

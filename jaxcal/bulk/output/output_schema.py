@@ -113,7 +113,9 @@ def surface_table(
         if outcome is None and columns["outcome"][place] is None:
             outcome, status = ERROR, (failed or {}).get(place, "Not fitted.")
         if outcome is not None:
-            columns["outcome"][place], columns["status"][place] = outcome, _readable(status or "")
+            # half a letter of the data may be in it, which no file can hold
+            readable = (status or "").encode(errors="backslashreplace").decode()
+            columns["outcome"][place], columns["status"][place] = outcome, readable
             columns["converged"][place] = False
         left_out = sum(account.left_out.values())
         columns["num_quotes"][place] = account.num_rows - left_out
@@ -156,11 +158,6 @@ def quote_table(partition: CleanedPartition, quotes: Mapping[int, pd.DataFrame])
     return pa.concat_tables(tables).combine_chunks() if tables else schema.empty_table()
 
 
-def _readable(text: str) -> str:
-    """A sentence that may have half a letter of the data in it, which no file can hold."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def _parameters(model: type[AbstractModel]) -> list[str]:
     return [field.name for field in dataclasses.fields(model)]
 
@@ -173,7 +170,7 @@ def _values(fitted: pd.DataFrame, name: str, suffix: str, is_list: bool) -> list
     """A parameter of every fit, or its errors: a number, or the list of what stands in the columns `name[0]`, ..."""
     if not is_list:
         column = f"{name}{suffix}"
-        return _plain(fitted[column]) if column in fitted else [None] * len(fitted)
+        return fitted[column].to_numpy(float).tolist() if column in fitted else [None] * len(fitted)
     if f"{name}{suffix}" in fitted:  # one number, or lists already
         return [None if x is None else np.atleast_1d(x).tolist() for x in fitted[f"{name}{suffix}"]]
     names = [column for i in range(len(fitted.columns)) if (column := f"{name}[{i}]{suffix}") in fitted]
@@ -185,7 +182,3 @@ def _values(fitted: pd.DataFrame, name: str, suffix: str, is_list: bool) -> list
     lengths = known.shape[1] - np.argmax(known[:, ::-1], axis=1)
     lengths = np.where(known.any(axis=1), lengths, 0)
     return [line[:length].tolist() for line, length in zip(values, lengths.tolist(), strict=True)]
-
-
-def _plain(column: pd.Series) -> list[float | None]:
-    return column.to_numpy(float).tolist()

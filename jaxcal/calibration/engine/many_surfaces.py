@@ -57,7 +57,7 @@ class ManySurfaces(AbstractQuotes):
         if start.per_expiry:
             expiries = target.expiry.shape[1]
             own = jax.tree.map(lambda leaf: np.repeat(leaf, expiries, axis=0), own)
-            target = jax.tree.map(_merged, target.slices())
+            target = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), target.slices())
         one = take_rows(start, (0, 0) if start.per_expiry else 0)
         box = search_bounds(one, self.settings.limits, self.settings.names, target.vol.dtype)
         return BatchFitter(self, target, own, grids, box)
@@ -130,8 +130,3 @@ class BatchFitter(AbstractFitter):
 def _added(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
     """`found` with the results of a later round in some rows, whose steps are added."""
     return put(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
-
-
-def _merged(leaf: NDArray) -> NDArray:
-    """The first two axes as one."""
-    return leaf.reshape(-1, *leaf.shape[2:])

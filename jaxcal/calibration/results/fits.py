@@ -167,9 +167,6 @@ class Fits(Generic[Model]):
         pinned = tuple(name for name, at in zip(self.free, result.at_bound[row], strict=True) if at)
         return str(Status(Outcome(int(self.outcome[i])), pinned))
 
-    def _outcome(self, i: int) -> Outcome:
-        return Outcome.INVALID if i in self.reasons else self._at(i).status.outcome
-
     def _gathered(self, name: str, over_slices: Callable | None = None, filler: float | int = np.nan) -> NDArray:
         def of(part: Part) -> NDArray:
             values = np.asarray(getattr(part.result, name))
@@ -242,7 +239,8 @@ class Fits(Generic[Model]):
             result = part.result
             if not result.by_expiry:
                 return np.asarray(resolve_outcome(result), np.int32)
-            return np.asarray([self._outcome(int(i)) for i in part.place], np.int32)
+            ended = (Outcome.INVALID if i in self.reasons else self._at(i).status.outcome for i in part.place.tolist())
+            return np.asarray([*ended], np.int32)
 
         return in_order(self, [of(part) for part in self.parts], 0)
 

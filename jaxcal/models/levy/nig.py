@@ -1,7 +1,7 @@
 """NIG (Barndorff-Nielsen 1997): the normal inverse Gaussian process."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
@@ -44,7 +44,10 @@ class NIG(AbstractFourierModel):
     bounds: ClassVar[Mapping[str, Interval]] = {
         "beta": Interval(-100.0, 50.0, "linear"),
         "alpha": Interval(1.001, 1e3, "log", unit=lambda model: abs(model.beta + 0.5) + 0.5),
-        "delta": Interval(1e-6, 25.0, "log", unit=lambda model: _per_variance(model.alpha, model.beta)),
+        # in units of the delta for a variance of 1 a year
+        "delta": Interval(
+            1e-6, 25.0, "log", unit=lambda m: ((m.alpha - m.beta) * (m.alpha + m.beta)) ** 1.5 / m.alpha**2
+        ),
     }
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
@@ -86,8 +89,3 @@ class NIG(AbstractFourierModel):
             "alpha must be at least beta + 1": self.alpha < self.beta + 1,
             "delta must be positive": self.delta <= 0,
         }
-
-
-def _per_variance(alpha: Any, beta: Any) -> Any:
-    """delta for a variance of 1 a year."""
-    return ((alpha - beta) * (alpha + beta)) ** 1.5 / alpha**2
