@@ -15,3 +15,20 @@ class Line(jc.AbstractVolModel):
 
     def vol(self, strike, expiry, forward):
         return self.level + self.slope * jnp.log(strike / forward) + 0.0 * expiry
+
+
+class Parabola(jc.AbstractVolModel):
+    """A volatility that is quadratic in log-moneyness; its parameters have the names of Feller's condition."""
+
+    kappa: Float[Array, "..."] | float
+    theta: Float[Array, "..."] | float
+    sigma: Float[Array, "..."] | float
+    bounds = {  # noqa: RUF012
+        "kappa": jc.Interval(0.01, 5.0, "log"),
+        "theta": jc.Interval(0.01, 2.0, "log"),
+        "sigma": jc.Interval(0.01, 5.0, "log"),
+    }
+
+    def vol(self, strike, expiry, forward):
+        x = jnp.log(strike / forward)
+        return self.theta - self.kappa * x + self.sigma * x * x + 0.0 * expiry

@@ -10,12 +10,12 @@ from jaxcal.formulas.black import black_vega
 
 MODELS = [
     jc.BlackScholes(0.2),
-    jc.Kou(0.16, 1.0, 0.37, 10.0, 6.0),
     jc.NIG(15.0, -5.0, 0.5),
     jc.SABR(alpha=0.2, beta=1.0, rho=-0.3, nu=0.5),
     jc.SVI(a=0.01, b=0.1, rho=-0.3, m=0.0, sigma=0.2),
 ]
 SLOW = [
+    jc.Kou(0.16, 1.0, 0.37, 10.0, 6.0),
     jc.Merton(0.15, 0.5, -0.1, 0.15),
     jc.VarianceGamma(0.2, 0.1, -0.15),
     jc.CGMY(0.5, 6.0, 9.0, 0.8),

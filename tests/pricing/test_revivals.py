@@ -12,12 +12,14 @@ PRICERS = [jc.Saddle(128), Sinh(36), jc.Laguerre(32), jc.Cos(512)]
 NUM_MODELS, STEP, BLOCK, BLOCKS = 120, 0.01, 1 << 14, 8
 
 
-def test_a_wrong_number_once():
+@pytest.mark.parametrize(
+    "pricer", [jc.Laguerre(32), *(pytest.param(p, marks=pytest.mark.slow) for p in (jc.Laguerre(), *PRICERS))], ids=repr
+)
+def test_a_wrong_number_once(pricer):
     """Thirty-four jumps a year of -0.4, give or take 0.009; the value is that of a direct integral."""
     model = jc.Bates(0.176442, 0.20454, 0.308578, 3.35967, -0.506076, 34.1054, -0.398147, 0.00905399)
-    for pricer in (jc.Laguerre(), *PRICERS):
-        found = jc.price(model, np.exp(-0.0840449), 1.56911, forward=1.0, is_call=False, pricer=pricer)
-        assert np.isnan(found) or abs(float(found) - 0.745399930357) < 1e-9
+    found = jc.price(model, np.exp(-0.0840449), 1.56911, forward=1.0, is_call=False, pricer=pricer)
+    assert np.isnan(found) or abs(float(found) - 0.745399930357) < 1e-9
 
 
 def draws(name):

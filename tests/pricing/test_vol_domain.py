@@ -1,7 +1,9 @@
 """Implied volatilities of models over the whole domain: right or NaN, in float64 and in float32."""
 
+from functools import partial
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
@@ -19,7 +21,9 @@ def vols_of(name):
     parameters = np.asarray([list(map(float, str(p).split(";"))) for p in rows.parameters]).T
     model = getattr(jc, name)(*map(jnp.asarray, parameters))
     strike, expiry = jnp.asarray(np.exp(rows.k.to_numpy())), jnp.asarray(rows["T"].to_numpy())
-    found = jc.model_vol(model, strike, expiry, forward=1.0)
+    vols = partial(jc.model_vol, forward=1.0)
+    # a smile is evaluated operation by operation outside jit, each a program to compile
+    found = (jax.jit(vols) if isinstance(model, jc.AbstractVolModel) else vols)(model, strike, expiry)
     return np.diagonal(np.asarray(found)), rows.vol.to_numpy()
 
 
@@ -76,7 +80,12 @@ def test_jumps_of_great_total_variance_stay_within_their_bounds():
 
 
 @pytest.mark.parametrize(
-    "model", [jc.BlackScholes(0.2), jc.Heston(0.04, 1.5, 0.06, 0.5, -0.5), jc.NIG(15.0, -5.0, 0.5)],
+    "model",
+    [
+        jc.BlackScholes(0.2),
+        jc.Heston(0.04, 1.5, 0.06, 0.5, -0.5),
+        pytest.param(jc.NIG(15.0, -5.0, 0.5), marks=pytest.mark.slow),
+    ],
     ids=lambda model: type(model).__name__,
 )  # fmt: skip
 def test_float32_is_float64_to_its_own_rounding(model):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from tests.small_models import Parabola
 
 # next to undamped: a first step that is short by 1e-3 leaves less to gain than rounding shows
 TIGHT = jc.LevenbergMarquardt(xtol=1e-12, ftol=1e-16, gtol=1e-13, damping=1e-9)
@@ -76,21 +77,20 @@ def test_within_a_band(surface):
 
 
 def test_of_tied_fields():
-    strikes = np.linspace(70.0, 130.0, 7)
-    expiry = np.asarray([0.25, 0.5, 1.0])
-    truth = jc.Heston(0.04, 2.0, 0.05, 0.5, -0.6)
-    vol = np.asarray(jc.model_vol(truth, strikes, expiry[:, None], forward=100.0))
-    vol = vol + 0.002 * np.sin(np.arange(vol.size)).reshape(vol.shape)
+    strikes, expiry = np.linspace(70.0, 130.0, 7), np.asarray([0.25, 0.5, 1.0])
+    x = np.log(strikes / 100.0)
+    vol = np.stack([0.2 - 0.1 * x + 0.5 * x * x] * 3)
+    vol = vol + 0.01 * np.sin(np.arange(vol.size)).reshape(vol.shape)
     tied = jc.Surface.from_vols(expiry, strikes, vol, forward=100.0)
-    settings = {"bounds": {"theta": "v0"}, "solver": TIGHT}
-    fit = jc.calibrate(jc.Heston, tied, **settings)
+    settings = {"bounds": {"theta": "kappa"}, "solver": TIGHT}
+    fit = jc.calibrate(Parabola, tied, **settings)
     found = jc.quote_sensitivities(fit)
     for place in ((0, 1), (2, 5)):
         ends = [
             jc.calibrate(fit.model, eqx.tree_at(lambda s: s.vol, tied, tied.vol.at[place].add(step)), **settings).model
             for step in (1e-4, -1e-4)
         ]
-        for name in ("v0", "kappa", "theta", "rho"):
+        for name in Parabola.bounds:
             slopes = np.asarray(getattr(found, name))
             expected = float(getattr(ends[0], name) - getattr(ends[1], name)) / 2e-4
             assert slopes[place] == pytest.approx(expected, abs=1e-3 * np.max(np.abs(slopes)))

@@ -11,6 +11,7 @@ import pytest
 
 import jaxcal as jc
 from jaxcal.models.parameters import to_vector
+from tests.small_models import Line, Parabola
 
 FREE = tuple(jc.Heston.bounds)
 
@@ -20,6 +21,14 @@ def flat():
     """Ten quotes at a volatility of 0.2, so that a fit of Black-Scholes with a prior is known in closed form."""
     strike = np.linspace(80.0, 120.0, 5)
     return jc.Surface.from_vols([0.5, 1.0], strike, np.full((2, 5), 0.2), forward=100.0)
+
+
+@pytest.fixture(scope="module")
+def curved():
+    """A parabola in log-moneyness that breaks Feller's condition, by the names of its parameters, 25-fold."""
+    strike = np.linspace(80.0, 120.0, 5)
+    x = np.log(strike / 100.0)
+    return jc.Surface.from_vols([0.5, 1.0], strike, np.stack([0.2 - 0.1 * x + x * x] * 2), forward=100.0)
 
 
 def sigma_of(surface, prior, **settings):
@@ -73,47 +82,67 @@ def test_toward_a_fit_is_as_if_its_quotes_were_there_again(dax, dax_fit):
     np.testing.assert_allclose(np.asarray(only["b"].model_vol), np.asarray(fit.model_vol), atol=1e-6)
 
 
-def test_feller(dax, dax_fit):
-    def excess(model):
-        return float(model.sigma**2 / (2.0 * model.kappa * model.theta))
+def excess(model):
+    return float(model.sigma**2 / (2.0 * model.kappa * model.theta))
 
+
+def test_feller_of_heston(dax, dax_fit):
     assert excess(dax_fit.model) > 3.0  # the market breaks it
     hard = jc.calibrate(jc.Heston, dax, bounds=jc.feller_bounds(jc.Heston))
     assert hard.converged
-    assert excess(hard.model) <= 1.0
     assert excess(hard.model) == pytest.approx(1.0, abs=1e-9)
+    assert excess(hard.model) <= 1.0
     assert hard.status.at_bounds == ("sigma",)
     assert np.isnan(hard.standard_errors.sigma)
-    soft = jc.calibrate(dax_fit.model, dax, prior=jc.Feller(100.0))
+
+
+def test_feller_hard_and_soft(curved):
+    fit = jc.calibrate(Parabola, curved)
+    assert excess(fit.model) == pytest.approx(25.0, rel=1e-4)
+    hard = jc.calibrate(Parabola, curved, bounds=jc.feller_bounds(Parabola))
+    assert excess(hard.model) == pytest.approx(1.0, abs=1e-9)
+    soft = jc.calibrate(fit.model, curved, prior=jc.Feller(100.0))
     assert excess(soft.model) == pytest.approx(1.0, abs=1e-3)
     np.testing.assert_allclose(float(soft.rmse_vol), float(hard.rmse_vol), rtol=1e-3)
-    light = jc.calibrate(dax_fit.model, dax, prior=jc.Feller(0.01))
-    assert excess(hard.model) < excess(light.model) < excess(dax_fit.model)
-    many = jc.calibrate_many(jc.Heston, [dax, dax], bounds=jc.feller_bounds(jc.Heston))
-    np.testing.assert_allclose(np.asarray(many[1].model_vol), np.asarray(hard.model_vol), atol=1e-6)
+    light = jc.calibrate(fit.model, curved, prior=jc.Feller(0.01))
+    assert excess(hard.model) < excess(light.model) < excess(fit.model)
+    many = jc.calibrate_many(Parabola, [curved, curved], bounds=jc.feller_bounds(Parabola))
+    used = np.asarray(curved.weight) > 0
+    np.testing.assert_allclose(np.asarray(many[1].model_vol)[used], np.asarray(hard.model_vol)[used], atol=1e-6)
     assert many[0].status.at_bounds == ("sigma",)
+
+
+def test_models_without_a_feller_condition(flat):
     with pytest.raises(ValueError, match="BlackScholes has no kappa, theta and sigma"):
-        jc.calibrate(jc.BlackScholes, dax, prior=jc.Feller())
+        jc.calibrate(jc.BlackScholes, flat, prior=jc.Feller())
     with pytest.raises(ValueError, match="no Feller condition"):
         jc.feller_bounds(jc.SVI)
 
 
-def test_ties(dax):
+def test_ties_of_heston(dax, dax_fit):
     tied = jc.calibrate(jc.Heston, dax, bounds={"theta": "v0"})
     assert tied.converged
     assert float(tied.model.theta) == float(tied.model.v0)
     assert tied.free == ("v0", "kappa", "sigma", "rho")
     assert float(tied.standard_errors.theta) == float(tied.standard_errors.v0) > 0
     assert ("theta", float(tied.model.v0), "as v0") in tied.table()
-    assert float(tied.cost) > float(jc.calibrate(jc.Heston, dax).cost)
+    assert float(tied.cost) > float(dax_fit.cost)
+
+
+def test_ties(curved):
+    tied = jc.calibrate(Parabola, curved, bounds={"theta": "kappa"})
+    assert tied.converged
+    assert float(tied.model.theta) == float(tied.model.kappa)
+    assert tied.free == ("kappa", "sigma")
     # the best of the tied models: no tied neighbour is better
     for step in (0.99, 1.01):
-        near = eqx.tree_at(lambda m: (m.v0, m.theta), tied.model, (tied.model.v0 * step, tied.model.v0 * step))
-        other = jc.calibrate(near, dax, free=["kappa", "sigma", "rho"])
+        near = eqx.tree_at(lambda m: (m.kappa, m.theta), tied.model, (tied.model.kappa * step, tied.model.kappa * step))
+        other = jc.calibrate(near, curved, free=["sigma"])
         assert float(other.cost) > float(tied.cost)
-    many = jc.calibrate_many(jc.Heston, [dax], bounds={"theta": "v0"})
-    np.testing.assert_allclose(np.asarray(many[0].model_vol), np.asarray(tied.model_vol), atol=1e-6)
-    np.testing.assert_allclose(many.standard_errors.theta, float(tied.standard_errors.v0), rtol=1e-3)
+    many = jc.calibrate_many(Parabola, [curved], bounds={"theta": "kappa"})
+    used = np.asarray(curved.weight) > 0
+    np.testing.assert_allclose(np.asarray(many[0].model_vol)[used], np.asarray(tied.model_vol)[used], atol=1e-6)
+    np.testing.assert_allclose(many.standard_errors.theta, float(tied.standard_errors.kappa), rtol=1e-3)
 
 
 def test_strength_by_discrepancy(flat):
@@ -154,14 +183,15 @@ def test_strengths_of_many_are_those_of_each(flat):
     assert "no spread that says how noisy they are: give noise" in str(many.to_frame()["status"]["spread"])
 
 
-def test_strength_by_the_misfit_and_by_the_corner(dax, dax_fit):
-    far = jc.Gaussian({"v0": 0.15, "kappa": 8.0, "theta": 0.07, "sigma": 2.0, "rho": -0.5}, std=0.5, on="search")
-    fit = jc.calibrate(dax_fit.model, dax, prior=jc.Scaled(far, "discrepancy", noise=0.001))
-    squares = float(np.nansum(np.asarray(fit.residuals) ** 2)) / float(np.nansum(np.asarray(dax_fit.residuals) ** 2))
+def test_strength_by_the_misfit_and_by_the_corner(curved):
+    line = jc.calibrate(Line, curved)
+    far = jc.Gaussian({"level": 0.4, "slope": 0.3}, std=0.5, on="search")
+    fit = jc.calibrate(line.model, curved, prior=jc.Scaled(far, "discrepancy", noise=0.001))
+    squares = float(np.nansum(np.asarray(fit.residuals) ** 2)) / float(np.nansum(np.asarray(line.residuals) ** 2))
     assert 1.03 < squares <= 1.0501  # the model misses by more than the noise: 5 % is what the prior may cost
-    corner = jc.calibrate(dax_fit.model, dax, prior=jc.Scaled(far, "l_curve"))
+    corner = jc.calibrate(line.model, curved, prior=jc.Scaled(far, "l_curve"))
     assert corner.converged
-    assert float(dax_fit.model.sigma) > float(corner.model.sigma) > 1.99
+    assert float(line.model.level) < float(corner.model.level) < 0.4
 
 
 def test_bad_input(dax, flat, dax_fit):

@@ -162,7 +162,11 @@ def test_what_cannot_be_fitted_is_a_status():
     assert nothing.best.status == jc.Outcome.NOT_FINITE
     assert "without a finite price" in str(nothing)
     one_quote = jc.Surface.from_vols([0.5], [100.0], [[0.2]], forward=100.0)
-    assert jc.global_search(TwoValleys, one_quote, num_starts=4).best.status == jc.Outcome.TOO_FEW_QUOTES
+    none = jc.global_search(TwoValleys, one_quote, num_starts=4)
+    assert none.best.status == jc.Outcome.TOO_FEW_QUOTES
+    assert "no optimum from" in str(none)
+    assert "Not fitted" in str(none)
+    assert none.to_frame()["share"].isna().all()
 
 
 @pytest.mark.parametrize(
@@ -221,11 +225,3 @@ def test_the_traps_of_bates_on_the_dax():
             assert len(optima) > 1  # the fit of Heston's model, with jumps that do nothing, is one
             np.testing.assert_allclose(100.0 * float(optima[1].rmse_vol), 1.3, atol=0.05)
             assert 0.3 < optima.share[0] < 0.9
-
-
-def test_a_surface_that_cannot_be_fitted_has_no_optimum():
-    surface = jc.Surface.from_vols([0.5], [90.0, 110.0], [[0.21, 0.2]], forward=100.0)
-    found = jc.global_search(jc.Merton, surface, num_starts=8, num_polished=2)
-    assert "no optimum from" in str(found)
-    assert "Not fitted" in str(found)
-    assert found.to_frame()["share"].isna().all()

@@ -20,7 +20,7 @@ def smile(strike, years):
 def chain():
     """American quotes of known volatilities, three expiries, calls and puts."""
     years, strike, side = (
-        x.ravel() for x in np.meshgrid([30.0 / 365.0, 0.5, 2.0], np.arange(74.0, 136.0, 4.0), ["C", "P"])
+        x.ravel() for x in np.meshgrid([30.0 / 365.0, 0.5, 2.0], np.arange(76.0, 133.0, 8.0), ["C", "P"])
     )
     years, strike = years.astype(float), strike.astype(float)
     vol = smile(strike, years)
@@ -38,7 +38,7 @@ def report(chain):
 
 def test_volatilities_and_yield_come_back(report):
     used = report.table[report.table["verdict"].eq("used")]
-    assert len(used) > 38
+    assert len(used) > 18
     assert np.abs(used["vol"] - used["truth"]).max() < 1e-3
     forwards = report.forwards
     assert forwards["forward_source"].eq("parity").all()
@@ -64,7 +64,7 @@ def test_a_spot_of_another_time_is_replaced_by_that_of_parity():
     """Wild yields at short expiries would make up for it, and premia and verdicts would be wrong."""
     years, strike, side = (
         x.ravel()
-        for x in np.meshgrid(np.array([7.0, 14.0, 28.0, 56.0]) / 365.0, np.arange(90.0, 111.0, 2.0), ["C", "P"])
+        for x in np.meshgrid(np.array([7.0, 14.0, 28.0, 56.0]) / 365.0, np.arange(92.0, 109.0, 4.0), ["C", "P"])
     )
     vol, is_call = smile(strike, years), side == "C"
     given = {"spot": SPOT, "rate": RATE, "dividend_yield": YIELD}
@@ -86,7 +86,7 @@ def test_a_spot_of_another_time_is_replaced_by_that_of_parity():
     near, few = chain.assign(spot=1.0003 * SPOT), chain[chain["expiry"] < 0.05].assign(spot=1.004 * SPOT)
     for table in (near, few):
         spot = inspect_quotes(table, rate=RATE).table["exercise_spot"].dropna()
-        assert len(spot) > 30
+        assert len(spot) > 14
         assert spot.eq(table["spot"][spot.index]).all()
 
 
