@@ -66,7 +66,7 @@ def test_values_and_derivatives(name):
 def test_the_optimum_is_that_of_scipy(spoiled, name):
     start = jax.tree.map(jnp.asarray, Line(0.3, -0.1))
     fit = jc.calibrate(start, spoiled, loss=KINDS[name](0.01))
-    market = MarketValues.of_surface(spoiled)
+    market = eqx.filter_jit(MarketValues.of_surface)(spoiled)
     plain = build_problem(fit.model, FREE, market, spoiled.weight, jc.ImpliedVolResidual(), jc.Sinh(54))
     lower, upper = search_bounds(start, Line.bounds, FREE, np.dtype(np.float64))
     residuals = jax.jit(lambda y: plain.residuals(y))
