@@ -17,6 +17,18 @@ class Line(jc.AbstractVolModel):
         return self.level + self.slope * jnp.log(strike / forward) + 0.0 * expiry
 
 
+class Lines(jc.AbstractVolModel):
+    """One such line an expiry."""
+
+    level: Float[Array, "..."] | float
+    slope: Float[Array, "..."] | float
+    bounds = Line.bounds
+    per_expiry = True
+
+    def vol(self, strike, expiry, forward):
+        return Line(self.level, self.slope).vol(strike, expiry, forward)
+
+
 class Parabola(jc.AbstractVolModel):
     """A volatility that is quadratic in log-moneyness; its parameters have the names of Feller's condition."""
 

@@ -38,7 +38,9 @@ def test_120_options_with_every_pricer(options, truth, pricer):
     assert relative_error(fit, truth) < 1e-6
 
 
-@pytest.mark.parametrize("residual", [jc.VegaPriceResidual(), jc.PriceResidual()], ids=repr)
+@pytest.mark.parametrize(
+    "residual", [jc.VegaPriceResidual(), pytest.param(jc.PriceResidual(), marks=pytest.mark.slow)], ids=repr
+)
 def test_120_options_with_every_residual(options, truth, residual):
     fit = jc.calibrate(jc.Heston, options, residual=residual)
     assert fit.converged

@@ -99,8 +99,8 @@ def test_derivatives_outside_jit_are_refined_as_the_values_are():
         for h in (1e-5, -1e-5)
     )
     np.testing.assert_allclose(slope, (up - down) / 2e-5, rtol=1e-6, atol=1e-8)
-    by_reverse = jax.grad(lambda sigma: jnp.sum(values(sigma, strike)))(0.08)
-    np.testing.assert_allclose(by_reverse, jnp.sum(slope), rtol=1e-10)
+    by_reverse = jax.grad(lambda sigma: values(sigma, strike[:1])[0])(0.08)
+    np.testing.assert_allclose(by_reverse, slope[0], rtol=1e-10)
 
 
 def test_a_bad_member_of_a_batch_is_alone():

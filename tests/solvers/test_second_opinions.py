@@ -1,5 +1,6 @@
 """scipy and optimistix end where the library's own solver ends, on two calibrations."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,12 +40,17 @@ own = jax.jit(
 )
 
 
+@eqx.filter_jit
+def problem_of(start, surface):
+    market = MarketValues.of_surface(surface)
+    return build_problem(start, FREE, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
+
+
 @pytest.fixture(scope="module", params=[dax, options], ids=["DAX", "120 options"])
 def case(request):
     surface, start = request.param()
     start = jax.tree.map(jnp.asarray, start)
-    market = MarketValues.of_surface(surface)
-    problem = build_problem(start, FREE, market, surface.weight, jc.ImpliedVolResidual(), jc.Laguerre(48))
+    problem = problem_of(start, surface)
     y0 = to_vector(start, FREE)
     solution = own(y0, problem)
     assert int(solution.outcome) == jc.Outcome.CONVERGED

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from tests.small_models import Line
+from tests.small_models import Line, Lines
 
 SMILE = [0.25, 0.22, 0.2, 0.19, 0.2]
 GOOD = jc.Surface.from_vols([0.5, 1.0], [80.0, 90.0, 100.0, 110.0, 120.0], [SMILE] * 2, forward=100.0)
@@ -34,13 +34,13 @@ def has_no_numbers(fit: jc.Fit) -> None:
 
 @pytest.mark.parametrize(
     ("model", "surface"),
-    [(Line, ONE), (Line, EMPTY), (Line, UNKNOWN), (jc.SABR, ALONE), (jc.SABR, EMPTY), (jc.SABR, UNKNOWN)],
-    ids=["Line-one", "Line-empty", "Line-unknown", "SABR-alone", "SABR-empty", "SABR-unknown"],
+    [(Line, ONE), (Line, EMPTY), (Line, UNKNOWN), (Lines, ALONE), (Lines, EMPTY), (Lines, UNKNOWN)],
+    ids=["Line-one", "Line-empty", "Line-unknown", "Lines-alone", "Lines-empty", "Lines-unknown"],
 )
 def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     fit = jc.calibrate(model, surface)
-    if model is jc.SABR and surface is UNKNOWN:  # expiry by expiry
-        assert np.isnan(np.asarray(fit.model.alpha)).tolist() == [True, False]
+    if model is Lines and surface is UNKNOWN:  # expiry by expiry
+        assert np.isnan(np.asarray(fit.model.level)).tolist() == [True, False]
         assert np.isnan(np.asarray(fit.model_vol)[0]).all()
         assert np.isnan(float(fit.rmse_vol))
         assert "over the others" in fit.summary()
@@ -53,7 +53,7 @@ def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     assert "Not fitted" in repr(fit)
 
 
-@pytest.mark.parametrize(("model", "one"), [(Line, ONE), (jc.SABR, ALONE)], ids=["Line", "SABR"])
+@pytest.mark.parametrize(("model", "one"), [(Line, ONE), (Lines, ALONE)], ids=["Line", "Lines"])
 def test_none_of_many_is_taken_for_the_best(model, one):
     fits = jc.calibrate_many(model, {"one": one, "empty": EMPTY, "text": "no surface", "good": GOOD})
     frame = fits.to_frame()
