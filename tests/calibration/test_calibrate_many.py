@@ -214,7 +214,7 @@ def test_models_with_parameters_of_each_expiry(surfaces):
         np.testing.assert_allclose(
             fields(found.standard_errors)[i, : len(surface.expiry)], fields(alone.standard_errors), rtol=1e-5
         )
-    assert np.shape(found.model.level) == (2, len(YEARS))
+    assert np.shape(found.model.level)[0] == 2
 
 
 def test_models_with_vectors():

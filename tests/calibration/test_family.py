@@ -19,7 +19,7 @@ EVERY, ROOT = jnp.ones(8), jnp.asarray(np.sqrt(YEARS))
 FOURIER = [
     jc.Bates(**HESTON, **JUMPS),
     jc.Merton(0.2, **JUMPS),
-    jc.Kou(0.2, 2.0, 0.4, 25.0, 12.0),
+    pytest.param(jc.Kou(0.2, 2.0, 0.4, 25.0, 12.0), marks=pytest.mark.slow),
     jc.NIG(10.0, -4.0, 0.5),
     pytest.param(jc.CGMY(0.3, 5.0, 12.0, 1.2), marks=pytest.mark.slow),
     jc.BlackScholesHullWhite(0.25, 0.05, 0.02, 0.3),
@@ -35,7 +35,7 @@ SMILES = [
     jc.SABR(0.2 * EVERY, EVERY, -0.4 * EVERY, 1.0 * EVERY),
     jc.SVI(0.01 * ROOT, 0.08 * ROOT, -0.3 * EVERY, 0.02 * EVERY, 0.1 * EVERY),
     jc.SSVI(jnp.asarray(YEARS), jnp.linspace(0.03, 0.06, 8), -0.5, 0.9, 0.4),
-    SSVIHeston(jnp.asarray(YEARS), jnp.linspace(0.03, 0.06, 8), -0.5, 3.0),
+    pytest.param(SSVIHeston(jnp.asarray(YEARS), jnp.linspace(0.03, 0.06, 8), -0.5, 3.0), marks=pytest.mark.slow),
 ]
 
 

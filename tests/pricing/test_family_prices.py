@@ -153,7 +153,7 @@ def test_derivatives(name):
     _, forward, reverse = (np.asarray(y) for y in everything(x))
     np.testing.assert_allclose(reverse, forward, rtol=1e-9, atol=1e-12)
     for i, field in enumerate(fields):
-        h = 1e-4 * max(abs(x[i]), 1e-2) * np.eye(x.size)[i]
-        up, down, more, less = (np.asarray(everything(x + s * h)[0]) for s in (1, -1, 2, -2))
+        h = 1e-4 * max(abs(x[i]), 1e-2)
+        up, down, more, less = (np.asarray(everything(x + s * h * np.eye(x.size)[i])[0]) for s in (1, -1, 2, -2))
         difference = (8.0 * (up - down) - (more - less)) / (12.0 * h)
         np.testing.assert_allclose(forward[:, i], difference, rtol=1e-7, atol=1e-7, err_msg=str(field))

@@ -17,6 +17,7 @@ SMILE = [0.25, 0.22, 0.2, 0.19, 0.2]
 GOOD = jc.Surface.from_vols([0.5, 1.0], [80.0, 90.0, 100.0, 110.0, 120.0], [SMILE] * 2, forward=100.0)
 EMPTY = eqx.tree_at(lambda s: s.weight, GOOD, 0.0 * GOOD.weight)
 ONE = eqx.tree_at(lambda s: s.weight, EMPTY, EMPTY.weight.at[0, 2].set(1.0))  # too few for a line
+LINES = Lines(0.2, 0.0)
 ALONE = jc.Surface.from_vols([0.5], [100.0], [[0.2]], forward=100.0)
 UNKNOWN = eqx.tree_at(lambda s: s.vol, GOOD, GOOD.vol.at[0, 0].set(jnp.nan))
 
@@ -34,12 +35,12 @@ def has_no_numbers(fit: jc.Fit) -> None:
 
 @pytest.mark.parametrize(
     ("model", "surface"),
-    [(Line, ONE), (Line, EMPTY), (Line, UNKNOWN), (Lines, ALONE), (Lines, EMPTY), (Lines, UNKNOWN)],
+    [(Line, ONE), (Line, EMPTY), (Line, UNKNOWN), (LINES, ALONE), (LINES, EMPTY), (LINES, UNKNOWN)],
     ids=["Line-one", "Line-empty", "Line-unknown", "Lines-alone", "Lines-empty", "Lines-unknown"],
 )
 def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     fit = jc.calibrate(model, surface)
-    if model is Lines and surface is UNKNOWN:  # expiry by expiry
+    if model is LINES and surface is UNKNOWN:  # expiry by expiry
         assert np.isnan(np.asarray(fit.model.level)).tolist() == [True, False]
         assert np.isnan(np.asarray(fit.model_vol)[0]).all()
         assert np.isnan(float(fit.rmse_vol))
@@ -53,7 +54,7 @@ def test_no_number_of_a_surface_that_was_not_fitted(model, surface):
     assert "Not fitted" in repr(fit)
 
 
-@pytest.mark.parametrize(("model", "one"), [(Line, ONE), (Lines, ALONE)], ids=["Line", "Lines"])
+@pytest.mark.parametrize(("model", "one"), [(Line, ONE), (LINES, ALONE)], ids=["Line", "Lines"])
 def test_none_of_many_is_taken_for_the_best(model, one):
     fits = jc.calibrate_many(model, {"one": one, "empty": EMPTY, "text": "no surface", "good": GOOD})
     frame = fits.to_frame()

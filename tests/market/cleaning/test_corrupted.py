@@ -5,6 +5,8 @@ strike, shows only where its bid-ask interval does not meet the true one: a pric
 as good as the market's. So figures are given for the quotes that show (`visible`), and for all.
 """
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -93,9 +95,9 @@ def corrupt(quotes, clean, seed, share=0.1):
     return quotes.assign(bid=bid, ask=ask, strike=strike, option_type=option_type), kind, visible
 
 
-def confusion(quotes, rules, seed=1):
+def confusion(quotes, rules, seed=1, clean=None):
     """One row for each corrupted quote that the clean table uses, and the share of good quotes lost."""
-    clean = inspect_quotes(quotes, rules=rules).table
+    clean = inspect_quotes(quotes, rules=rules).table if clean is None else clean
     spoilt, kind, visible = corrupt(quotes, clean, seed)
     used = inspect_quotes(spoilt, rules=rules).table["verdict"].eq("used").to_numpy()
     before = clean["verdict"].eq("used").to_numpy()
@@ -143,17 +145,30 @@ def chain():
     return pd.concat(tables, ignore_index=True)
 
 
-def test_nearly_all_good_quotes_are_kept(chain):
-    report = inspect_quotes(chain, rules=CleaningRules.crypto())
-    kept, before = (inspect_quotes(chain, rules=r).counts()["used"] for r in (CleaningRules.crypto(), CleaningRules()))
-    assert kept >= 0.99 * before
+@pytest.fixture(scope="module")
+def report(chain):
+    return inspect_quotes(chain, rules=CleaningRules.crypto())
+
+
+@cache
+def recorded(path, rules):
+    """Quotes of a file, and what cleaning makes of them."""
+    if not path.exists():
+        pytest.skip(f"{path.name} is not in this set")
+    quotes = read_quotes(path)
+    return quotes, inspect_quotes(quotes, rules=rules).table
+
+
+def test_nearly_all_good_quotes_are_kept(chain, report):
+    before = inspect_quotes(chain, rules=CleaningRules()).counts()["used"]
+    assert report.counts()["used"] >= 0.99 * before
     off = (report.table["vol"] - report.table["smile_vol"])[report.table["verdict"].eq("used")]
     assert off.abs().median() < 0.003  # the smile is that of the quotes, whose mids are off by about 0.001
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_corrupted_quotes_are_caught_and_good_ones_kept(chain, seed):
-    table, lost = confusion(chain, CleaningRules.crypto(), seed)
+def test_corrupted_quotes_are_caught_and_good_ones_kept(chain, report, seed):
+    table, lost = confusion(chain, CleaningRules.crypto(), seed, report.table)
     assert len(table) > 30
     assert table["caught"][table["visible"]].mean() >= 0.95
     assert lost <= 0.02
@@ -166,9 +181,9 @@ def test_without_a_profile_they_are_not(chain):
     assert table["caught"][table["visible"]].mean() < 0.9
 
 
-def test_cleaning_what_is_left_drops_nothing(chain):
+def test_cleaning_what_is_left_drops_nothing(chain, report):
     rules = CleaningRules.crypto()
-    spoilt, _, _ = corrupt(chain, inspect_quotes(chain, rules=rules).table, 3)
+    spoilt, _, _ = corrupt(chain, report.table, 3)
     first = inspect_quotes(spoilt, rules=rules).table
     used = first[first["verdict"].eq("used")]
     again = inspect_quotes(used, rules=rules).table
@@ -176,10 +191,9 @@ def test_cleaning_what_is_left_drops_nothing(chain):
     np.testing.assert_array_equal(again["vol"], used["vol"])
 
 
-def test_the_worst_offenders_are_those_that_were_spoilt(chain):
-    rules = CleaningRules.crypto()
-    spoilt, kind, _ = corrupt(chain, inspect_quotes(chain, rules=rules).table, 4)
-    report = inspect_quotes(spoilt, rules=rules)
+def test_the_worst_offenders_are_those_that_were_spoilt(chain, report):
+    spoilt, kind, _ = corrupt(chain, report.table, 4)
+    report = inspect_quotes(spoilt, rules=CleaningRules.crypto())
     worst = report.worst(10)
     assert len(worst) == 10
     assert worst["off"].is_monotonic_decreasing
@@ -198,10 +212,8 @@ def test_the_worst_offenders_are_those_that_were_spoilt(chain):
     ],
 )
 def test_recorded_chains(market_data, name, rules):
-    path = market_data / f"{name}.parquet"
-    if not path.exists():
-        pytest.skip(f"{path.name} is not in this set")
-    table, lost = confusion(read_quotes(path), rules)
+    quotes, clean = recorded(market_data / f"{name}.parquet", rules)
+    table, lost = confusion(quotes, rules, clean=clean)
     assert table["caught"][table["visible"]].mean() >= 0.95
     assert lost <= 0.02
     by_kind = table[table["visible"]].groupby("kind")["caught"].mean()
@@ -212,13 +224,9 @@ def test_recorded_chains(market_data, name, rules):
 @pytest.mark.market_data
 def test_cleaning_twice_is_cleaning_once_on_recorded_chains(market_data):
     for name, rules in (("deribit/snapshots/2026-W02", CleaningRules.crypto()), ("us/chains/ndx_2022-02-04", RULES)):
-        path = market_data / f"{name}.parquet"
-        if not path.exists():
-            pytest.skip(f"{path.name} is not in this set")
-        quotes = read_quotes(path)
-        spoilt, _, _ = corrupt(quotes, inspect_quotes(quotes, rules=rules).table, 2)
-        for table in (quotes, spoilt):
-            first = inspect_quotes(table, rules=rules).table
+        quotes, clean = recorded(market_data / f"{name}.parquet", rules)
+        spoilt, _, _ = corrupt(quotes, clean, 2)
+        for first in (clean, inspect_quotes(spoilt, rules=rules).table):
             again = inspect_quotes(first[first["verdict"].eq("used")], rules=rules)
             assert again.counts().to_dict() == {"used": first["verdict"].eq("used").sum()}
 
