@@ -26,7 +26,7 @@ def format_repr(noun: Any) -> str:
     return f"{type(noun).__name__}({text})"
 
 
-def html_of(text: str) -> str:
+def format_html(text: str) -> str:
     """Text as a notebook shows it."""
     return f"<pre>{html.escape(text)}</pre>"
 

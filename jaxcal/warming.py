@@ -16,7 +16,7 @@ from jaxcal.calibration.engine.grid_fit import Method, solve_on_finer_grid, solv
 from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
-from jaxcal.calibration.starts.starting_values import simpler_model, starts_from
+from jaxcal.calibration.starts.starting_values import make_starts, simpler_model
 from jaxcal.compilation.messages import num_programs
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -116,7 +116,7 @@ def _on_finer_grid(template: type[AbstractModel], surface: Surface, solve: Calla
 def _start(template: type[AbstractModel], surface: Surface) -> Any:
     """A model near the surface, without a fit."""
     simpler = simpler_model(template)
-    return starts_from(template, surface, *([] if simpler is None else [_start(simpler, surface)]))[0]
+    return make_starts(template, surface, *([] if simpler is None else [_start(simpler, surface)]))[0]
 
 
 def _surface(expiries: int, strikes: int) -> Surface:

@@ -25,7 +25,7 @@ import jaxcal as jc
 from benchmarks.inputs.many_surfaces import Many, many, parameters_of, starts, target_of
 from benchmarks.instruments import machine
 from benchmarks.instruments.roofline import PEAKS, Peak, limit, peak_of
-from jaxcal.calibration.engine.dispatch import rounds
+from jaxcal.calibration.engine.dispatch import fit_batch
 from jaxcal.calibration.engine.grid_fit import Method
 from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
@@ -77,7 +77,7 @@ def measure(surfaces: Many, size: int, precision: str, device: Any, piece: int) 
     def fits(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         quotes = jax.tree.map(lambda x, rows=rows: np.asarray(x[rows], dtype), whole)
         start = jc.Heston(*np.asarray(begin[rows], dtype).T)
-        found = rounds(NAMES, method, quotes, start, "mixed" if precision == "mixed" else "float64", [device])
+        found = fit_batch(NAMES, method, quotes, start, "mixed" if precision == "mixed" else "float64", [device])
         return np.asarray(found.num_steps), np.asarray(found.outcome) == jc.Outcome.CONVERGED
 
     def everything(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

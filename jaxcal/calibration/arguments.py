@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from numpy.typing import ArrayLike
 
-from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, rule_of, weighed
+from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, find_weights, weighed
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel
 from jaxcal.models.interval import Interval
@@ -60,7 +60,7 @@ def intervals(template: type[AbstractModel], bounds: Bounds | None) -> dict[str,
     return found
 
 
-def scales_of(template: type[AbstractModel], bounds: Bounds | None) -> Scales:
+def find_scales(template: type[AbstractModel], bounds: Bounds | None) -> Scales:
     """The search scales and ties that bounds ask for; a ValueError where a tie cannot be."""
     known, ties = tuple(template.bounds), {}
     for name, other in (bounds or {}).items():
@@ -92,7 +92,7 @@ def checked_weights(weights: ArrayLike | AbstractWeights | str, surface: Surface
     not finite, or the rule does not apply.
     """
     if isinstance(weights, str):
-        weights = rule_of(weights)
+        weights = find_weights(weights)
     if isinstance(weights, AbstractWeights):
         return jnp.asarray(weighed(weights, surface), surface.vol.dtype)
     if np.shape(weights) != surface.weight.shape:
@@ -122,7 +122,7 @@ def refuse_twice(weights: ArrayLike | AbstractWeights, surface: Surface) -> None
         )
 
 
-def start_of(model: Model, surface: Surface) -> Model:
+def check_start(model: Model, surface: Surface) -> Model:
     """`model` with its numbers in the dtype of the surface, one set an expiry where the model has parameters of its own
     for each; a ValueError where a parameter has another shape.
     """

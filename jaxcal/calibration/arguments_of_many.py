@@ -11,9 +11,9 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal.calibration.arguments import checked_weights, refuse_twice, start_of
+from jaxcal.calibration.arguments import check_start, checked_weights, refuse_twice
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.objective.prior import AbstractPrior, Scaled, prior_of
+from jaxcal.calibration.objective.prior import AbstractPrior, Scaled, make_prior
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
@@ -75,7 +75,7 @@ def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | N
     return kinds.pop(), starts
 
 
-def targets_of(
+def make_targets(
     given: tuple[Any, ...], weights: list | None, reasons: dict[int, str], *, spread: bool, remembered: bool
 ) -> dict[int, Target]:
     """The surfaces in terms of a fit, on the host, with their bid-ask spreads or without; what cannot be fitted gets a
@@ -108,7 +108,7 @@ def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int
     for i, (start, surface) in enumerate(zip(begin, given, strict=True)):
         try:
             if i not in reasons:
-                found[i] = start_of(start, surface)
+                found[i] = check_start(start, surface)
         except ValueError as error:
             reasons[i] = f"Not fitted: {error}."
     return found
@@ -125,11 +125,11 @@ def for_each(settings: Tree, size: int, dtype: np.dtype) -> Tree:
     return jax.tree.map(wide, settings)
 
 
-def priors_of(prior: Any, template: type[AbstractModel], keys: tuple) -> list[AbstractPrior | None]:
+def make_priors(prior: Any, template: type[AbstractModel], keys: tuple) -> list[AbstractPrior | None]:
     """A prior, or None, for each surface, from what a caller gave for all or by key."""
     if not isinstance(prior, Mapping):
-        return [prior_of(prior, template)] * len(keys)
-    return [prior_of(one, template) for one in by_position(prior, keys, "priors") or []]
+        return [make_prior(prior, template)] * len(keys)
+    return [make_prior(one, template) for one in by_position(prior, keys, "priors") or []]
 
 
 def stacked_priors(priors: list[AbstractPrior | None], dtype: np.dtype) -> Any:

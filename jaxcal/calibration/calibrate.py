@@ -6,7 +6,7 @@ from typing import TypeVar
 from numpy.typing import ArrayLike
 
 from jaxcal._arguments import host_only
-from jaxcal.calibration.arguments import Bounds, start_of, weighted
+from jaxcal.calibration.arguments import Bounds, check_start, weighted
 from jaxcal.calibration.best_fit import best_fit
 from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.multistart import FitSettings
@@ -18,7 +18,7 @@ from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.prior_strength import is_searched, search_of
 from jaxcal.calibration.results.fit import CalibrationError, Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_of
+from jaxcal.calibration.results.make_fit import make_fit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer
@@ -97,10 +97,10 @@ def calibrate(
     searched = None
     if spec.prior is not None and is_searched(spec.prior):
         searched = search_of(spec.prior, spec.template, surface, spec.residual)
-    start = spec.model if isinstance(spec.model, type) else start_of(spec.model, surface)
+    start = spec.model if isinstance(spec.model, type) else check_start(spec.model, surface)
     found, used = best_fit(start, quotes, spec.loss, spec.prior, searched=searched, several=spec.free is None)
     objective = Objective(spec.residual, used.prior, used.loss, spec.scales)
-    return _checked(fit_of(found, spec.names, surface, objective, spec), throw)
+    return _checked(make_fit(found, spec.names, surface, objective, spec), throw)
 
 
 def _checked(fit: Fit[Model], throw: bool) -> Fit[Model]:

@@ -20,11 +20,11 @@ from jaxcal.calibration.arguments_of_many import (
     by_position,
     checked_starts,
     in_order,
-    priors_of,
+    make_priors,
+    make_targets,
     stacked_priors,
     stacked_starts,
     starts_given,
-    targets_of,
 )
 from jaxcal.calibration.best_fit import best_fit
 from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
@@ -38,7 +38,7 @@ from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior, Scaled
 from jaxcal.calibration.objective.residuals import AbstractResidual
-from jaxcal.calibration.objective.weights import AbstractWeights, rule_of
+from jaxcal.calibration.objective.weights import AbstractWeights, find_weights
 from jaxcal.calibration.prior_strength import (
     SearchedPriors,
     at_strength,
@@ -47,8 +47,8 @@ from jaxcal.calibration.prior_strength import (
     search_of,
     searched_part,
 )
-from jaxcal.calibration.results.fits import Fits, Part
-from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
+from jaxcal.calibration.results.fits import Fits, ShapeBatch
+from jaxcal.calibration.results.unfitted import make_unfitted, without_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.pricing.pricer import AbstractPricer
@@ -122,10 +122,10 @@ def calibrate_many(
     remembered = weights is None and spec.weights is not None
     every = by_position(spec.weights if weights is None else weights, keys, "weights")
     reasons: dict[int, str] = {}
-    targets = targets_of(given, every, reasons, spread=residual.needs_spread, remembered=remembered)
+    targets = make_targets(given, every, reasons, spread=residual.needs_spread, remembered=remembered)
     begin = checked_starts(begin, given, reasons)
     loss, settings = spec.loss, FitSettings.of(spec)
-    priors = priors_of(prior if isinstance(prior, Mapping) else spec.prior, template, keys)
+    priors = make_priors(prior if isinstance(prior, Mapping) else spec.prior, template, keys)
     rules = {i: searched_part(one, template) for i, one in enumerate(priors) if one is not None and is_searched(one)}
     noise = _noise(rules, given, targets, residual, reasons)
     fitted = np.asarray([i for i in range(len(keys)) if i not in reasons], int)
@@ -136,7 +136,7 @@ def calibrate_many(
     if template.vectors:
         # as long as the surface has expiries, or as the model has intervals: each its own program
 
-        def alone(i: int) -> Part:
+        def alone(i: int) -> ShapeBatch:
             weighed = eqx.tree_at(lambda s: s.weight, given[i], jnp.asarray(targets[i].weight))
             start = template if begin is None else begin[i]
             one = priors[i]
@@ -144,7 +144,7 @@ def calibrate_many(
             result, used = best_fit(start, OneSurface(settings, weighed), loss, one, searched=searched, several=several)
             result, used = jax.tree.map(lambda leaf: np.asarray(leaf)[None], (result, used))
             weight = targets[i].weight[None]
-            return Part(np.asarray([i]), weight, without_unfitted(result, weight), *used)
+            return ShapeBatch(np.asarray([i]), weight, without_unfitted(result, weight), *used)
 
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts += pool.map(alone, fitted.tolist())
@@ -171,7 +171,7 @@ def calibrate_many(
             else:
                 own = stacked_priors([priors[i] for i in place], target.vol.dtype)
             result, used = best_fit(start, quotes, loss, own, searched=searched, several=several)
-            parts.append(Part(place, target.weight, without_unfitted(result, target.weight), *used))
+            parts.append(ShapeBatch(place, target.weight, without_unfitted(result, target.weight), *used))
     return Fits(keys, given, reasons, names, tuple(parts), objective, asked)
 
 
@@ -183,8 +183,8 @@ def _asked(
     rules = [None] * len(priors) if weights is None else list(weights)
     if begin is None and all(one is some[0] for some in (rules, priors) for one in some):
         rule = rules[0]
-        return spec.own(prior=priors[0], weights=rule_of(rule) if isinstance(rule, str) and not reasons else rule)
-    rules = [rule_of(rule) if isinstance(rule, str) and i not in reasons else rule for i, rule in enumerate(rules)]
+        return spec.own(prior=priors[0], weights=find_weights(rule) if isinstance(rule, str) and not reasons else rule)
+    rules = [find_weights(rule) if isinstance(rule, str) and i not in reasons else rule for i, rule in enumerate(rules)]
     starts = [spec.model] * len(priors) if begin is None else begin
     return tuple(
         spec.own(model=start, weights=rule, prior=prior)
@@ -220,8 +220,8 @@ def _of_one_search(
     return [np.asarray(group) for group in groups.values()]
 
 
-def _refused(i: int, model: type[AbstractModel] | AbstractModel, names: tuple[str, ...], surface: Any) -> Part:
+def _refused(i: int, model: type[AbstractModel] | AbstractModel, names: tuple[str, ...], surface: Any) -> ShapeBatch:
     """A result for a surface that was not fitted."""
     e, k = surface.vol.shape if isinstance(surface, Surface) else (1, 1)
-    result = unfitted_round(model, names, (e, k), Outcome.INVALID)
-    return Part(np.asarray([i]), np.zeros((1, e, k)), jax.tree.map(lambda leaf: np.asarray(leaf)[None], result))
+    result = make_unfitted(model, names, (e, k), Outcome.INVALID)
+    return ShapeBatch(np.asarray([i]), np.zeros((1, e, k)), jax.tree.map(lambda leaf: np.asarray(leaf)[None], result))

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from jaxcal.calibration.arguments import Bounds, free_names, intervals, scales_of, without_ties
-from jaxcal.calibration.objective.loss import AbstractLoss, loss_of
-from jaxcal.calibration.objective.prior import AbstractPrior, prior_of
+from jaxcal.calibration.arguments import Bounds, find_scales, free_names, intervals, without_ties
+from jaxcal.calibration.objective.loss import AbstractLoss, make_loss
+from jaxcal.calibration.objective.prior import AbstractPrior, make_prior
 from jaxcal.calibration.objective.residuals import AbstractResidual, ImpliedVolResidual
-from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, rule_of
+from jaxcal.calibration.objective.weights import AbstractWeights, checked_values, find_weights
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import CleaningRules, SuitedRules
 from jaxcal.models.base import Model
@@ -98,7 +98,7 @@ class CalibrationSpec(Generic[Model]):
             if not isinstance(value, kinds):
                 raise TypeError(f"{name} is {repr(value)[:100]}: give it something such as {example}")
         if isinstance(weights, str):
-            weights = rule_of(weights)
+            weights = find_weights(weights)
         elif weights is not None and not isinstance(weights, AbstractWeights):
             weights = checked_values(weights)
         bounds = bounds or {}
@@ -106,7 +106,7 @@ class CalibrationSpec(Generic[Model]):
         parts = {
             "model": model, "free": None if free is None else tuple(free),
             "bounds": {name: _bound(name, bounds[name]) for name in in_order}, "residual": residual,
-            "loss": loss_of(loss), "prior": prior_of(prior, template), "weights": weights, "solver": solver,
+            "loss": make_loss(loss), "prior": make_prior(prior, template), "weights": weights, "solver": solver,
             "pricer": pricer, "rules": rules, "clock": clock,
         }  # fmt: skip
         for name, value in parts.items():
@@ -136,7 +136,7 @@ class CalibrationSpec(Generic[Model]):
     @cached_property
     def scales(self) -> Scales:
         """The search scales and ties that the bounds ask for."""
-        return scales_of(self.template, self.bounds)
+        return find_scales(self.template, self.bounds)
 
     def own(self, **parts: Any) -> "CalibrationSpec[Model]":
         """The same with parts that have been checked before, and have the form in which they are kept."""

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pandas as pd
 
-from jaxcal._shown import html_of
+from jaxcal._shown import format_html
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.market.surface import Surface
@@ -107,7 +107,7 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         """The summary, in a notebook."""
-        return html_of(self.summary())
+        return format_html(self.summary())
 
     @property
     def fits(self) -> dict[str, Fit[Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.engine.grid_fit import Own, Round
+from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior
 from jaxcal.calibration.engine.grid_refinement import choose
 from jaxcal.calibration.engine.multistart import AbstractQuotes
 from jaxcal.calibration.objective.loss import AbstractLoss, losses
@@ -52,7 +52,7 @@ class SearchedPriors(NamedTuple):
 
     Attributes:
         rules: of each surface the part whose strength is to be found; all by the same rule.
-        combine: the priors of all surfaces, as `Own` has them, from a strength for each.
+        combine: the priors of all surfaces, as `LossAndPrior` has them, from a strength for each.
         noise: of each surface `[E, K]` residuals that are all noise; only "discrepancy" looks at them.
     """
 
@@ -104,8 +104,11 @@ def search_of(
 
 
 def fit_at_own_strength(
-    fit: Callable[[Own], tuple[Round, Own]], quotes: AbstractQuotes, own: Own, priors: SearchedPriors
-) -> tuple[Round, Own]:
+    fit: Callable[[LossAndPrior], tuple[GridFit, LossAndPrior]],
+    quotes: AbstractQuotes,
+    own: LossAndPrior,
+    priors: SearchedPriors,
+) -> tuple[GridFit, LossAndPrior]:
     """Surfaces whose priors have the strength that their rules ask for, and the losses and priors that were used.
 
     `fit` is from wherever fits start. A loss whose scale comes from the residuals gets it there, without the prior.
@@ -131,19 +134,19 @@ def fit_at_own_strength(
 class _Search:
     """Fits with other strengths, and their steps."""
 
-    def __init__(self, quotes: AbstractQuotes, used: Own, priors: SearchedPriors, steps: NDArray) -> None:
+    def __init__(self, quotes: AbstractQuotes, used: LossAndPrior, priors: SearchedPriors, steps: NDArray) -> None:
         self.quotes, self.used, self.priors, self.steps = quotes, used, priors, steps
 
-    def fit(self, strength: Values, surfaces: Some, begin: Round) -> Round:
+    def fit(self, strength: Values, surfaces: Some, begin: GridFit) -> GridFit:
         """These surfaces, from where another fit ended; the others are as that fit."""
         found = self.quotes.refit(begin, surfaces, self.used._replace(prior=self.priors.combine(strength)))
         self.steps = self.steps + (np.asarray(found.num_steps) - np.asarray(begin.num_steps))
         return found
 
-    def converged(self, found: Round) -> Some:
+    def converged(self, found: GridFit) -> Some:
         return np.reshape((np.asarray(found.outcome) == Outcome.CONVERGED) & ~np.asarray(found.moved), -1)
 
-    def misfit(self, found: Round) -> Values:
+    def misfit(self, found: GridFit) -> Values:
         """The weighted sum of twice the losses of the quotes: of the squares, without a loss."""
         return self._sums(self.quotes.residuals(found))
 
@@ -155,7 +158,7 @@ class _Search:
         own, weights = self.quotes.split(self.used.loss), self.quotes.weights
         return np.asarray([_sum(loss, *each) for loss, *each in zip(own, weights, residuals, strict=True)])
 
-    def penalty(self, found: Round) -> Values:
+    def penalty(self, found: GridFit) -> Values:
         """The sum of squares of the prior of strength 1."""
         models = self.quotes.split(found.model)
         return np.asarray([
@@ -163,7 +166,7 @@ class _Search:
         ])  # fmt: skip
 
 
-def _discrepancy(search: _Search, plain: Round, left: Some, aim: Values, middle: Values) -> tuple[Round, Values]:
+def _discrepancy(search: _Search, plain: GridFit, left: Some, aim: Values, middle: Values) -> tuple[GridFit, Values]:
     """Bisection of the logarithm of the strength, which the misfit grows with."""
     low, high = np.log(middle / _REACH), np.log(middle * _REACH)
     best, found, strength, going, axes = plain, np.zeros_like(left), np.exp(low), left, np.shape(plain.cost)
@@ -184,10 +187,10 @@ def _discrepancy(search: _Search, plain: Round, left: Some, aim: Values, middle:
     return best, strength
 
 
-def _corner(search: _Search, plain: Round, left: Some, middle: Values) -> tuple[Round, Values]:
+def _corner(search: _Search, plain: GridFit, left: Some, middle: Values) -> tuple[GridFit, Values]:
     """The point of greatest curvature of log prior against log misfit, over six decades of the strength."""
     factors = np.logspace(-3.0, 3.0, _POINTS)
-    fits: list[Round] = []
+    fits: list[GridFit] = []
     for factor in factors:
         fits.append(search.fit(middle * float(factor), left, fits[-1] if fits else plain))
     tiny = float(np.finfo(float).tiny)

@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from jaxcal.calibration.engine.grid_fit import Own, Round
+from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior
 from jaxcal.calibration.engine.grid_refinement import PERFECT
 from jaxcal.calibration.engine.multistart import AbstractQuotes, multistart
 from jaxcal.calibration.objective.loss import at_scale
@@ -30,14 +30,14 @@ _LEAST = 0.01  # of the first fit's root mean square
 _NORMAL = 1.4826
 
 
-def scale_of(tuning: float, residuals: Numbers, least: Numbers) -> Numbers:
+def estimate_scale(tuning: float, residuals: Numbers, least: Numbers) -> Numbers:
     """The scale, `[b]`, that residuals `[b, ...]`, NaN at padding, ask for of a loss with that `tuning`.
 
     It is not below `least`, and NaN without residuals.
 
     Example:
         >>> noise = np.random.default_rng(0).normal(scale=0.003, size=(1, 20_000))
-        >>> scale_of(1.345, noise, np.zeros(1)).round(5)
+        >>> estimate_scale(1.345, noise, np.zeros(1)).round(5)
         array([0.00405])
     """
     sizes = np.abs(residuals.reshape(len(residuals), -1))
@@ -60,8 +60,8 @@ def unsettled(scale: Numbers, before: Numbers) -> np.ndarray:
 
 
 def fit_at_own_scale(
-    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: Own, *, several: bool
-) -> tuple[Round, Own]:
+    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: LossAndPrior, *, several: bool
+) -> tuple[GridFit, LossAndPrior]:
     """Surfaces fitted by the rule of this module, and the loss, with its scale, and the prior of each.
 
     A fit that is exact needs no robustness and is kept.
@@ -69,14 +69,14 @@ def fit_at_own_scale(
     loss: Any = own.loss
     shared = quotes.broadcast(at_scale(loss, UNBOUNDED))
 
-    def at(scale: NDArray[np.floating]) -> Own:
+    def at(scale: NDArray[np.floating]) -> LossAndPrior:
         return own._replace(loss=at_scale(shared, quotes.numbers(scale)))
 
     scale, left = np.full(quotes.size, UNBOUNDED), np.ones(quotes.size, bool)
     found = multistart(model, quotes, at(scale), several=several).found
     least = least_scale(quotes.residuals(found))
     for _ in range(MOST_ROUNDS):
-        new = scale_of(loss.tuning, quotes.residuals(found), least)
+        new = estimate_scale(loss.tuning, quotes.residuals(found), least)
         left &= unsettled(new, scale) & ~(quotes.rmse_vol(found) <= PERFECT)
         if not left.any():
             break

@@ -16,7 +16,7 @@ from jaxcal.calibration.engine.grid_refinement import (
     Refined,
     agreement,
     derivative_grids,
-    put,
+    put_rows,
     refine,
     take_rows,
 )
@@ -143,7 +143,7 @@ def _resolved(like: Fit, items: _Item, vols: NDArray) -> _Moving:
         shift = vol - vols[left]
         least = agreement(_size(vols[left] - items.target.vol[left], known[left]), slope.dtype)
         found = _Moving(slope, shift, point, ~(_size(shift, known[left]) <= least))
-        return found if before is None else put(before, left, found)
+        return found if before is None else put_rows(before, left, found)
 
     everything, coarsest = np.ones(len(vols), bool), np.zeros(len(vols), int)
     first = Refined(run(None, coarsest, everything), coarsest)

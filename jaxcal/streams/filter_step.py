@@ -9,18 +9,18 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.market.surface import Surface
 from jaxcal.streams.random_walk import (
     Matrix,
     Predicted,
     Vector,
-    after,
     chi_squared,
-    loosening,
-    share_of,
-    surprise,
-    unconstrained,
+    find_inflation,
+    innovation,
+    move_without_prior,
+    predict,
+    process_share,
 )
 from jaxcal.streams.state import StreamState
 from jaxcal.streams.update import Update
@@ -33,7 +33,7 @@ _CALMER = 0.7  # what a surface without surprise leaves of a hurried pace
 _SURE = 0.9999  # of the tests whether a surface is out of reach, and whether it confirms another
 
 
-class Walk(NamedTuple):
+class Dynamics(NamedTuple):
     """The dynamics of the parameters, settings of a `Recalibrator`; `spread` is stationary, on search scales."""
 
     spread: Vector
@@ -49,13 +49,13 @@ class Walk(NamedTuple):
         return np.diag(self.spread**2)
 
 
-class Look(NamedTuple):
+class Posterior(NamedTuple):
     """The posterior of a fit under a prediction, and the move that the quotes alone would make.
 
     `move` and `information` (in units of the noise) are those of the quotes without the prior.
     """
 
-    result: Round
+    result: GridFit
     mean: Vector
     covariance: Matrix
     move: Vector
@@ -66,25 +66,25 @@ class Look(NamedTuple):
 
     @classmethod
     def of(
-        cls, result: Round, mean: Vector, before: Vector, predicted: Matrix, noise: float, prior: Predicted
-    ) -> "Look":
+        cls, result: GridFit, mean: Vector, before: Vector, predicted: Matrix, noise: float, prior: Predicted
+    ) -> "Posterior":
         """From a round with the prior `Predicted(before, noise L^-1)`."""
         both = np.asarray(result.information, np.float64) / noise**2
         precision = np.linalg.inv(predicted)
         information = both - precision
-        move = unconstrained(mean - before, information, precision)
+        move = move_without_prior(mean - before, information, precision)
         try:
             covariance = np.linalg.inv(both)
         except np.linalg.LinAlgError:  # a fit without numbers has no information either
             covariance = np.full_like(both, np.nan)
-        return cls(result, mean, covariance, move, information, *noise_of(np.asarray(result.residuals)), prior)
+        return cls(result, mean, covariance, move, information, *estimate_noise(np.asarray(result.residuals)), prior)
 
 
-def noise_of(residuals: Float[np.ndarray, "e k"]) -> tuple[float, float]:
+def estimate_noise(residuals: Float[np.ndarray, "e k"]) -> tuple[float, float]:
     """Standard deviation of residuals (NaN at padding) by their median size, and the correlation of neighbours.
 
     Example:
-        >>> noise, correlation = noise_of(np.asarray([[0.01, 0.01, -0.01, -0.01, np.nan]]))
+        >>> noise, correlation = estimate_noise(np.asarray([[0.01, 0.01, -0.01, -0.01, np.nan]]))
         >>> print(f"{noise:.4f} {correlation:.3f}")
         0.0148 0.333
     """
@@ -120,7 +120,9 @@ def half_spread(surface: Surface) -> float:
     return float(np.sqrt(np.mean(known**2))) if known.size else 0.0
 
 
-def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix], Look]) -> tuple[StreamState, Look]:
+def advance(
+    state: StreamState, years: float, walk: Dynamics, fit: Callable[[Matrix], Posterior]
+) -> tuple[StreamState, Posterior]:
     """The state after a surface of the time `years`, and the fit that belongs to it.
 
     A surface that is likely under the prediction updates the state. An unlikely one inflates the covariance until it is
@@ -136,48 +138,48 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
     """
     stationary, covariance, pace = walk.stationary, np.asarray(state.covariance), float(state.pace)
     days, size = 365.0 * (years - float(state.time)), len(walk.spread)
-    share, most = (share_of(days * hurry, walk.memory) for hurry in (pace, max(pace, walk.leap)))
-    look = first = fit(after(covariance, stationary, share))
-    before = surprise(first.move, first.information, after(covariance, stationary, share))
+    share, most = (process_share(days * speed, walk.memory) for speed in (pace, max(pace, walk.leap)))
+    posterior = first = fit(predict(covariance, stationary, share))
+    before = innovation(first.move, first.information, predict(covariance, stationary, share))
     absurd = first.noise > walk.gate * float(state.noise)
     if math.isfinite(before) and before <= chi_squared(walk.confidence, size) and not absurd:
         update, pace = Update.UPDATED, 1.0 + (pace - 1.0) * (_CALMER if before < size else 1.0)
     else:
         needed, reached = 1.0, False
         if math.isfinite(before):
-            furthest = surprise(first.move, first.information, after(covariance, stationary, most))
+            furthest = innovation(first.move, first.information, predict(covariance, stationary, most))
             reached = furthest <= chi_squared(_SURE, size)
-            needed = loosening(first.move, first.information, covariance, stationary, share, float(size))
+            needed = find_inflation(first.move, first.information, covariance, stationary, share, float(size))
         update = Update.REJECTED
         if reached:
             needed = min(needed, most)
-            look = fit(after(covariance, stationary, needed))
-            update = Update.REJECTED if look.noise > walk.gate * float(state.noise) else Update.LOOSENED
+            posterior = fit(predict(covariance, stationary, needed))
+            update = Update.REJECTED if posterior.noise > walk.gate * float(state.noise) else Update.LOOSENED
         if update is Update.REJECTED:
-            look = fit(stationary)
+            posterior = fit(stationary)
         if update is Update.LOOSENED:
-            hurry = math.log1p(-needed) / math.log1p(-share) if 0.0 < share < 1.0 and needed < 1.0 else walk.leap
-            pace = min(walk.leap, max(1.0, hurry) * pace)
-    if int(look.result.outcome) != Outcome.CONVERGED or bool(look.result.moved):
-        return replace(marked(state, Update.UNFITTED, before), unfitted=np.asarray(int(state.unfitted) + 1)), look
+            speed = math.log1p(-needed) / math.log1p(-share) if 0.0 < share < 1.0 and needed < 1.0 else walk.leap
+            pace = min(walk.leap, max(1.0, speed) * pace)
+    if int(posterior.result.outcome) != Outcome.CONVERGED or bool(posterior.result.moved):
+        return replace(tag(state, Update.UNFITTED, before), unfitted=np.asarray(int(state.unfitted) + 1)), posterior
     if update is Update.REJECTED:
-        agrees = _agrees(state, look, most, stationary)
+        agrees = _agrees(state, posterior, most, stationary)
         rejected = int(state.rejected) + 1 if agrees else 1
         if rejected < walk.patience:
-            held = marked(state, Update.REJECTED, before)
-            noted = {"candidate_noise": np.asarray(look.noise), "rejected": np.asarray(rejected)}
+            held = tag(state, Update.REJECTED, before)
+            noted = {"candidate_noise": np.asarray(posterior.noise), "rejected": np.asarray(rejected)}
             noted["unfitted"] = np.asarray(0)
-            return replace(held, candidate=look.mean, **noted), look
+            return replace(held, candidate=posterior.mean, **noted), posterior
         update, pace = Update.SHIFTED, 1.0
     kept = 0.0 if update is Update.SHIFTED else 1.0 - _NEWEST
-    steadied = math.exp(kept * math.log(float(state.noise)) + (1.0 - kept) * math.log(look.noise))
+    steadied = math.exp(kept * math.log(float(state.noise)) + (1.0 - kept) * math.log(posterior.noise))
     fields: dict[str, Any] = {
-        "model": look.result.model,
-        "mean": look.mean,
-        "covariance": look.covariance,
+        "model": posterior.result.model,
+        "mean": posterior.mean,
+        "covariance": posterior.covariance,
         "time": np.asarray(years),
         "noise": np.asarray(steadied),
-        "correlation": np.asarray(kept * float(state.correlation) + (1.0 - kept) * look.correlation),
+        "correlation": np.asarray(kept * float(state.correlation) + (1.0 - kept) * posterior.correlation),
         "pace": np.asarray(pace),
         "update": np.asarray(update.value),
         "surprise": np.asarray(before),
@@ -187,19 +189,21 @@ def advance(state: StreamState, years: float, walk: Walk, fit: Callable[[Matrix]
         "since": np.asarray(int(state.since) + 1),
         "unfitted": np.asarray(0),
     }
-    return replace(state, **fields), look
+    return replace(state, **fields), posterior
 
 
-def marked(state: StreamState, update: Update, surprised: float = math.nan) -> StreamState:
+def tag(state: StreamState, update: Update, surprised: float = math.nan) -> StreamState:
     """The same state with another verdict."""
     return replace(state, update=np.asarray(update.value), surprise=np.asarray(surprised))
 
 
-def _agrees(state: StreamState, look: Look, share: float, stationary: Matrix) -> bool:
+def _agrees(state: StreamState, posterior: Posterior, share: float, stationary: Matrix) -> bool:
     """Whether a rejected surface confirms the candidate of the one before it."""
     if not int(state.rejected):
         return False
-    alike = 1 / 3 < look.noise / float(state.candidate_noise) < 3
+    alike = 1 / 3 < posterior.noise / float(state.candidate_noise) < 3
     # both places are known as well as their own quotes say
-    off = surprise(look.mean - np.asarray(state.candidate), look.information, share * stationary + look.covariance)
-    return alike and off <= chi_squared(_SURE, len(look.mean))
+    off = innovation(
+        posterior.mean - np.asarray(state.candidate), posterior.information, share * stationary + posterior.covariance
+    )
+    return alike and off <= chi_squared(_SURE, len(posterior.mean))

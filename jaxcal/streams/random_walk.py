@@ -56,23 +56,23 @@ def stationary_spread(interval: Interval) -> float:
     return _LOG_SPREAD if interval.scale == "log" else _LINEAR_SPREAD * (interval.upper - interval.lower)
 
 
-def share_of(years: float, memory: float) -> float:
+def process_share(years: float, memory: float) -> float:
     """The process noise of `years` as a share of the stationary covariance, `1 - exp(-2 years / memory)`.
 
     Example:
-        >>> round(share_of(0.1, 2.0), 6)
+        >>> round(process_share(0.1, 2.0), 6)
         0.095163
     """
     return -math.expm1(-2.0 * max(years, 0.0) / memory)
 
 
-def after(covariance: Matrix, stationary: Matrix, share: float) -> Matrix:
+def predict(covariance: Matrix, stationary: Matrix, share: float) -> Matrix:
     """The predicted covariance: that of an Ornstein-Uhlenbeck process, but with the mean unchanged.
 
     For short times it grows as for a random walk, `covariance + share stationary`; after long times it is `stationary`.
 
     Example:
-        >>> after(np.asarray([[0.01]]), np.asarray([[1.0]]), 0.1)
+        >>> predict(np.asarray([[0.01]]), np.asarray([[1.0]]), 0.1)
         array([[0.109]])
     """
     return (1.0 - share) * covariance + share * stationary
@@ -83,7 +83,7 @@ def inverse_root(covariance: Matrix) -> Matrix:
     return np.linalg.inv(np.linalg.cholesky(covariance))
 
 
-def unconstrained(step: Vector, information: Matrix, precision: Matrix) -> Vector:
+def move_without_prior(step: Vector, information: Matrix, precision: Matrix) -> Vector:
     """The move of the mean without the prior, to first order, from the `step` with it.
 
     At the optimum the gradients of quotes and prior cancel: `precision step`. Without the prior the step is longer by
@@ -100,7 +100,7 @@ def _solved(matrix: Matrix, vector: Vector) -> Vector:
         return np.full_like(vector, np.nan)
 
 
-def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
+def innovation(move: Vector, information: Matrix, covariance: Matrix) -> float:
     """The normalised innovation squared: `move' (covariance + information^-1)^-1 move`, chi-squared with p degrees of
     freedom where the prior is right (Y. Bar-Shalom, X. Li, T. Kirubarajan, "Estimation with Applications to Tracking
     and Navigation", 2001, section 5.4).
@@ -108,25 +108,25 @@ def surprise(move: Vector, information: Matrix, covariance: Matrix) -> float:
     Written so that directions not determined by the quotes count nothing.
 
     Example:
-        >>> round(surprise(np.asarray([0.3]), np.asarray([[100.0]]), np.asarray([[0.02]])), 6)
+        >>> round(innovation(np.asarray([0.3]), np.asarray([[100.0]]), np.asarray([[0.02]])), 6)
         3.0
     """
     # (P + I^-1)^-1 = (1 + I P)^-1 I
     return float(move @ _solved(np.eye(len(move)) + information @ covariance, information @ move))
 
 
-def loosening(
+def find_inflation(
     move: Vector, information: Matrix, covariance: Matrix, stationary: Matrix, share: float, target: float
 ) -> float:
     """The smallest share of the stationary covariance, from `share` to 1, at which the innovation squared is `target`,
     or 1.
     """
     low, high = share, 1.0
-    if surprise(move, information, after(covariance, stationary, 1.0)) > target:
+    if innovation(move, information, predict(covariance, stationary, 1.0)) > target:
         return 1.0
     for _ in range(_HALVINGS):
         middle = 0.5 * (low + high)
-        if surprise(move, information, after(covariance, stationary, middle)) > target:
+        if innovation(move, information, predict(covariance, stationary, middle)) > target:
             low = middle
         else:
             high = middle

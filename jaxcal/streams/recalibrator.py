@@ -29,7 +29,7 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_not_made, fit_of_look, narrowed
+from jaxcal.calibration.results.make_fit import make_empty_fit, make_step_fit, narrow_fit
 from jaxcal.calibration.starts.starting_values import simpler_model
 from jaxcal.dates.instants import years_since_1970
 from jaxcal.market.surface import Surface
@@ -38,14 +38,14 @@ from jaxcal.models.parameters import Scales, from_vector, search_bounds
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-from jaxcal.streams.filter_step import Look, Walk, advance, effective_noise, half_spread, marked, noise_of
+from jaxcal.streams.filter_step import Dynamics, Posterior, advance, effective_noise, estimate_noise, half_spread, tag
 from jaxcal.streams.random_walk import Predicted, inverse_root, stationary_spread
 from jaxcal.streams.state import StreamState, load_state
 from jaxcal.streams.stream_fit import (
-    FitOfStep,
-    compared,
-    solve_look,
-    state_of_fit,
+    StepFit,
+    compare_optima,
+    make_state,
+    solve_step,
     usable_quotes,
 )
 from jaxcal.streams.update import Update
@@ -107,7 +107,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
 
     spec: CalibrationSpec[Model]
     model: type[Model] | Model
-    walk: Walk
+    walk: Dynamics
     noise: str | float
     shape: tuple[int, int]
     residual: AbstractResidual
@@ -171,7 +171,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
             raise ValueError(f"spread names {unknown[0]!r}; the free parameters are {', '.join(names)}")
         widths = np.asarray([(spread or {}).get(name, stationary_spread(limits[name])) for name in names])
         self.spec, self.model, self.noise, self.shape = spec, spec.model, noise, shape
-        self.walk = Walk(widths, memory, confidence, leap, gate, patience)
+        self.walk = Dynamics(widths, memory, confidence, leap, gate, patience)
         self.residual, self.loss, self.weights, self.solver = spec.residual, spec.loss, spec.weights, spec.solver
         self.pricer, self.free, self.bounds, self.scales = spec.pricer, names, spec.bounds, spec.scales
         several = isinstance(spec.model, type) and spec.free is None and simpler_model(template) is not None
@@ -201,13 +201,13 @@ class Recalibrator(eqx.Module, Generic[Model]):
         target = usable_quotes(surface, self.residual, self.weights, len(self.free))
         if state is None:
             if isinstance(target, Outcome):
-                return None, fit_not_made(self.model, surface, target, self.spec)
+                return None, make_empty_fit(self.model, surface, target, self.spec)
             return self._started(surface, years)
         if not years >= float(state.time):
-            late = fit_not_made(state.model, surface, Outcome.INVALID, self.spec)
-            return marked(state, Update.OUT_OF_ORDER), late
+            late = make_empty_fit(state.model, surface, Outcome.INVALID, self.spec)
+            return tag(state, Update.OUT_OF_ORDER), late
         if isinstance(target, Outcome):
-            return marked(state, Update.UNUSABLE), fit_not_made(state.model, surface, target, self.spec)
+            return tag(state, Update.UNUSABLE), make_empty_fit(state.model, surface, target, self.spec)
         shape = (max(int(state.shape[0]), surface.vol.shape[0]), max(int(state.shape[1]), surface.vol.shape[1]))
         state = state if shape == tuple(state.shape) else replace(state, shape=np.asarray(shape))
         return self._advanced(state, surface, jax.tree.map(lambda leaf: leaf[0], stacked([target], shape)), years)
@@ -244,12 +244,12 @@ class Recalibrator(eqx.Module, Generic[Model]):
         free = None if self.free == everything else self.free  # several starts are tried only for all
         whole = self.spec.own(model=start, free=free, solver=LevenbergMarquardt())
         fit = calibrate(whole, surface.widened(shape))
-        return narrowed(replace(fit, spec=self.spec), surface)
+        return narrow_fit(replace(fit, spec=self.spec), surface)
 
     def _settled(self, fit: Fit[Model], years: float, shape: tuple[int, ...], update: Update) -> StreamState[Model]:
         """The state that begins with a fit."""
-        noise = self._noise(*noise_of(np.asarray(fit.residuals)), fit.surface, fit.surface.num_quotes)
-        return state_of_fit(fit, self.free, self.scales, self.walk.stationary, noise, years, shape, update)
+        noise = self._noise(*estimate_noise(np.asarray(fit.residuals)), fit.surface, fit.surface.num_quotes)
+        return make_state(fit, self.free, self.scales, self.walk.stationary, noise, years, shape, update)
 
     def _rechecked(
         self, state: StreamState[Model], fit: Fit[Model], surface: Surface, years: float
@@ -262,7 +262,7 @@ class Recalibrator(eqx.Module, Generic[Model]):
         here = self._alone(fit.model, surface, shape)
         rival = from_vector(fit.model, self.free, jnp.asarray(state.rival), self.scales) if known else self.model
         there = self._alone(rival, surface, shape)
-        state, go = compared(state, here, there, self.scales, self.walk.patience)
+        state, go = compare_optima(state, here, there, self.scales, self.walk.patience)
         if not go:
             return state, fit
         return self._settled(there, years, shape, Update.MOVED), there
@@ -285,24 +285,26 @@ class Recalibrator(eqx.Module, Generic[Model]):
         grids, absurd = fit_grids(self.spec.template, self.pricer), self.walk.gate * float(state.noise)
         coarsest, one = np.zeros((), int), np.ones((), bool)
 
-        def fit(covariance: np.ndarray) -> Look:
+        def fit(covariance: np.ndarray) -> Posterior:
             prior = Predicted(names, mean, noise * inverse_root(covariance), scales)
 
-            def run(model: Any, level: Any) -> FitOfStep:
+            def run(model: Any, level: Any) -> StepFit:
                 pricer, check = grids[int(level)]
                 method = Method(self.residual, prior, self.solver, box, pricer, check, loss, scales)
-                found, y = solve_look(names, method, target, model)
-                return FitOfStep(found, y, absurd)
+                found, y = solve_step(names, method, target, model)
+                return StepFit(found, y, absurd)
 
             begun = Refined(run(start, coarsest), coarsest)
             found, y, _ = refine(lambda b, level, _: run(b.result.model, level), begun, one, len(grids) - 1).found
-            return Look.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
+            return Posterior.of(found, np.asarray(y, np.float64), mean, covariance, noise, prior)
 
-        state, look = advance(state, years, self.walk, fit)
-        found = fit_of_look(look.result, surface, Objective(self.residual, look.prior, loss, scales), self.spec)
+        state, posterior = advance(state, years, self.walk, fit)
+        found = make_step_fit(
+            posterior.result, surface, Objective(self.residual, posterior.prior, loss, scales), self.spec
+        )
         shape = target.vol.shape
         if int(state.update) == Update.UNFITTED and (alone := self._alone(self.model, surface, shape)).converged:
-            sane = noise_of(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)
+            sane = estimate_noise(np.asarray(alone.residuals))[0] <= self.walk.gate * float(state.noise)
             if sane and int(state.unfitted) >= self.walk.patience:
                 state = self._settled(alone, years, shape, Update.RESTARTED)
             return state, alone

@@ -11,17 +11,17 @@ from jaxtyping import Array
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import checked_weights
-from jaxcal.calibration.engine.grid_fit import Method, Round, is_small, solve_on_grid
+from jaxcal.calibration.engine.grid_fit import GridFit, Method, is_small, solve_on_grid
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import resolve_outcome
+from jaxcal.calibration.results.make_fit import resolve_outcome
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import Scales, to_vector
-from jaxcal.streams.filter_step import noise_of
+from jaxcal.streams.filter_step import estimate_noise
 from jaxcal.streams.state import StreamState
 from jaxcal.streams.update import Update
 
@@ -29,23 +29,23 @@ _BETTER = 0.95  # of the cost, from which on another optimum is worth a move
 _FAR_BETTER = 0.75  # of the cost, from which on one surface is enough
 
 
-class FitOfStep(NamedTuple):
+class StepFit(NamedTuple):
     """A fit on one grid with its search vector, and the noise above which it is absurd and not worth a finer grid,
     which may have to be compiled.
     """
 
-    result: Round[Any]
+    result: GridFit[Any]
     y: Array
     absurd: float
 
     @property
     def moved(self) -> bool:
         """Whether to fit again on the next grid."""
-        return bool(self.result.moved) and not noise_of(np.asarray(self.result.residuals))[0] > self.absurd
+        return bool(self.result.moved) and not estimate_noise(np.asarray(self.result.residuals))[0] > self.absurd
 
 
 @partial(QuickJit, static_argnums=0, small=is_small, task="step of a stream")
-def solve_look(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[Round[Model], Array]:
+def solve_step(names: tuple[str, ...], method: Method, target: Target, start: Model) -> tuple[GridFit[Model], Array]:
     """A fit on one grid, with its outcome by the finer grid, and its search vector, from one program."""
     result = solve_on_grid(names, method, target, start)
     result = eqx.tree_at(lambda r: r.outcome, result, resolve_outcome(result))
@@ -70,7 +70,7 @@ def usable_quotes(
     return target if used.sum() >= parameters else Outcome.TOO_FEW_QUOTES
 
 
-def state_of_fit(
+def make_state(
     fit: Fit[Model],
     names: tuple[str, ...],
     scales: Scales,
@@ -82,7 +82,7 @@ def state_of_fit(
 ) -> StreamState[Model]:
     """The state after one fit with the prior `stationary`; `at` is the effective noise of a quote."""
     mean = np.asarray(to_vector(fit.model, names, scales), np.float64)
-    noise, correlation = noise_of(np.asarray(fit.residuals))
+    noise, correlation = estimate_noise(np.asarray(fit.residuals))
     nothing = np.full(len(mean), np.nan)
     return StreamState(
         model=fit.model,
@@ -105,7 +105,7 @@ def state_of_fit(
     )
 
 
-def compared(
+def compare_optima(
     state: StreamState[Model], here: Fit[Model], there: Fit[Model], scales: Scales, patience: int
 ) -> tuple[StreamState[Model], bool]:
     """The state after two fits of one surface without the past, one from the state's mean and one from elsewhere; and

@@ -15,7 +15,7 @@ from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibrate_many import calibrate_many
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.standard_errors import misfit_of
+from jaxcal.calibration.results.standard_errors import weighted_misfit
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import with_only
 from jaxcal.uncertainty.derivatives import merge_bounds
@@ -175,7 +175,7 @@ def _noise_vol(fit: Fit, residual: Any) -> NDArray[np.floating]:
     if not fit.by_expiry:
         weight, residuals = weight[None], residuals[None]
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), fit.loss)
-    misfit = misfit_of(loss, weight, residuals, fit.information.shape[-1])
+    misfit = weighted_misfit(loss, weight, residuals, fit.information.shape[-1])
     variance = misfit / np.maximum(np.atleast_1d(degrees_of_freedom(fit)), 1)
     weight = np.asarray(fit.surface.weight, np.float64)
     root = np.sqrt(np.where(weight > 0, weight, 1.0))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only, refuse_other
 from jaxcal.calibration.objective.loss import AbstractLoss, curvature, influence
 from jaxcal.calibration.results.fit import ONE_FIT, Fit
-from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance, search_slopes
+from jaxcal.calibration.results.standard_errors import search_covariance, search_slopes, weighted_misfit
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import labels, with_only
@@ -126,7 +126,7 @@ def covariance(fit: Fit, kind: Kind = "gauss_newton", *, clusters: Clusters = No
         model = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], model)
     loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), loss)
     weight, residuals = weight.reshape(len(weight), -1), residuals.reshape(len(weight), -1)
-    counts, misfit = np.sum(weight > 0, axis=1), misfit_of(loss, weight, residuals, information.shape[-1])
+    counts, misfit = np.sum(weight > 0, axis=1), weighted_misfit(loss, weight, residuals, information.shape[-1])
     if kind == "gauss_newton" or is_unfitted(fit.outcome).all():
         found = search_covariance(information, at_bound, misfit, counts)
     else:

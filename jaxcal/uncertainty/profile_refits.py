@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.arguments_of_many import for_each
-from jaxcal.calibration.engine.dispatch import rounds
-from jaxcal.calibration.engine.grid_fit import Method, Own
-from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, put, refine, take_rows
+from jaxcal.calibration.engine.dispatch import fit_batch
+from jaxcal.calibration.engine.grid_fit import LossAndPrior, Method
+from jaxcal.calibration.engine.grid_refinement import Refined, fit_grids, put_rows, refine, take_rows
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import curvature
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.standard_errors import misfit_of, search_covariance
+from jaxcal.calibration.results.standard_errors import search_covariance, weighted_misfit
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import Scales, from_vector, search_bounds, to_vector
@@ -96,7 +96,7 @@ class ProfileRefits(NamedTuple):
         weight, residuals = np.asarray(fit.surface.weight, float)[None], np.asarray(fit.residuals, float)[None]
         loss = jax.tree.map(lambda leaf: np.asarray(leaf)[None], fit.loss)
         information, at_bound = np.asarray(fit.information, float)[None], np.asarray(fit.at_bound)[None]
-        misfit, counts = misfit_of(loss, weight, residuals, y.size), np.sum(weight > 0, axis=(1, 2))
+        misfit, counts = weighted_misfit(loss, weight, residuals, y.size), np.sum(weight > 0, axis=(1, 2))
         covariance = search_covariance(information, at_bound, misfit, counts)[0]
         dof = int(counts[0] - np.sum(~at_bound)) if counts[0] > y.size else 0
         variance = misfit[0] / max(dof, 1)
@@ -140,7 +140,7 @@ class ProfileRefits(NamedTuple):
             fit.free, fit.objective.scales, for_each(fit.prior, size, dtype), direction, centre.astype(dtype),
             stiffness.astype(dtype),
         )  # fmt: skip
-        own = Own(for_each(fit.loss, size, dtype), drawn)
+        own = LossAndPrior(for_each(fit.loss, size, dtype), drawn)
         residual = fit.objective.residual
         one = jax.tree.map(np.asarray, Target.of(fit.surface, spread=residual.needs_spread))
         target = jax.tree.map(lambda leaf: np.broadcast_to(leaf, (size, *leaf.shape)), one)
@@ -151,10 +151,10 @@ class ProfileRefits(NamedTuple):
             pair, scales = grids[int(level[left[0]])], fit.objective.scales  # all are on one level
             method = Method(residual, None, LevenbergMarquardt(), box, *pair, scales=scales)
             quotes, mine, begin = take_rows((target, own, start), left)
-            return rounds(fit.free, method, quotes, begin, own=mine)
+            return fit_batch(fit.free, method, quotes, begin, own=mine)
 
         def again(before: Any, level: NDArray[np.int64], rows: NDArray[np.bool_]) -> Any:
-            return put(before, np.flatnonzero(rows), run(before.model, level, rows))
+            return put_rows(before, np.flatnonzero(rows), run(before.model, level, rows))
 
         everything, coarsest = np.ones(size, bool), np.zeros(size, int)
         first = Refined(run(models, coarsest, everything), coarsest)

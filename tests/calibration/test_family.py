@@ -7,7 +7,7 @@ import pytest
 
 import jaxcal as jc
 from jaxcal.calibration.starts.smile_shape import SmileShape
-from jaxcal.calibration.starts.starting_values import starts_from
+from jaxcal.calibration.starts.starting_values import make_starts
 from jaxcal.models.smiles.ssvi import SSVIHeston
 
 YEARS = np.array([7, 14, 30, 61, 91, 182, 365, 730]) / 365.0
@@ -127,7 +127,7 @@ def test_bates_leaves_the_heston_optimum(dax, dax_fit):
 
 def test_starts_lie_within_the_bounds(dax):
     for model in (jc.Bates, jc.SVCJ, jc.Merton, jc.Kou, jc.NIG, jc.CGMY, jc.VarianceGamma, jc.SSVI, jc.SVI):
-        for start in starts_from(model, dax):
+        for start in make_starts(model, dax):
             for field, interval in model.bounds.items():
                 value = np.asarray(interval.relative(getattr(start, field), start))
                 slack = 1e-9 * max(1.0, abs(interval.lower), abs(interval.upper))

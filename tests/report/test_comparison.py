@@ -167,7 +167,7 @@ SPECIAL = {
 }  # fmt: skip
 
 
-def fit_of(model: jc.AbstractModel, like: Fit) -> Fit:
+def make_fit(model: jc.AbstractModel, like: Fit) -> Fit:
     """A fit that ended at `model`: what the reports read of it, without the time to fit."""
     arrays = jax.tree.map(jnp.asarray, model)
     slices = (2,) if model.per_expiry else ()
@@ -182,7 +182,7 @@ def fit_of(model: jc.AbstractModel, like: Fit) -> Fit:
 @pytest.mark.parametrize("name", SPECIAL)
 def test_reports_of_models_with_several_numbers_a_parameter(name: str, comparison: Comparison, tmp_path: Path) -> None:
     model = SPECIAL[name]
-    fit = fit_of(model, comparison.fits["flat"])
+    fit = make_fit(model, comparison.fits["flat"])
     drawn = [next(line for line in axes.lines if line.get_label() == "model") for axes in plot_smiles(fit).axes]
     strike, vol = (np.stack([np.asarray(get(line)) for line in drawn]) for get in (Line2D.get_xdata, Line2D.get_ydata))
     if np.ndim(fit.outcome):
@@ -209,7 +209,7 @@ def test_reports_of_models_with_several_numbers_a_parameter(name: str, compariso
 
 
 def test_an_expiry_without_a_model_has_no_line(comparison: Comparison) -> None:
-    fit = fit_of(SPECIAL["SVI"], comparison.fits["flat"])
+    fit = make_fit(SPECIAL["SVI"], comparison.fits["flat"])
     gone = jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), fit.model)
     without = eqx.tree_at(lambda f: f.model, fit, gone)
     first, second = (lines(axes)["model"] for axes in plot_smiles(without).axes)

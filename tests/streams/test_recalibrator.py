@@ -16,10 +16,17 @@ from jaxtyping import Array, Float
 
 import jaxcal as jc
 from jaxcal._status import Outcome
-from jaxcal.streams.filter_step import noise_of
-from jaxcal.streams.random_walk import after, chi_squared, loosening, share_of, surprise, unconstrained
+from jaxcal.streams.filter_step import estimate_noise
+from jaxcal.streams.random_walk import (
+    chi_squared,
+    find_inflation,
+    innovation,
+    move_without_prior,
+    predict,
+    process_share,
+)
 from jaxcal.streams.replay import replay
-from jaxcal.streams.stream_fit import compared, solve_look
+from jaxcal.streams.stream_fit import compare_optima, solve_step
 from jaxcal.streams.update import Update
 
 EXPIRY = np.array([0.08, 0.25, 0.5, 1.0])
@@ -193,7 +200,7 @@ def test_an_optimum_that_is_a_little_better_needs_a_second_surface() -> None:
 
     def compare(state: jc.StreamState, cost: float) -> tuple[jc.StreamState, bool]:
         there = eqx.tree_at(lambda f: f.cost, fit, cost * fit.cost)
-        return compared(state, fit, there, fit.objective.scales, patience=2)
+        return compare_optima(state, fit, there, fit.objective.scales, patience=2)
 
     once, go = compare(state, 0.9)
     assert not go
@@ -266,7 +273,7 @@ def test_a_fit_that_does_not_converge_leaves_the_state(calm: jc.StreamState) -> 
 
 def test_a_gap_forgets_no_more_than_everything(calm: jc.StreamState) -> None:
     stationary = RECALIBRATOR.walk.stationary
-    near, far, further = (after(calm.covariance, stationary, share_of(days, 60.0)) for days in (1.0, 1e3, 1e9))
+    near, far, further = (predict(calm.covariance, stationary, process_share(days, 60.0)) for days in (1.0, 1e3, 1e9))
     assert np.all(np.diag(calm.covariance) < np.diag(near))
     assert np.allclose(further, stationary)
     assert np.allclose(far, stationary, rtol=1e-3, atol=1e-3)
@@ -309,7 +316,7 @@ def test_a_state_is_saved_to_the_last_bit(calm: jc.StreamState, tmp_path: Path) 
 
 def test_a_step_is_a_pure_function_that_compiles_once(calm: jc.StreamState) -> None:
     small = quotes(TRUTH, seed=70)
-    sizes = solve_look.num_programs()
+    sizes = solve_step.num_programs()
     one, _ = RECALIBRATOR.step(calm, small, 12 * DAY)
     two, _ = RECALIBRATOR.step(calm, small, 12 * DAY)
     assert same(one, two)
@@ -319,7 +326,7 @@ def test_a_step_is_a_pure_function_that_compiles_once(calm: jc.StreamState) -> N
     assert state.used
     assert fit.residuals.shape == fewer.vol.shape
     jc.Recalibrator(jc.Heston, memory=20.0, gate=5.0, noise=0.004).step(one, small, 13 * DAY)
-    assert solve_look.num_programs() == sizes
+    assert solve_step.num_programs() == sizes
 
 
 def test_noise_may_be_that_of_the_spreads(calm: jc.StreamState) -> None:
@@ -380,15 +387,15 @@ def test_the_prediction_of_a_linear_problem_is_kalmans() -> None:
     observed = design @ move  # no noise, so that the quotes alone would move by just this
     information, precision = design.T @ design, np.linalg.inv(covariance)
     step = np.linalg.solve(information + precision, design.T @ observed)
-    assert np.allclose(unconstrained(step, information, precision), move, rtol=1e-2)
+    assert np.allclose(move_without_prior(step, information, precision), move, rtol=1e-2)
     direct = move @ np.linalg.solve(covariance + np.linalg.inv(information), move)
-    assert np.isclose(surprise(move, information, covariance), direct)
+    assert np.isclose(innovation(move, information, covariance), direct)
     wide = 100.0 * covariance
-    target = 2.0 * surprise(move, information, wide)
-    share = loosening(move, information, covariance, wide, 0.0, target)
+    target = 2.0 * innovation(move, information, wide)
+    share = find_inflation(move, information, covariance, wide, 0.0, target)
     assert 0.0 < share < 1.0
-    assert np.isclose(surprise(move, information, after(covariance, wide, share)), target, rtol=1e-3)
-    assert loosening(move, information, covariance, wide, 0.0, 0.4 * target) == 1.0
+    assert np.isclose(innovation(move, information, predict(covariance, wide, share)), target, rtol=1e-3)
+    assert find_inflation(move, information, covariance, wide, 0.0, 0.4 * target) == 1.0
 
 
 def test_quantiles_of_chi_squared() -> None:
@@ -400,7 +407,7 @@ def test_quantiles_of_chi_squared() -> None:
 def test_the_noise_is_that_of_most_quotes() -> None:
     residuals = 0.002 * np.random.default_rng(0).standard_normal((20, 50))
     residuals[:, ::10] += 0.3
-    noise, correlation = noise_of(residuals)
+    noise, correlation = estimate_noise(residuals)
     assert 0.002 < noise < 0.0027
     assert correlation < 0.2
-    assert noise_of(np.full((2, 3), np.nan))[0] == np.inf
+    assert estimate_noise(np.full((2, 3), np.nan))[0] == np.inf

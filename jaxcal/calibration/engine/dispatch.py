@@ -16,7 +16,14 @@ from jax.sharding import Mesh, PartitionSpec
 from jaxtyping import Array
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_batch, solve_on_finer_grid, solve_on_grid
+from jaxcal.calibration.engine.grid_fit import (
+    GridFit,
+    LossAndPrior,
+    Method,
+    solve_batch,
+    solve_on_finer_grid,
+    solve_on_grid,
+)
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.compilation.quick_jit import QuickJit, never
 from jaxcal.models.base import Model
@@ -33,18 +40,18 @@ _ACCELERATOR_LANES = 16384
 _STARTING = Lock()  # calls start one after the other and run together: two at once would both compile what is new
 
 
-def rounds(
+def fit_batch(
     names: tuple[str, ...],
     method: Method,
     target: Target,
     start: Model,
     precision: Precision = "float64",
     devices: Devices = None,
-    own: Own | None = None,
+    own: LossAndPrior | None = None,
     *,
     rare: bool = False,
-) -> Round[Model]:
-    """A `Round` of each surface, on the host; every field of `target`, `start` and `own`, numpy arrays, has a leading
+) -> GridFit[Model]:
+    """A `GridFit` of each surface, on the host; every field of `target`, `start` and `own`, numpy arrays, has a leading
     axis.
 
     With `rare`, few surfaces are fitted by slower programs that compile quickly, for grids that few need.
@@ -78,9 +85,9 @@ def _spread(
     target: Target,
     start: Model,
     devices: Devices,
-    own: Own | None,
+    own: LossAndPrior | None,
     rare: bool,
-) -> Round[Model]:
+) -> GridFit[Model]:
     size = len(target.expiry)
     devices = tuple(devices or jax.local_devices())
     on_cpu = devices[0].platform == "cpu"
@@ -93,7 +100,7 @@ def _spread(
     lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
     refill = _REFILL if on_cpu else max(1, lanes // 8)
 
-    def solve(inputs: Any, count: int) -> Round[Model]:
+    def solve(inputs: Any, count: int) -> GridFit[Model]:
         target, start, own = inputs
         if len(devices) == 1:
             with jax.default_device(devices[0]):
@@ -108,10 +115,10 @@ def _spread(
 
 
 def _one_by_one(
-    solve: Callable[..., Round[Model]], method: Method, target: Target, start: Model, own: Own | None,
+    solve: Callable[..., GridFit[Model]], method: Method, target: Target, start: Model, own: LossAndPrior | None,
     device: Any, workers: int,
-) -> Round[Model]:  # fmt: skip
-    def one(i: int) -> Round[Model]:
+) -> GridFit[Model]:  # fmt: skip
+    def one(i: int) -> GridFit[Model]:
         mine, begin, more = jax.tree.map(lambda leaf: leaf[i], (target, start, own))
         by = method if more is None else method._replace(**more._asdict())
         with _STARTING, jax.default_device(device):
@@ -150,7 +157,7 @@ def _sharded(names: tuple[str, ...], lanes: int, refill: int, devices: tuple) ->
     """
     mesh, split, whole = Mesh(np.asarray(devices), ("surface",)), PartitionSpec("surface"), PartitionSpec()
 
-    def local(method: Method, target: Target, start: Any, count: Array, own: Own | None) -> Any:
+    def local(method: Method, target: Target, start: Any, count: Array, own: LossAndPrior | None) -> Any:
         return solve_batch(names, lanes, refill, method, target, start, count[0], own)
 
     return QuickJit(

@@ -1,4 +1,4 @@
-"""Round: one compiled fit on one pricing grid, checked on a finer one; of one surface, of its expiries, or of many."""
+"""GridFit: one compiled fit on one pricing grid, checked on a finer one; of a surface, of its expiries, or of many."""
 
 from functools import partial
 from typing import Any, Generic, NamedTuple
@@ -31,7 +31,7 @@ _SMALL = 256  # places for quotes: of more, a program is slower by half without 
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 
-class Round(eqx.Module, Generic[Model]):
+class GridFit(eqx.Module, Generic[Model]):
     """The result of a fit on one grid. `moved`: the finer grid does not confirm its prices. `rmse_vol` is of the
     default residuals, by which such fits are compared; `model_vol` is NaN also where a shared grid cannot resolve it.
     """
@@ -67,7 +67,7 @@ class Method(NamedTuple):
     scales: Scales = Scales()
 
 
-class Own(NamedTuple):
+class LossAndPrior(NamedTuple):
     """The loss and the prior of one surface, or of each of many: every leaf then has a leading axis of surfaces."""
 
     loss: AbstractLoss | None = None
@@ -121,7 +121,7 @@ class _Check(NamedTuple):
         return cls(residuals, plain.model_vol(finer, market), off_market, shift)
 
 
-def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> Round[Model]:
+def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model]) -> GridFit[Model]:
     """The result of a fit, from prices of the finer grid; without one, from its own."""
     model, market = problem.model_at(solution.y), problem.market
     if method.check is None:
@@ -132,7 +132,7 @@ def _ended(method: Method, solution: Solution, problem: CalibrationProblem[Model
     return _reported(solution, problem, _Check.of_values(method, problem, finer, fitted, solution.residual))
 
 
-def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Check) -> Round[Model]:
+def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Check) -> GridFit[Model]:
     market, vol = problem.market, problem.market.vol
     used, weight = market.used, problem.root_weight**2
     count = jnp.sum(used.astype(vol.dtype))
@@ -145,7 +145,7 @@ def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Ch
     rmse = jnp.sqrt(jnp.sum(check.off_market**2) / jnp.maximum(count, 1.0))
     resolved = max(_VOL_TOLERANCE, 1000.0 * float(jnp.finfo(vol.dtype).eps))  # single precision shows no more
     tolerance = jnp.maximum(resolved, 1e-3 * jnp.where(jnp.isfinite(rmse), rmse, 0.0))
-    return Round(
+    return GridFit(
         model=problem.model_at(solution.y),
         residuals=jnp.where(used, check.residuals, jnp.nan),
         model_vol=check.model_vol,
@@ -165,7 +165,7 @@ def _reported(solution: Solution, problem: CalibrationProblem[Model], check: _Ch
     )
 
 
-def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model) -> GridFit[Model]:
     if isinstance(start, AbstractFourierModel) and isinstance(method.pricer, Sinh) and method.check is not None:
         return _solve_in_turns(names, method, target, start)
     problem = build_fit_problem(names, method, target, start)
@@ -177,7 +177,7 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
     return _ended(method, solution, problem)
 
 
-def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, start: Model) -> GridFit[Model]:
     """The same as three turns of one loop, which compiles in half the time: the fit, prices on a grid built at the
     solution, and prices on the midpoints of its nodes. The mean of these two is the rule of twice as many nodes, which
     checks the fit; `method.check`, another shape of grid, is not compiled.
@@ -216,7 +216,7 @@ solve_on_finer_grid = QuickJit(_solve, static_argnums=0, rare=True, task="fit on
 
 
 @partial(QuickJit, static_argnums=0, small=never, task="fit of every expiry")
-def solve_expiries(names: tuple[str, ...], method: Method, target: Target, start: Model) -> Round[Model]:
+def solve_expiries(names: tuple[str, ...], method: Method, target: Target, start: Model) -> GridFit[Model]:
     """Fit each expiry separately, as one batch: each field of the result has a leading axis of expiries."""
     return jax.vmap(partial(_solve, names, method))(target.slices(), start)
 
@@ -230,15 +230,15 @@ def solve_batch(
     target: Target,
     start: Model,
     count: Int[Array, ""],
-    own: Own | None = None,
-) -> Round[Model]:
+    own: LossAndPrior | None = None,
+) -> GridFit[Model]:
     """Fit many surfaces at once: every field of `target`, `start`, `own` and the result has a leading axis, padding
     from `count` on. `own` replaces the loss and the prior of `method`.
     """
     y0 = jax.vmap(partial(to_vector, names=names, scales=method.scales))(start)
     lower, upper = (jnp.broadcast_to(jnp.asarray(limit, y0.dtype), y0.shape) for limit in method.limits)
 
-    def build(data: tuple[Target, Model, Own | None]) -> CalibrationProblem[Model]:
+    def build(data: tuple[Target, Model, LossAndPrior | None]) -> CalibrationProblem[Model]:
         target, start, own = data
         return build_fit_problem(names, method if own is None else method._replace(**own._asdict()), target, start)
 

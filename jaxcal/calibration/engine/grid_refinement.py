@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 from numpy.typing import NDArray
 
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.models.base import AbstractModel, AbstractVolModel
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
@@ -92,7 +92,7 @@ def last_shared(grids: Sequence[GridPair]) -> int:
     return max(0, sum(not isinstance(method, Saddle) for method, _ in grids) - 1)
 
 
-def is_worth_refining(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+def is_worth_refining(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
     """Whether a fit whose prices moved is worth a finer grid beside the best fit so far.
 
     A coarse grid may be wrong about the cost, so that this is asked after one rebuilt grid.
@@ -100,12 +100,12 @@ def is_worth_refining(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
     return np.asarray(found.moved & ~(found.cost > _WORTH_REFINING * best.cost))
 
 
-def is_worth_contours(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+def is_worth_contours(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
     """Whether a fit that all shared grids moved is worth per-quote contours."""
     return np.asarray(found.moved & ~(found.cost >= _WORTH_CONTOURS * best.cost))
 
 
-def is_better(found: Round, best: Round) -> Bool[np.ndarray, "*b"]:
+def is_better(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
     """Whether a fit is better than the best so far: its cost lower, or its prices confirmed where those are not."""
     cost, moved = np.asarray(found.cost), np.asarray(found.moved)
     least, unsure = np.asarray(best.cost), np.asarray(best.moved)
@@ -133,11 +133,11 @@ def take_rows(tree: Any, chosen: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[chosen], tree)
 
 
-def put(tree: Any, rows: NDArray[np.int64], new: Any) -> Any:
+def put_rows(tree: Any, rows: NDArray[np.int64], new: Any) -> Any:
     """A copy with the rows replaced by those of `new`.
 
     Example:
-        >>> put(np.asarray([1, 2, 3]), np.asarray([2, 0]), np.asarray([7, 8]))
+        >>> put_rows(np.asarray([1, 2, 3]), np.asarray([2, 0]), np.asarray([7, 8]))
         array([8, 2, 7])
     """
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments_of_many import for_each
-from jaxcal.calibration.engine.dispatch import Devices, Precision, rounds
-from jaxcal.calibration.engine.grid_fit import Limits, Method, Own, Round
-from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put, take_rows
+from jaxcal.calibration.engine.dispatch import Devices, Precision, fit_batch
+from jaxcal.calibration.engine.grid_fit import GridFit, Limits, LossAndPrior, Method
+from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put_rows, take_rows
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart
 from jaxcal.calibration.engine.one_surface import rmse_of_surfaces
 from jaxcal.calibration.objective.fit_data import Target
@@ -25,7 +25,7 @@ _RARE = 32  # of how many rows one may go on to a finer grid by a program that i
 
 @dataclass(frozen=True, eq=False)
 class ManySurfaces(AbstractQuotes):
-    """See `AbstractQuotes`: numpy arrays with a leading axis of surfaces, those of `Own` too.
+    """See `AbstractQuotes`: numpy arrays with a leading axis of surfaces, those of `LossAndPrior` too.
 
     Attributes:
         target: of all surfaces.
@@ -51,7 +51,7 @@ class ManySurfaces(AbstractQuotes):
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
         return starting_models(template, self.target, self.target.vol.dtype, simpler)
 
-    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "BatchFitter":
+    def fitter(self, start: Any, own: LossAndPrior, grids: tuple[GridPair, ...]) -> "BatchFitter":
         refuse_unlawful(start, numbers=False)
         target = self.target
         if start.per_expiry:
@@ -62,7 +62,7 @@ class ManySurfaces(AbstractQuotes):
         box = search_bounds(one, self.settings.limits, self.settings.names, target.vol.dtype)
         return BatchFitter(self, target, own, grids, box)
 
-    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+    def refit(self, found: GridFit, surfaces: NDArray[np.bool_], own: LossAndPrior) -> GridFit:
         chosen = np.flatnonzero(surfaces)
         some = replace(self, target=take_rows(self.target, chosen))
         result = multistart(take_rows(found.model, chosen), some, take_rows(own, chosen)).found
@@ -81,10 +81,10 @@ class ManySurfaces(AbstractQuotes):
     def weights(self) -> NDArray[np.floating]:
         return np.asarray(self.target.weight)
 
-    def residuals(self, found: Round) -> NDArray[np.floating]:
+    def residuals(self, found: GridFit) -> NDArray[np.floating]:
         return np.asarray(found.residuals, float)
 
-    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+    def rmse_vol(self, found: GridFit) -> NDArray[np.floating]:
         return rmse_of_surfaces(found.rmse_vol, self.target.weight)
 
 
@@ -94,11 +94,11 @@ class BatchFitter(AbstractFitter):
 
     quotes: ManySurfaces
     target: Target  # one a row
-    own: Own  # likewise
+    own: LossAndPrior  # likewise
     grids: tuple[GridPair, ...]
     box: Limits
 
-    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: GridFit | None) -> GridFit:
         axes = rows.shape
         chosen = np.flatnonzero(rows)
         flat = (lambda leaf: leaf.reshape(-1, *leaf.shape[len(axes) :])) if len(axes) > 1 else (lambda leaf: leaf)
@@ -107,7 +107,7 @@ class BatchFitter(AbstractFitter):
             found = _added(jax.tree.map(flat, before), chosen, found)
         return jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), found) if len(axes) > 1 else found
 
-    def _fits(self, rows: NDArray[np.int64], start: Any, level: NDArray[np.int64]) -> Round:
+    def _fits(self, rows: NDArray[np.int64], start: Any, level: NDArray[np.int64]) -> GridFit:
         names, _, residual, solver, _, scales = self.quotes.settings
         parts, order = [], []
         for one in np.unique(level):
@@ -118,7 +118,7 @@ class BatchFitter(AbstractFitter):
             rare = bool(one) and _RARE * len(at) <= len(self.target.expiry)
             begin = take_rows(start, at)
             parts.append(
-                rounds(names, method, target, begin, self.quotes.precision, self.quotes.devices, own, rare=rare)
+                fit_batch(names, method, target, begin, self.quotes.precision, self.quotes.devices, own, rare=rare)
             )
             order.append(at)
         if len(parts) == 1:
@@ -127,6 +127,6 @@ class BatchFitter(AbstractFitter):
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *parts)
 
 
-def _added(found: Round, rows: NDArray[np.int64], result: Round) -> Round:
+def _added(found: GridFit, rows: NDArray[np.int64], result: GridFit) -> GridFit:
     """`found` with the results of a later round in some rows, whose steps are added."""
-    return put(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))
+    return put_rows(found, rows, eqx.tree_at(lambda r: r.num_steps, result, result.num_steps + found.num_steps[rows]))

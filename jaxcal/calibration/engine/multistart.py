@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.calibration_spec import CalibrationSpec
-from jaxcal.calibration.engine.grid_fit import Own, Round
+from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior
 from jaxcal.calibration.engine.grid_refinement import (
     PERFECT,
     GridPair,
@@ -84,16 +84,16 @@ class AbstractQuotes(ABC):
         """Starting models, the most promising first; `simpler` is the fit of a simpler model, where there is one."""
 
     @abstractmethod
-    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "AbstractFitter":
+    def fitter(self, start: Any, own: LossAndPrior, grids: tuple[GridPair, ...]) -> "AbstractFitter":
         """What fits rows of the model of `start`, with a loss and a prior."""
 
     @abstractmethod
-    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+    def refit(self, found: GridFit, surfaces: NDArray[np.bool_], own: LossAndPrior) -> GridFit:
         """Refit these surfaces from their solutions, with another loss or prior; steps are added."""
 
     @abstractmethod
     def broadcast(self, settings: Any) -> Any:
-        """What all surfaces share, in the form of `Own`."""
+        """What all surfaces share, in the form of `LossAndPrior`."""
 
     @abstractmethod
     def numbers(self, values: NDArray[np.floating]) -> Any:
@@ -109,11 +109,11 @@ class AbstractQuotes(ABC):
         """`[size, E, K]`, 0 at padding."""
 
     @abstractmethod
-    def residuals(self, found: Round) -> NDArray[np.floating]:
+    def residuals(self, found: GridFit) -> NDArray[np.floating]:
         """`[size, ...]`, NaN at padding."""
 
     @abstractmethod
-    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+    def rmse_vol(self, found: GridFit) -> NDArray[np.floating]:
         """`[size]`, over all expiries."""
 
 
@@ -121,7 +121,7 @@ class AbstractFitter(ABC):
     """Fits of rows of one model."""
 
     @abstractmethod
-    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: GridFit | None) -> GridFit:
         """Fit these `rows`, each from its start on the grid of its level; the others are as `before`, and earlier steps
         are added. Without `before` all rows are fitted.
         """
@@ -132,7 +132,7 @@ class AbstractFitter(ABC):
 
 
 def multistart(
-    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: Own, *, several: bool = True
+    model: type[AbstractModel] | AbstractModel, quotes: AbstractQuotes, own: LossAndPrior, *, several: bool = True
 ) -> Refined:
     """The best of the fits from several starts, or from the first; with the steps of all.
 
@@ -171,19 +171,19 @@ def multistart(
     level = np.asarray(np.minimum(level, last_shared(grids)))
     fit = quotes.fitter(starts[0], own, grids)
 
-    def again(found: Round, level: NDArray[np.int64], rows: Rows) -> Round:
+    def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
         return fit(found.model, level, rows, found)
 
-    tries: list[Refined] = []
+    by_start: list[Refined] = []
     rows = np.ones(level.shape, bool)
     for start in fit.stages(template, starts, level) if isinstance(model, type) else starts:
-        found = fit(start, level, rows, _unfitted(tries[0].found) if tries else None)
-        tries.append(refine(again, Refined(found, level), rows, np.minimum(level + 1, shared)))
-        rows = np.asarray(rows & ~(np.asarray(tries[-1].found.rmse_vol) <= PERFECT))
+        found = fit(start, level, rows, _unfitted(by_start[0].found) if by_start else None)
+        by_start.append(refine(again, Refined(found, level), rows, np.minimum(level + 1, shared)))
+        rows = np.asarray(rows & ~(np.asarray(by_start[-1].found.rmse_vol) <= PERFECT))
         if not rows.any():
             break
     everything = np.ones(level.shape, bool)
-    first, *others = _ranked(tries)
+    first, *others = _ranked(by_start)
     best = refine(again, first, everything, last)
     for other in others:
         other = refine(again, other, is_worth_refining(other.found, best.found), shared)
@@ -195,27 +195,27 @@ def multistart(
     return best
 
 
-def with_steps(found: Round, before: Round) -> Round:
+def with_steps(found: GridFit, before: GridFit) -> GridFit:
     """A fit with the steps of the previous ones added."""
     return eqx.tree_at(lambda r: r.num_steps, found, found.num_steps + before.num_steps)
 
 
-def _unfitted(like: Round) -> Round:
+def _unfitted(like: GridFit) -> GridFit:
     """No fit at all, of rows whose fit is perfect already."""
     cost, steps = np.full_like(like.cost, np.inf), np.zeros_like(like.num_steps)
     return eqx.tree_at(lambda r: (r.cost, r.num_steps), like, (cost, steps))
 
 
-def _ranked(tries: list[Refined]) -> list[Refined]:
+def _ranked(by_start: list[Refined]) -> list[Refined]:
     """The fits of every row, confirmed ones first, then by cost."""
-    if len(tries) == 1:
-        return tries
-    cost, moved = (np.stack([np.asarray(getattr(each.found, name)) for each in tries]) for name in ("cost", "moved"))
+    if len(by_start) == 1:
+        return by_start
+    cost, moved = (np.stack([np.asarray(getattr(each.found, name)) for each in by_start]) for name in ("cost", "moved"))
     order = np.lexsort((np.where(np.isnan(cost), np.inf, cost), moved), axis=0)
 
     def chosen(which: NDArray[np.int64]) -> Refined:
-        found = tries[0]
-        for number, other in enumerate(tries[1:], 1):
+        found = by_start[0]
+        for number, other in enumerate(by_start[1:], 1):
             found = Refined(*choose(np.asarray(which == number), other, found))
         return found
 

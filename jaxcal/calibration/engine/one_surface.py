@@ -10,11 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from jaxcal.calibration.engine.grid_fit import Method, Own, Round, solve_expiries, solve_on_grid
+from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior, Method, solve_expiries, solve_on_grid
 from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, choose
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart, with_steps
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.starts.starting_values import PIECEWISE, starts_from
+from jaxcal.calibration.starts.starting_values import PIECEWISE, make_starts
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import search_bounds, with_fields
@@ -39,9 +39,9 @@ class OneSurface(AbstractQuotes):
         return replace(self, settings=settings)
 
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
-        return starts_from(template, self.surface, simpler)
+        return make_starts(template, self.surface, simpler)
 
-    def fitter(self, start: Any, own: Own, grids: tuple[GridPair, ...]) -> "SingleFitter":
+    def fitter(self, start: Any, own: LossAndPrior, grids: tuple[GridPair, ...]) -> "SingleFitter":
         refuse_unlawful(start, self.surface.expiry, numbers=False)
         names, limits, residual, solver, _, scales = self.settings
         one = jax.tree.map(lambda leaf: leaf[0], start) if start.per_expiry else start
@@ -49,7 +49,7 @@ class OneSurface(AbstractQuotes):
         methods = [Method(residual, own.prior, solver, box, *pair, own.loss, scales) for pair in grids]
         return SingleFitter(names, tuple(methods), Target.of(self.surface, spread=residual.needs_spread))
 
-    def refit(self, found: Round, surfaces: NDArray[np.bool_], own: Own) -> Round:
+    def refit(self, found: GridFit, surfaces: NDArray[np.bool_], own: LossAndPrior) -> GridFit:
         return with_steps(multistart(found.model, self, own).found, found)
 
     def broadcast(self, settings: Any) -> Any:
@@ -65,10 +65,10 @@ class OneSurface(AbstractQuotes):
     def weights(self) -> NDArray[np.floating]:
         return np.asarray(self.surface.weight)[None]
 
-    def residuals(self, found: Round) -> NDArray[np.floating]:
+    def residuals(self, found: GridFit) -> NDArray[np.floating]:
         return np.asarray(found.residuals)[None]
 
-    def rmse_vol(self, found: Round) -> NDArray[np.floating]:
+    def rmse_vol(self, found: GridFit) -> NDArray[np.floating]:
         return rmse_of_surfaces(found.rmse_vol, self.surface.weight)[None]
 
 
@@ -80,7 +80,7 @@ class SingleFitter(AbstractFitter):
     methods: tuple[Method, ...]  # by level
     target: Target
 
-    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: Round | None) -> Round:
+    def __call__(self, start: Any, level: NDArray[np.int64], rows: Rows, before: GridFit | None) -> GridFit:
         solve = solve_expiries if start.per_expiry else solve_on_grid
         for one in np.unique(level[rows]) if level.ndim else (int(level),):
             found = solve(self.names, self.methods[one], self.target, start)
@@ -117,7 +117,7 @@ def rmse_of_surfaces(rmse_vol: Any, weight: Any) -> NDArray[np.floating]:
 
 
 def bootstrapped(
-    run: Callable[[Target, Model], Round[Model]], start: Model, names: Sequence[str], target: Target
+    run: Callable[[Target, Model], GridFit[Model]], start: Model, names: Sequence[str], target: Target
 ) -> Model:
     """`start` fitted to the expiries up to its first knot, then up to its second, and so on but for the last interval.
 

@@ -146,7 +146,7 @@ class Cauchy(AbstractLoss):
 LOSSES: dict[str, type[AbstractLoss]] = {"linear": Linear, "huber": Huber, "soft_l1": SoftL1, "cauchy": Cauchy}
 
 
-def loss_of(loss: AbstractLoss | str | None) -> AbstractLoss | None:
+def make_loss(loss: AbstractLoss | str | None) -> AbstractLoss | None:
     """A loss from what a caller gave: settings, a name for the defaults, or None; None for least squares.
 
     Raises:
@@ -154,7 +154,7 @@ def loss_of(loss: AbstractLoss | str | None) -> AbstractLoss | None:
         TypeError: it is neither.
 
     Example:
-        >>> print(loss_of("linear"))
+        >>> print(make_loss("linear"))
         None
     """
     if isinstance(loss, str):

@@ -124,7 +124,7 @@ class Combined(AbstractPrior):
         return next((found for prior in self.priors if (found := prior.complaint(template))), None)
 
 
-def prior_of(
+def make_prior(
     prior: AbstractPrior | Sequence[AbstractPrior] | None, template: type[AbstractModel]
 ) -> AbstractPrior | None:
     """One prior, or None, from what a caller gave.

@@ -121,7 +121,7 @@ WEIGHTS: dict[str, type[AbstractWeights]] = {
 _OF_TABLE = {"open_interest": ("open_interest",), "size": ("bid_size", "ask_size")}
 
 
-def rule_of(name: str) -> AbstractWeights:
+def find_weights(name: str) -> AbstractWeights:
     """The rule of a name; a ValueError where there is none."""
     rule = WEIGHTS.get(name.strip().lower().replace("-", "_"))
     if rule is None:

@@ -11,7 +11,7 @@ import pandas as pd
 from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
-from jaxcal._shown import html_of
+from jaxcal._shown import format_html
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.loss import AbstractLoss
@@ -20,7 +20,7 @@ from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import BidAskResidual, ImpliedVolResidual, VegaPriceResidual
 from jaxcal.calibration.results.diagnostics import Diagnostics, diagnostics_of
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit
-from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
+from jaxcal.calibration.results.standard_errors import standard_errors, weighted_misfit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import labels
@@ -148,7 +148,7 @@ class Fit(eqx.Module, Generic[Model]):
             weight, residuals = weight[None], residuals[None]
         information, at_bound = np.asarray(self.information), np.asarray(self.at_bound)
         loss = jax.tree.map(lambda leaf: np.broadcast_to(np.asarray(leaf), (len(weight), *np.shape(leaf))), self.loss)
-        misfit = misfit_of(loss, weight, residuals, information.shape[-1])
+        misfit = weighted_misfit(loss, weight, residuals, information.shape[-1])
         counts = np.sum(weight.reshape(len(weight), -1) > 0, axis=-1)
         if slices:
             return standard_errors(self.model, self.free, information, at_bound, misfit, counts, scales)
@@ -234,7 +234,7 @@ class Fit(eqx.Module, Generic[Model]):
 
     def _repr_html_(self) -> str:
         """The summary, in a notebook."""
-        return html_of(str(self))
+        return format_html(str(self))
 
     @property
     def _is_traced(self) -> bool:

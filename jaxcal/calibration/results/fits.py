@@ -12,19 +12,19 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from jaxcal._shown import html_of
+from jaxcal._shown import format_html
 from jaxcal._status import Outcome, Status
 from jaxcal.calibration.calibration_spec import CalibrationSpec
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.results.diagnostics import identified_of
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fit_from_rounds import fit_of, resolve_outcome
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
+from jaxcal.calibration.results.make_fit import make_fit, resolve_outcome
 from jaxcal.calibration.results.parameter_scale import own_size
-from jaxcal.calibration.results.standard_errors import misfit_of, standard_errors
+from jaxcal.calibration.results.standard_errors import standard_errors, weighted_misfit
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import with_fields
@@ -32,14 +32,14 @@ from jaxcal.models.parameters import with_fields
 _OF_SLICES = ("information", "cost", "rmse_vol", "gradient", "num_steps", "outcome", "at_bound", "moved")
 
 
-class Part(NamedTuple):
-    """Fits of one padded shape: the fields of a `Round`, on the host, with a leading axis; where each belongs among the
-    caller's surfaces; the weights of its quotes; and the loss and the prior of each, if any.
+class ShapeBatch(NamedTuple):
+    """Fits of one padded shape: a `GridFit` on the host, with a leading axis; the place of each among the caller's
+    surfaces; the weights of its quotes; and the loss and the prior of each, if any.
     """
 
     place: NDArray[np.int64]
     weight: NDArray[np.floating]
-    result: Round
+    result: GridFit
     loss: AbstractLoss | None = None
     prior: AbstractPrior | None = None
 
@@ -72,7 +72,7 @@ class Fits(Generic[Model]):
     surfaces: tuple[Any, ...]  # a `Surface` each, but where a caller gave something else, with a reason
     reasons: Mapping[int, str]
     free: tuple[str, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[ShapeBatch, ...]
     objective: Objective = Objective()
     asked: CalibrationSpec[Model] | tuple[CalibrationSpec[Model], ...] = ()
 
@@ -122,7 +122,7 @@ class Fits(Generic[Model]):
         weighed = eqx.tree_at(lambda s: s.weight, surface, jnp.asarray(part.weight[row, :e, :k]))
         loss, prior = jax.tree.map(lambda leaf: jnp.asarray(leaf[row]), (part.loss, part.prior))
         objective = Objective(self.objective.residual, prior, loss, self.objective.scales)
-        return fit_of(
+        return make_fit(
             result, self.free, weighed, objective, self.asked[i] if isinstance(self.asked, tuple) else self.asked
         )
 
@@ -168,7 +168,7 @@ class Fits(Generic[Model]):
         return str(Status(Outcome(int(self.outcome[i])), pinned))
 
     def _gathered(self, name: str, over_slices: Callable | None = None, filler: float | int = np.nan) -> NDArray:
-        def of(part: Part) -> NDArray:
+        def of(part: ShapeBatch) -> NDArray:
             values = np.asarray(getattr(part.result, name))
             return values if over_slices is None or values.ndim == 1 else over_slices(values, axis=1)
 
@@ -235,7 +235,7 @@ class Fits(Generic[Model]):
     def outcome(self) -> NDArray:
         """`[B]` an `Outcome` each, as a number; the worst of its expiries for a model fitted per expiry."""
 
-        def of(part: Part) -> NDArray:
+        def of(part: ShapeBatch) -> NDArray:
             result = part.result
             if not result.by_expiry:
                 return np.asarray(resolve_outcome(result), np.int32)
@@ -260,7 +260,8 @@ class Fits(Generic[Model]):
             residuals = np.reshape(result.residuals, weight.shape)
             errors = standard_errors(
                 _flat(result.model, len(shape)), self.free, _flat(result.information, len(shape)),
-                _flat(result.at_bound, len(shape)), misfit_of(loss, weight, residuals, np.shape(result.at_bound)[-1]),
+                _flat(result.at_bound, len(shape)),
+                weighted_misfit(loss, weight, residuals, np.shape(result.at_bound)[-1]),
                 np.sum(weight.reshape(len(weight), -1) > 0, axis=1), self.objective.scales,
             )  # fmt: skip
             found.append(jax.tree.map(lambda leaf, shape=shape: np.reshape(leaf, (*shape, *leaf.shape[1:])), errors))
@@ -304,7 +305,7 @@ class Fits(Generic[Model]):
 
     def _repr_html_(self) -> str:
         """The summary and the table, in a notebook."""
-        return html_of(self.summary()) + self.to_frame().to_html(max_rows=10, float_format="{:.6g}".format)
+        return format_html(self.summary()) + self.to_frame().to_html(max_rows=10, float_format="{:.6g}".format)
 
     def summary(self) -> str:
         """The number of fits by outcome, and their misfit."""

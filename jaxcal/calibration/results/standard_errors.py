@@ -31,7 +31,7 @@ def standard_errors(
         names: the parameters that were fitted.
         information: `[b, p, p]` J' J on the search scales.
         at_bound: `[b, p]`.
-        misfit: `[b]` of `misfit_of`.
+        misfit: `[b]` of `weighted_misfit`.
         quotes: `[b]` numbers of quotes used.
         scales: search scales and ties of the fits; a tied parameter has the error of the one it follows.
     """
@@ -53,7 +53,7 @@ def standard_errors(
     return found
 
 
-def misfit_of(loss: AbstractLoss | None, weight: Numbers, residuals: Numbers, num_parameters: int) -> Numbers:
+def weighted_misfit(loss: AbstractLoss | None, weight: Numbers, residuals: Numbers, num_parameters: int) -> Numbers:
     """`[b]` weighted sums of squared residuals; of rho' over the square of the mean of rho'' where there is a loss.
 
     Huber's estimate, with his correction for the number of parameters (1981, equation 6.5 of chapter 7): the noise

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool
 from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import with_fields
 
@@ -27,7 +27,7 @@ def is_unfitted(outcome: ArrayLike) -> Bool[np.ndarray, "*b"]:
     return np.isin(np.asarray(outcome), UNFITTED)
 
 
-def without_unfitted(result: Round[Model], weight: ArrayLike) -> Round[Model]:
+def without_unfitted(result: GridFit[Model], weight: ArrayLike) -> GridFit[Model]:
     """The last round of a fit, or of many, on the host or not, with NaN for every number of what was not fitted: no
     step, and no parameter at a bound.
 
@@ -74,18 +74,18 @@ def unknown_model(template: type[Model], shape: tuple[int, ...] = (), dtype: Any
     return jax.tree.map(lambda _: np.full(shape, np.nan, dtype), like)
 
 
-def unfitted_round(
+def make_unfitted(
     model: type[AbstractModel] | AbstractModel,
     names: tuple[str, ...],
     shape: tuple[int, ...],
     outcome: Outcome,
     dtype: Any = float,
-) -> Round:
+) -> GridFit:
     """The last round of a fit that did not take place: no numbers, of quotes `[E, K]`.
 
     Example:
         >>> import jaxcal as jc
-        >>> result = unfitted_round(jc.BlackScholes, ("sigma",), (2, 8), Outcome.INVALID)
+        >>> result = make_unfitted(jc.BlackScholes, ("sigma",), (2, 8), Outcome.INVALID)
         >>> result.residuals.shape, int(result.outcome), float(result.cost)
         ((2, 8), 6, nan)
     """
@@ -97,7 +97,7 @@ def unfitted_round(
     def nan(*axes: int) -> Array:
         return jnp.asarray(np.full(axes, np.nan, dtype))
 
-    return Round(
+    return GridFit(
         model=jax.tree.map(lambda leaf: nan(*(expiries or np.shape(leaf))), like),
         residuals=nan(*quotes), model_vol=nan(*quotes), information=nan(*expiries, size, size), cost=nan(*expiries),
         rmse_vol=nan(*expiries), gradient=nan(*expiries), num_steps=jnp.asarray(np.zeros(expiries, np.int32)),

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
-from jaxcal.calibration.arguments import Bounds, start_of, weighted
+from jaxcal.calibration.arguments import Bounds, check_start, weighted
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.engine.grid_fit import Method
@@ -27,8 +27,8 @@ from jaxcal.calibration.prior_strength import is_searched
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.search.optima import Optima, same
 from jaxcal.calibration.search.rough_fits import Ends, ManyStarts
-from jaxcal.calibration.search.start_ranges import Range, points_in, ranges_of
-from jaxcal.calibration.starts.starting_values import simpler_model, starts_from
+from jaxcal.calibration.search.start_ranges import Range, find_ranges, points_in
+from jaxcal.calibration.starts.starting_values import make_starts, simpler_model
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import from_vector, search_bounds, to_vector
@@ -125,7 +125,7 @@ def global_search(
     box = search_bounds(one, limits, names, dtype)
     used = np.asarray(surface.weight) > 0
     level = float(np.median(np.asarray(surface.vol)[used])) if used.any() else 1.0
-    drawn_in = ranges_of(template, names, limits, spec.bounds, ranges, level)
+    drawn_in = find_ranges(template, names, limits, spec.bounds, ranges, level)
     points = points_in(sobol_points(num_starts, box[0].size, seed), one, names, drawn_in)
     own = np.stack([np.asarray(to_vector(start, names, scales)) for start in own_starts])
     y0 = np.clip(np.concatenate([own, points]), *box).astype(dtype)
@@ -170,10 +170,10 @@ def _check(template: type[Any], method: str, num_starts: int, generations: int, 
 def _starts(model: type[Any] | Any, surface: Surface, residual: AbstractResidual) -> list[Any]:
     """The starts that a caller has or the surface suggests; the first has the fixed parameters, and the grid."""
     if not isinstance(model, type):
-        return [start_of(model, surface)]
+        return [check_start(model, surface)]
     simpler = simpler_model(model) if model.vectors else None
     before = None if simpler is None else calibrate(simpler, surface, residual=residual).model
-    found = starts_from(model, surface, before)
+    found = make_starts(model, surface, before)
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(found[0])]
     return [one for one in found if [np.shape(leaf) for leaf in jax.tree.leaves(one)] == shapes]
 

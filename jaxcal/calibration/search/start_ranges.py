@@ -7,12 +7,12 @@ from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.starts.start_rule import Range
-from jaxcal.calibration.starts.starting_values import rule_of
+from jaxcal.calibration.starts.starting_values import find_start_rule
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
 
 
-def ranges_of(
+def find_ranges(
     template: type[AbstractModel],
     names: tuple[str, ...],
     limits: Mapping[str, Interval],
@@ -31,7 +31,7 @@ def ranges_of(
     given = dict(ranges or {})
     if unknown := [name for name in given if name not in names]:
         raise ValueError(f"ranges name {unknown[0]!r}, which is not searched here ({', '.join(names)})")
-    rule = rule_of(template).ranges  # without one, such as of a user's own model: all over the bounds
+    rule = find_start_rule(template).ranges  # without one, such as of a user's own model: all over the bounds
     usual = {} if rule is None else rule(level)
     found = {}
     for name in names:

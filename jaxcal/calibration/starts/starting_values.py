@@ -27,19 +27,19 @@ RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
 PIECEWISE = tuple(model for model, rule in RULES.items() if rule.piecewise)  # fitted to ever more expiries
 
 
-def rule_of(model: Kind) -> StartRule:
+def find_start_rule(model: Kind) -> StartRule:
     """The rule of a class; an empty one for a class without a rule, such as a user's own."""
     return RULES.get(model, StartRule())
 
 
-def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
+def make_starts(model: type[Model], surface: Surface, simpler: AbstractModel | None = None) -> list[Model]:
     """Starting models for `surface`, within the bounds, the most promising first; `simpler` is the fit of
     `simpler_model(model)`, where there is one. A model without a rule of its own starts in the middle of its bounds.
     """
-    rule = rule_of(model)
+    rule = find_start_rule(model)
     if rule.piecewise:
         assert rule.simpler is not None
-        several = [simpler, *starts_from(rule.simpler, surface)] if rule.also_from_starts else [simpler]
+        several = [simpler, *make_starts(rule.simpler, surface)] if rule.also_from_starts else [simpler]
         return [model.of(start, _knots(surface, rule.num_knots)) for start in several]  # type: ignore[attr-defined]
     found: list[Any] = starting_models(model, surface, surface.vol.dtype, simpler)
     if rule.num_knots:
@@ -53,7 +53,7 @@ def starts_from(model: type[Model], surface: Surface, simpler: AbstractModel | N
 
 def simpler_model(model: Kind) -> Kind | None:
     """The simpler model that a fit of `model` starts from, or None if it starts from the surface."""
-    return rule_of(model).simpler
+    return find_start_rule(model).simpler
 
 
 def starting_models(
@@ -64,7 +64,7 @@ def starting_models(
     """
     with np.errstate(all="ignore"):  # a surface that cannot be fitted may give no numbers
         shape = SmileShape.of(surface)
-        rule = rule_of(model)
+        rule = find_start_rule(model)
         if rule.extend is not None and simpler is not None:
             candidates = rule.extend(shape, simpler)
         elif rule.read is not None:

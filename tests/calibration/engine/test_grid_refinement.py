@@ -7,7 +7,7 @@ import pytest
 
 import jaxcal as jc
 import jaxcal.calibration.engine.one_surface as module
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.calibration.engine.grid_refinement import is_better, is_worth_contours, is_worth_refining
 from jaxcal.pricing.sinh import Sinh
 
@@ -18,8 +18,8 @@ INDEX = jc.Heston(v0=0.043, kappa=6.5, theta=0.087, sigma=2.9, rho=-0.75)  # as 
 SMILES = jc.model_vol(INDEX, STRIKES, MONTHS[:, None], forward=100.0) + 0.01 * np.cos(STRIKES / 10.0)[None]
 
 
-def ended(cost: float, *, moved: bool) -> Round:
-    return Round(
+def ended(cost: float, *, moved: bool) -> GridFit:
+    return GridFit(
         model=INDEX, residuals=jnp.zeros((1, 1)), model_vol=jnp.zeros((1, 1)), information=jnp.eye(5),
         cost=jnp.asarray(cost), rmse_vol=jnp.asarray(0.01), gradient=jnp.asarray(0.0), num_steps=jnp.asarray(5),
         outcome=jnp.asarray(0), at_bound=jnp.zeros(5, bool), moved=jnp.asarray(moved),

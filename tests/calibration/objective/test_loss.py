@@ -13,7 +13,7 @@ from scipy.optimize import least_squares
 
 import jaxcal as jc
 from jaxcal.calibration.objective.calibration_problem import build_problem
-from jaxcal.calibration.objective.loss import at_scale, curvature, influence, loss_of, losses
+from jaxcal.calibration.objective.loss import at_scale, curvature, influence, losses, make_loss
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.calibration.robust_scale import UNBOUNDED
 from jaxcal.models.parameters import search_bounds, to_vector
@@ -165,5 +165,5 @@ def test_bad_input(dax):
     for scale in (0.0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="must be positive, or"):
             jc.Huber(scale)
-    assert loss_of(jc.Linear()) is None
-    assert isinstance(loss_of("soft-l1"), jc.SoftL1)
+    assert make_loss(jc.Linear()) is None
+    assert isinstance(make_loss("soft-l1"), jc.SoftL1)

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 import jaxcal as jc
 from jaxcal.calibration.search import rough_fits as many_starts
 from jaxcal.calibration.search.optima import same
-from jaxcal.calibration.search.start_ranges import ranges_of
+from jaxcal.calibration.search.start_ranges import find_ranges
 
 STRIKES = np.asarray([90.0, 95.0, 100.0, 105.0, 110.0])
 OTHER = 0.5 * (-1.0 - np.sqrt(0.92))  # where (x - 1) (0.04 x (x + 1) + 0.0008) = 0, beside 1 and a maximum
@@ -207,11 +207,11 @@ def test_fits_are_one_optimum_where_quotes_cannot_tell_them_apart():
 @pytest.mark.parametrize("level", [0.01, 0.2, 3.0])
 def test_ranges_are_inside_the_bounds_and_follow_the_level(model, level):
     names = tuple(model.bounds)
-    found = ranges_of(model, names, model.bounds, None, None, level)
+    found = find_ranges(model, names, model.bounds, None, None, level)
     for name, interval in found.items():
         bound = model.bounds[name]
         assert bound.lower <= interval.lower < interval.upper <= bound.upper, name
-    assert found != ranges_of(model, names, model.bounds, None, None, 1.1 * level)
+    assert found != find_ranges(model, names, model.bounds, None, None, 1.1 * level)
 
 
 @pytest.mark.slow

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxcal as jc
-from jaxcal.calibration.starts.starting_values import starts_from
+from jaxcal.calibration.starts.starting_values import make_starts
 from jaxcal.models.smiles.sabr import NormalSABR
 
 
 def start(model, surface):
-    return starts_from(model, surface)[0]
+    return make_starts(model, surface)[0]
 
 
 def within(model):

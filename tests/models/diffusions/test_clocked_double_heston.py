@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from jaxcal.calibration.starts.starting_values import starts_from
+from jaxcal.calibration.starts.starting_values import make_starts
 
 STILL = jc.DoubleHeston(0.02, 6.0, 0.02, 0.6, -0.8, 0.02, 0.5, 0.03, 0.3, 0.4)
 KNOTS, PACE = (0.1, 0.5, 2.0), (3.0, 0.4, 1.5)
@@ -177,7 +177,7 @@ def test_starts_have_a_knot_at_every_expiry_but_the_last(vol):
     for count in (1, 3):
         rows = slice(2, 2 + count)
         surface = jc.Surface.from_vols(EXPIRY[rows], STRIKE[rows], vol[rows], forward=100.0)
-        for start in starts_from(jc.ClockedDoubleHeston, surface, heston):
+        for start in make_starts(jc.ClockedDoubleHeston, surface, heston):
             np.testing.assert_allclose(np.asarray(start.knots), EXPIRY[2 : 1 + count])
 
 
@@ -188,7 +188,7 @@ def test_starts_have_at_most_ten_knots_and_the_dtype_of_the_surface():
     narrow = jax.tree.map(lambda x: x.astype(jnp.float32) if x.dtype == jnp.float64 else x, surface)
     for one in (surface, narrow):
         heston = jax.tree.map(lambda x, one=one: jnp.asarray(x, one.vol.dtype), jc.Heston(0.04, 2.0, 0.04, 0.5, -0.5))
-        starts = starts_from(jc.ClockedDoubleHeston, one, heston)
+        starts = make_starts(jc.ClockedDoubleHeston, one, heston)
         assert len(starts) == 5
         for start in starts:
             assert start.knots.shape == start.pace.shape == (10,)

@@ -10,23 +10,23 @@ from jaxtyping import Array, Int
 
 from jaxcal._status import Outcome
 from jaxcal.calibration.calibration_spec import CalibrationSpec
-from jaxcal.calibration.engine.grid_fit import Round
+from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit, with_far_vols
-from jaxcal.calibration.results.unfitted import unfitted_round, without_unfitted
+from jaxcal.calibration.results.unfitted import make_unfitted, without_unfitted
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import Model
 
 
-def resolve_outcome(result: Round) -> Int[Array, "*b"]:
+def resolve_outcome(result: GridFit) -> Int[Array, "*b"]:
     """The outcome of the last round of a fit: converged on prices that moved is unresolved."""
     unresolved = result.moved & (result.outcome == Outcome.CONVERGED)
     return jnp.where(unresolved, jnp.asarray(Outcome.UNRESOLVED, result.outcome.dtype), result.outcome)
 
 
-def fit_of(
-    result: Round[Model],
+def make_fit(
+    result: GridFit[Model],
     names: tuple[str, ...],
     surface: Surface,
     objective: Objective,
@@ -64,7 +64,7 @@ def fit_of(
     )
 
 
-def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
+def narrow_fit(fit: Fit[Model], surface: Surface) -> Fit[Model]:
     """The fit of `surface.widened(...)` as one of `surface`, with the weights that the fit gave its quotes."""
     expiries, strikes = surface.vol.shape
     weight = np.asarray(fit.surface.weight)[:expiries, :strikes]
@@ -72,7 +72,7 @@ def narrowed(fit: Fit[Model], surface: Surface) -> Fit[Model]:
     return replace(fit, surface=own, **_narrow(fit, surface))
 
 
-def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Array]:
+def _narrow(wide: GridFit[Model] | Fit[Model], surface: Surface) -> dict[str, Array]:
     shape = surface.vol.shape
     arrays = {name: getattr(wide, name) for name in ("residuals", "model_vol")}
     if arrays["residuals"].shape != shape:
@@ -81,17 +81,17 @@ def _narrow(wide: Round[Model] | Fit[Model], surface: Surface) -> dict[str, Arra
     return arrays
 
 
-def fit_of_look(
-    result: Round[Model], surface: Surface, objective: Objective, spec: CalibrationSpec[Model]
+def make_step_fit(
+    result: GridFit[Model], surface: Surface, objective: Objective, spec: CalibrationSpec[Model]
 ) -> Fit[Model]:
     """The fit of a round of a surface that was padded to a larger shape."""
     whole = replace(result, **_narrow(result, surface))
-    return fit_of(whole, spec.names, surface, objective, spec)
+    return make_fit(whole, spec.names, surface, objective, spec)
 
 
-def fit_not_made(
+def make_empty_fit(
     model: type[Model] | Model, surface: Surface, outcome: Outcome, spec: CalibrationSpec[Model]
 ) -> Fit[Model]:
     """A fit that did not take place: no numbers, and none in the model."""
-    result = unfitted_round(model, spec.names, surface.vol.shape, outcome, np.asarray(surface.vol).dtype)
-    return fit_of(result, spec.names, surface, Objective(scales=spec.scales), spec)
+    result = make_unfitted(model, spec.names, surface.vol.shape, outcome, np.asarray(surface.vol).dtype)
+    return make_fit(result, spec.names, surface, Objective(scales=spec.scales), spec)
