@@ -70,6 +70,8 @@ class Settings:
             if self.free is not None or self.loss is not None or self.rules != SuitedRules():
                 raise ValueError("free, loss and rules are those of the spec: change them there")
             spec = self.model
+            if isinstance(spec.weights, np.ndarray):
+                raise ValueError("the spec has weights of the quotes of one surface: give a rule, such as 'vega'")
             for name, value in (("free", spec.free), ("loss", spec.loss), ("rules", spec.rules or self.rules)):
                 object.__setattr__(self, name, value)
 

@@ -120,6 +120,8 @@ def calibrate_many(
     )  # fmt: skip
     names, residual = spec.names, spec.residual
     remembered = weights is None and spec.weights is not None
+    if remembered and np.ndim(spec.weights) in (1, 2):
+        raise ValueError("the spec has weights of the quotes of one surface: give weights for each, or a rule")
     every = by_position(spec.weights if weights is None else weights, keys, "weights")
     reasons: dict[int, str] = {}
     targets = make_targets(given, every, reasons, spread=residual.needs_spread, remembered=remembered)

@@ -25,7 +25,6 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 _RESIDUAL, _SOLVER = ImpliedVolResidual(), LevenbergMarquardt()
 _STATIC = ("free", "bounds", "rules", "clock")
-_NUMBER = bool | int | float | complex | np.ndarray | np.generic | jax.Array
 
 
 @jax.tree_util.register_pytree_node_class
@@ -101,10 +100,13 @@ class CalibrationSpec(Generic[Model]):
             weights = find_weights(weights)
         elif weights is not None and not isinstance(weights, AbstractWeights):
             weights = checked_values(weights)
+        if not isinstance(bounds, Mapping | None):
+            raise TypeError(f"bounds is {repr(bounds)[:100]}: give a dict, such as {{name: (lower, upper)}}")
         bounds = bounds or {}
         in_order = sorted(bounds, key=lambda name: (*getattr(template, "bounds", ()), name).index(name))
+        named = None if free is None else tuple(str(one) if isinstance(one, str) else one for one in free)
         parts = {
-            "model": model, "free": None if free is None else tuple(free),
+            "model": model, "free": named,
             "bounds": {name: _bound(name, bounds[name]) for name in in_order}, "residual": residual,
             "loss": make_loss(loss), "prior": make_prior(prior, template), "weights": weights, "solver": solver,
             "pricer": pricer, "rules": rules, "clock": clock,
@@ -143,15 +145,17 @@ class CalibrationSpec(Generic[Model]):
         return _made({entry.name: parts.get(entry.name, getattr(self, entry.name)) for entry in fields(self)})
 
     def tree_flatten(self) -> tuple[list[Any], Any]:
-        """All numbers are leaves; names, classes and rules are part of the structure."""
+        """All numbers are leaves; names, classes and rules are part of the structure. What a transformation puts in the
+        place of a number, None included, stays a leaf, so the structure stays the same.
+        """
         parts = {entry.name: getattr(self, entry.name) for entry in fields(self)}
         static = {name: parts.pop(name) for name in _STATIC}
         static["bounds"] = tuple(static["bounds"].items())
         if isinstance(self.model, type):
             static["model"] = parts.pop("model")
-        leaves, tree = jax.tree.flatten(parts)
-        numbers = [leaf for leaf in leaves if isinstance(leaf, _NUMBER)]
-        others = tuple((i, leaf) for i, leaf in enumerate(leaves) if not isinstance(leaf, _NUMBER))
+        leaves, tree = jax.tree.flatten(parts, is_leaf=lambda leaf: leaf is None)
+        numbers = [leaf for leaf in leaves if not _is_name(leaf)]
+        others = tuple((i, leaf) for i, leaf in enumerate(leaves) if _is_name(leaf))
         return numbers, (tree, others, tuple(static.items()))
 
     @classmethod
@@ -207,13 +211,19 @@ def _made(parts: Mapping[str, Any]) -> CalibrationSpec:
     return spec
 
 
+def _is_name(leaf: Any) -> bool:
+    """Whether a leaf stands for something, as "auto" and a function do, and no transformation concerns it."""
+    return isinstance(leaf, str) or callable(leaf)
+
+
 def _bound(name: str, pair: Any) -> Any:
     """A tie, an interval with a scale of its own, or two numbers."""
-    if isinstance(pair, str) or (isinstance(pair, Interval) and (pair.unit or pair.origin)):
+    if isinstance(pair, str):
         return pair
     try:
-        lower, upper = pair[:2] if isinstance(pair, Interval) else pair
-        return float(lower), float(upper)
+        lower, upper = map(float, pair[:2] if isinstance(pair, Interval) else pair)
+        own = isinstance(pair, Interval) and (pair.unit or pair.origin)
+        return pair._replace(lower=lower, upper=upper) if own else (lower, upper)
     except (TypeError, ValueError):
         shown = repr(pair)[:60]
         raise ValueError(

@@ -2,7 +2,6 @@
 evaluated in reading one: classes are looked up by name among the library's and those of the caller.
 """
 
-import contextlib
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping
@@ -10,12 +9,11 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxcal.calibration.calibration_spec import CalibrationSpec
-from jaxcal.calibration.objective.feller import Feller, feller_bounds
+from jaxcal.calibration.objective.feller import Feller
 from jaxcal.calibration.objective.gaussian_prior import Gaussian
 from jaxcal.calibration.objective.loss import AbstractLoss, Cauchy, Huber, Linear, SoftL1
 from jaxcal.calibration.objective.prior import AbstractPrior, Combined, Scaled, Smoothness
@@ -33,11 +31,23 @@ from jaxcal.calibration.objective.weights import (
     UniformWeights,
     VegaWeights,
 )
+from jaxcal.calibration.record_values import (
+    Record,
+    bound_from_record,
+    bound_to_record,
+    list_of,
+    numbers_of,
+    plain_name,
+    plain_number,
+    refuse_other_kinds,
+    refuse_unknown,
+    shown,
+    table_of,
+)
 from jaxcal.calibration.toward_fit import Toward
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.cleaning.cleaning_rules import THRESHOLDS, CleaningRules, SuitedRules
 from jaxcal.models.base import AbstractModel
-from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import Scales
 from jaxcal.models.registry import ModelName
 from jaxcal.pricing.cos import Cos
@@ -49,8 +59,6 @@ from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.gradient import Optax
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
-
-Record = dict[str, Any]
 
 _LIBRARY: tuple[type[Any], ...] = (
     ImpliedVolResidual, BidAskResidual, HalfSpreadResidual, VegaPriceResidual, PriceResidual, Linear, Huber, SoftL1,
@@ -72,10 +80,10 @@ def model_class(name: Any, classes: Iterable[type[Any]] = ()) -> type[Any]:
             if issubclass(one, AbstractModel) and one.__name__ == name:
                 return one
         for one in ModelName:
-            if _plain_name(name) == _plain_name(one.value):
+            if plain_name(name) == plain_name(one.value):
                 return one.model
     known = ", ".join(one.value for one in ModelName)
-    raise ValueError(f"there is no model {_shown(name)}; there are {known}, and those given as classes=(...)")
+    raise ValueError(f"there is no model {shown(name)}; there are {known}, and those given as classes=(...)")
 
 
 def spec_to_record(spec: CalibrationSpec) -> Record:
@@ -90,13 +98,13 @@ def spec_to_record(spec: CalibrationSpec) -> Record:
         >>> record["model"], record["bounds"], record["loss"]
         ('BlackScholes', {'sigma': [0.1, 1.0]}, {'kind': 'Huber', 'scale': 'auto'})
     """
-    found: Record = {"model": spec.template.__name__}
+    found: Record = {"model": class_name(spec.template, (one.model for one in ModelName))}
     if not isinstance(spec.model, type):
-        found["start"] = _fields(spec.model, lambda name, value: _number(value))
+        found["start"] = _fields(spec.model, lambda name, value: plain_number(value))
     if spec.free is not None:
         found["free"] = list(spec.free)
     if spec.bounds:
-        found["bounds"] = {name: _bound_to_record(name, b, spec.template) for name, b in spec.bounds.items()}
+        found["bounds"] = {name: bound_to_record(name, b, spec.template) for name, b in spec.bounds.items()}
     for name in _BASES:
         value = getattr(spec, name)
         if isinstance(value, np.ndarray):
@@ -113,9 +121,11 @@ def spec_to_record(spec: CalibrationSpec) -> Record:
     return found
 
 
-def spec_from_record(record: Mapping[str, Any], classes: Iterable[type[Any]] = ()) -> CalibrationSpec:
+def spec_from_record(
+    record: Mapping[str, Any], classes: Iterable[type[Any]] = (), *, checked: bool = True
+) -> CalibrationSpec:
     """The spec of plain values, as a person may write them too: an object is a table with its `kind` and arguments, or
-    its name alone.
+    its name alone. Not `checked`, the start may be NaN, as that of a fit without numbers is.
 
     Raises:
         ValueError: an unknown key, name or argument, or a value that the spec refuses.
@@ -124,32 +134,34 @@ def spec_from_record(record: Mapping[str, Any], classes: Iterable[type[Any]] = (
         >>> spec_from_record({"model": "black-scholes", "loss": "huber", "weights": {"kind": "vega", "power": 2.0}})
         CalibrationSpec(BlackScholes, loss=Huber(), weights=VegaWeights(power=2.0))
     """
-    _refuse_unknown(record, KEYS, "a calibration spec")
+    refuse_unknown(record, KEYS, "a calibration spec")
     if "model" not in record:
         raise ValueError('there is no model: begin with model = "heston", say')
     classes = tuple(classes)
     template = model_class(record["model"], classes)
     parts: Record = {"model": template}
     if "start" in record:
-        parts["model"] = model_from_record(template, record["start"])
+        parts["model"] = model_from_record(template, record["start"], checked=checked)
     if "free" in record:
-        parts["free"] = _listed(record["free"], "free", str)
+        parts["free"] = list_of(record["free"], "free", str)
     if "bounds" in record:
-        table = _table(record["bounds"], "bounds")
-        parts["bounds"] = {name: _bound_from_record(name, bound, template) for name, bound in table.items()}
+        table = table_of(record["bounds"], "bounds")
+        parts["bounds"] = {name: bound_from_record(name, bound, template) for name, bound in table.items()}
     for name, base in _BASES.items():
         value = record.get(name)
         if name == "prior" and isinstance(value, list):
             parts[name] = [object_from_record(one, name, base, template, classes) for one in value]
         elif name == "weights" and isinstance(value, list):
-            parts[name] = _numbers(value, name)
+            parts[name] = numbers_of(value, name)
         elif value is not None:
             parts[name] = object_from_record(value, name, base, template, classes)
     if "cleaning" in record:
-        parts["rules"] = _rules(_table(record["cleaning"], "cleaning"))
+        parts["rules"] = _rules(table_of(record["cleaning"], "cleaning"))
     if "clock" in record:
-        given = _table(record["clock"], "clock")
-        _refuse_unknown(given, [entry.name for entry in dataclasses.fields(VarianceClock)], "clock")
+        given = table_of(record["clock"], "clock")
+        usual = {entry.name: entry.default for entry in dataclasses.fields(VarianceClock)}
+        refuse_unknown(given, usual, "clock")
+        refuse_other_kinds(given, usual, "clock")
     try:
         if "clock" in record:
             parts["clock"] = VarianceClock(**record["clock"])
@@ -158,18 +170,20 @@ def spec_from_record(record: Mapping[str, Any], classes: Iterable[type[Any]] = (
         raise ValueError(str(error)) from None
 
 
-def model_from_record(template: type[Any], values: Any) -> Any:
+def model_from_record(template: type[Any], values: Any, *, checked: bool = True) -> Any:
     """A model of plain numbers by name; a ValueError where one is missing, too many, or none."""
-    values = _table(values, "the parameters")
+    values = table_of(values, "the parameters")
     known = [entry.name for entry in dataclasses.fields(template)]
-    _refuse_unknown(values, known, template.__name__)
+    refuse_unknown(values, known, template.__name__)
     needed = [entry.name for entry in dataclasses.fields(template) if entry.default is dataclasses.MISSING]
     if missing := [name for name in needed if name not in values]:
         raise ValueError(f"{template.__name__} has no {missing[0]}: it takes {', '.join(known)}")
     numbers = {}
     for name, value in values.items():
-        array = _numbers(value, f"{name} of {template.__name__}")
-        numbers[name] = float(array) if array.ndim == 0 else jnp.asarray(array)
+        array = numbers_of(value, f"{name} of {template.__name__}")
+        numbers[name] = float(array) if array.ndim == 0 else array
+    if not checked and any(np.isnan(one).any() for one in numbers.values()):
+        return _unchecked(template, numbers)
     return template(**numbers)
 
 
@@ -187,31 +201,37 @@ def object_to_record(value: Any, what: str, template: type[Any]) -> Record:
             return {"optax": optimiser}
         if isinstance(value, str | None):
             return value
-        return _number(value, f"{name} of {what}")
+        return plain_number(value, f"{name} of {what}")
 
+    kind = type(value)
+    called = class_name(kind, (one for one in _LIBRARY if issubclass(one, _BASES[what.partition(".")[0]])))
     names = [entry.name for entry in dataclasses.fields(value)]
-    plain = set(inspect.signature(type(value)).parameters) == set(names)
+    plain = set(inspect.signature(kind).parameters) == set(names)
+    # a constructor of the caller's own may make other numbers of the same arguments
+    plain &= kind in _LIBRARY or kind.__dataclass_params__.init
     if plain and not any(isinstance(getattr(value, name), Scales) for name in names):
-        return {"kind": type(value).__name__, **_fields(value, part)}
-    exact = {name: to_exact(getattr(value, name), template) for name in names}
-    return {"kind": type(value).__name__, "fields": exact}
+        return {"kind": called, **_fields(value, part)}
+    exact = {name: to_exact(getattr(value, name), template, f"{name} of {what}") for name in names}
+    return {"kind": called, "fields": exact}
 
 
 def object_from_record(
     record: Any, what: str, base: type[Any], template: type[Any], classes: Iterable[type[Any]] = ()
 ) -> Any:
     """The inverse of `object_to_record`; `record` may be a name alone, for the defaults."""
-    table = {"kind": record} if isinstance(record, str) else _table(record, what)
-    found = {_plain_name(one.__name__): one for one in (*_LIBRARY, *classes) if issubclass(one, base)}
-    kind = found.get(_plain_name(table.get("kind", "")))
+    table = {"kind": record} if isinstance(record, str) else table_of(record, what)
+    found = {plain_name(one.__name__): one for one in (*_LIBRARY, *classes) if issubclass(one, base)}
+    kind = found.get(plain_name(table.get("kind", "")))
     if kind is None:
         names = ", ".join(one.__name__ for one in found.values())
-        raise ValueError(f"{what}: there is no kind {_shown(table.get('kind'))}; there are {names}")
+        raise ValueError(f"{what}: there is no kind {shown(table.get('kind'))}; there are {names}")
     given = {name: value for name, value in table.items() if name != "kind"}
     if set(given) == {"fields"}:
-        return _by_fields(kind, _table(given["fields"], what), what, template)
-    known = list(inspect.signature(kind).parameters)
-    _refuse_unknown(given, known, f"{what}, {kind.__name__}")
+        return _by_fields(kind, table_of(given["fields"], what), what, template)
+    usual = {name: parameter.default for name, parameter in inspect.signature(kind).parameters.items()}
+    refuse_unknown(given, usual, f"{what}, {kind.__name__}")
+    refuse_other_kinds(given, usual, f"{what}, {kind.__name__}")
+    static = {entry.name for entry in dataclasses.fields(kind) if entry.metadata.get("static")}
 
     def part(value: Any) -> Any:
         if isinstance(value, Mapping) and "kind" in value:
@@ -223,21 +243,23 @@ def object_from_record(
         return np.asarray(value) if isinstance(value, list) else value
 
     try:
-        return kind(**{name: part(value) for name, value in given.items()})
-    except (TypeError, ValueError) as error:
+        return kind(**{name: _tuples(part(value)) if name in static else part(value) for name, value in given.items()})
+    except (TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{what}, {kind.__name__}: {' '.join(str(error).split())}") from None
 
 
-def to_exact(value: Any, template: type[Any]) -> Any:
-    """Arrays with dtype and shape; names, tuples and scales as they are."""
+def to_exact(value: Any, template: type[Any], what: str = "a part") -> Any:
+    """Arrays with dtype and shape; names, tuples and scales as they are; a ValueError of all else."""
     if isinstance(value, Scales):
-        own = {name: _bound_to_record(name, interval, template) for name, interval in value.own}
+        own = {name: bound_to_record(name, interval, template) for name, interval in value.own}
         return {"own": own, "ties": dict(value.ties)}
     if isinstance(value, tuple | list):
-        return [to_exact(one, template) for one in value]
+        return [to_exact(one, template, what) for one in value]
     if isinstance(value, str | bool | int | float):
         return value
     array = np.asarray(value)
+    if array.dtype.name not in _DTYPES:
+        raise ValueError(f"{what} is {shown(value)}: no file can hold it")
     return {"dtype": array.dtype.name, "shape": list(array.shape), "values": array.ravel().tolist()}
 
 
@@ -248,10 +270,10 @@ def from_exact(record: Any, template: type[Any]) -> Any:
     if not isinstance(record, Mapping):
         return record
     if set(record) == {"own", "ties"}:
-        own = ((name, _bound_from_record(name, bound, template)) for name, bound in record["own"].items())
+        own = ((name, bound_from_record(name, bound, template)) for name, bound in record["own"].items())
         return Scales(tuple(own), tuple(record["ties"].items()))
     if set(record) != {"dtype", "shape", "values"} or record["dtype"] not in _DTYPES:
-        raise ValueError(f"{_shown(record)} is no array with its dtype, shape and values")
+        raise ValueError(f"{shown(record)} is no array with its dtype, shape and values")
     return np.asarray(record["values"], record["dtype"]).reshape(record["shape"])
 
 
@@ -275,6 +297,20 @@ def _by_fields(kind: type[Any], given: Mapping[str, Any], what: str, template: t
     return made
 
 
+def class_name(kind: type[Any], library: Iterable[type[Any]]) -> str:
+    """How a file calls a class; a ValueError where reading would find another, one of the library's, under that."""
+    library = tuple(library)
+    if kind not in library and any(plain_name(one.__name__) == plain_name(kind.__name__) for one in library):
+        raise ValueError(f"{kind.__name__} is a class of your own with the name of one of jaxcal's: rename it")
+    return kind.__name__
+
+
+def _tuples(value: Any) -> Any:
+    """Of a static field, which has no arrays."""
+    value = value.tolist() if isinstance(value, np.ndarray) else value
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
 def _unchecked(template: type[Any], values: Mapping[str, Any]) -> Any:
     model = object.__new__(template)
     for entry in dataclasses.fields(template):
@@ -287,105 +323,12 @@ def _fields(value: Any, part: Any) -> Record:
     return {name: one for name, one in found.items() if one is not None}
 
 
-def _bound_to_record(name: str, bound: Any, template: type[Any]) -> Any:
-    if isinstance(bound, str):
-        return bound
-    if not isinstance(bound, Interval):
-        return list(bound)
-    found: Record = {"lower": bound.lower, "upper": bound.upper, "scale": bound.scale}
-    if (bound.unit, bound.origin) == (None, None):
-        return found
-    for rule, known in _unit_rules(name, template).items():
-        if (bound.unit, bound.origin) == (known.unit, known.origin):
-            return found | {"unit": rule}
-    raise ValueError(f"the unit or the origin of the bounds of {name} is a function of your own: no file can hold it")
-
-
-def _bound_from_record(name: str, bound: Any, template: type[Any]) -> Any:
-    if isinstance(bound, list) and len(bound) == 2 and all(type(x) in (int, float) for x in bound):
-        return tuple(map(float, bound))
-    if isinstance(bound, str):
-        return bound
-    if not isinstance(bound, Mapping):
-        raise ValueError(
-            f"the bounds of {name} are {_shown(bound)}: give [lower, upper], a table, or another parameter"
-        )
-    _refuse_unknown(bound, ("lower", "upper", "scale", "unit"), f"the bounds of {name}")
-    rules = _unit_rules(name, template)
-    unit = bound.get("unit")
-    if not {"lower", "upper"} <= set(bound) or bound.get("scale", "linear") not in ("log", "linear"):
-        raise ValueError(
-            f'the bounds of {name} are {_shown(bound)}: give lower, upper, and the scale "log" or "linear"'
-        )
-    if unit is not None and unit not in rules:
-        known = " or ".join(rules) or "there is none for this parameter"
-        raise ValueError(f"the unit of the bounds of {name} is {_shown(unit)}; known is {known}")
-    own = Interval(0.0, 1.0) if unit is None else rules[unit]
-    return own._replace(lower=float(bound["lower"]), upper=float(bound["upper"]), scale=bound.get("scale", own.scale))
-
-
-def _unit_rules(name: str, template: type[Any]) -> dict[str, Interval]:
-    """The units and origins of a parameter that have a name."""
-    found = {}
-    if name in template.bounds and (template.bounds[name].unit or template.bounds[name].origin):
-        found["model"] = template.bounds[name]
-    with contextlib.suppress(ValueError, KeyError):
-        found["feller"] = feller_bounds(template)[name]
-    return found
-
-
 def _rules(given: Mapping[str, Any]) -> CleaningRules | SuitedRules:
-    _refuse_unknown(given, ("profile", *THRESHOLDS), "cleaning")
+    refuse_unknown(given, ("profile", *THRESHOLDS), "cleaning")
     own = {name: value for name, value in given.items() if name != "profile"}
     if bad := [name for name, value in own.items() if isinstance(value, bool) or not isinstance(value, int | float)]:
-        raise ValueError(f"cleaning: {bad[0]} is {_shown(own[bad[0]])}: it must be a number")
+        raise ValueError(f"cleaning: {bad[0]} is {shown(own[bad[0]])}: it must be a number")
     profile = given.get("profile", "suited")
     return (
         SuitedRules(**own) if profile == "suited" else dataclasses.replace(CleaningRules.profile(str(profile)), **own)
     )
-
-
-def _numbers(value: Any, what: str) -> np.ndarray:
-    try:
-        array = np.asarray(value)
-    except ValueError:  # rows of several lengths
-        array = np.asarray(None)
-    if array.dtype.kind not in "fiu":
-        raise ValueError(f"{what} is {_shown(value)}: it must be a number, or a list of them")
-    return array.astype(float)
-
-
-def _number(value: Any, what: str = "a part") -> Any:
-    array = np.asarray(value)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"{what} is {_shown(value)}: no file can hold it")
-    return array.tolist()
-
-
-def _table(value: Any, what: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"{what} is {_shown(value)}: it must be a table of names and values")
-    return value
-
-
-def _listed(value: Any, what: str, kind: type[Any]) -> list[Any]:
-    if not isinstance(value, list) or not all(isinstance(one, kind) for one in value):
-        raise ValueError(f"{what} is {_shown(value)}: it must be a list")
-    return value
-
-
-def _refuse_unknown(given: Mapping[str, Any], known: Iterable[str], what: str) -> None:
-    known = list(known)
-    if unknown := [name for name in given if name not in known]:
-        raise ValueError(f"{what} has no {_shown(unknown[0])}; it has {', '.join(known)}")
-
-
-def _plain_name(name: Any) -> str:
-    """Of a class or of a person: in lower case, without hyphens, and without what all of a kind end in."""
-    letters = "".join(letter for letter in str(name).lower() if letter.isalnum())
-    return letters.removesuffix("residual").removesuffix("weights")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

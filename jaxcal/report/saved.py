@@ -17,13 +17,16 @@ import tomli_w
 from jax import dtypes
 
 from jaxcal._arguments import host_only
+from jaxcal._text import printable, shortened
 from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import AbstractResidual
+from jaxcal.calibration.record_values import shown
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.calibration.spec_record import (
+    class_name,
     from_exact,
     model_class,
     model_from_record,
@@ -35,6 +38,7 @@ from jaxcal.calibration.spec_record import (
 )
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel
+from jaxcal.models.registry import ModelName
 from jaxcal.streams.random_walk import Predicted
 
 FORMAT = 1  # of the files; a change that an older version would misread makes it larger
@@ -72,17 +76,18 @@ def save(value: Any, path: str | PathLike[str]) -> Path:
     if path.suffix.lower() == ".toml":
         if not isinstance(value, CalibrationSpec):
             raise ValueError(f"TOML is for a CalibrationSpec, not a {type(value).__name__}: write {path.stem}.json")
-        path.write_text(tomli_w.dumps({"format": FORMAT, **spec_to_record(value)}), encoding="utf-8")
+        _write(tomli_w.dumps({"format": FORMAT, **spec_to_record(value)}), path)
         return path
     record: dict[str, Any] = {"jaxcal": version("jaxcal"), "format": FORMAT}
     if isinstance(value, CalibrationSpec):
-        record["spec"] = spec_to_record(value)
+        record["spec"] = _finite(spec_to_record(value))
     elif isinstance(value, Fit):
         record |= {"model": type(value.model).__name__, **fit_record(value)}
         if "not_kept" in record:
             raise ValueError(record["not_kept"])
     elif isinstance(value, AbstractModel):
-        record |= {"model": type(value).__name__, "fields": _model_record(value)}
+        name = class_name(type(value), (one.model for one in ModelName))
+        record |= {"model": name, "fields": _model_record(value)}
     else:
         raise TypeError(f"save takes a model, a Fit or a CalibrationSpec, not a {type(value).__name__}")
     write_json(record, path)
@@ -114,6 +119,9 @@ def load(path: str | PathLike[str], *, classes: Iterable[type[Any]] = ()) -> Any
         >>> jc.load(path)
         CalibrationSpec(Heston, bounds={'kappa': (0.1, 10.0)}, loss=Huber())
     """
+    named = () if isinstance(classes, type) else tuple(classes)
+    if isinstance(classes, type) or not all(isinstance(one, type) for one in named):
+        raise TypeError("classes takes your classes in a sequence, such as (MyModel, MyLoss)")
     path = Path(path)
     if path.is_dir():
         path = path / "parameters.json"
@@ -122,15 +130,19 @@ def load(path: str | PathLike[str], *, classes: Iterable[type[Any]] = ()) -> Any
     except UnicodeDecodeError:
         raise ValueError(f"{path}: this is no text; load reads what save and write_fit write") from None
     try:
-        return _from_toml(text, classes) if path.suffix.lower() == ".toml" else _from_json(text, tuple(classes))
+        return _from_toml(text, named) if path.suffix.lower() == ".toml" else _from_json(text, named)
+    except RecursionError:
+        said = "its lists and tables are nested too deep: this is no file of jaxcal"
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         said = str(error) if isinstance(error, ValueError) else f"it is no file of jaxcal, or a damaged one ({error!r})"
-        raise ValueError(f"{path}: {said}") from None
+    raise ValueError(f"{path}: {shortened(printable(said), max(480 - len(str(path)), 200))}")
 
 
 def fit_record(fit: Fit) -> dict[str, Any]:
     """`spec` and `fit`, which say all of a fit; of one whose question no file can hold None, and `not_kept` why."""
     template = type(fit.model)
+    if fit.spec is None:  # unpickled, of an earlier version
+        return {"spec": None, "fit": None, "not_kept": "the fit has no spec, as those of earlier versions: fit again"}
     try:
         spec = _finite(spec_to_record(fit.spec))
         used = {name: getattr(fit.objective, name) for name in _PARTS}
@@ -157,7 +169,20 @@ def write_json(record: Mapping[str, Any], path: Path) -> None:
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     # what would steer a terminal, or is no letter at all (of a file's name), is written by its number, as JSON may
     text = "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
-    path.write_text(text, encoding="utf-8")
+    _write(text, path)
+
+
+def _write(text: str, path: Path) -> None:
+    """The file is whole before it gets its name, so that one that was there is replaced by all of it or stays."""
+    if path.exists() and not path.is_file():  # a pipe
+        path.write_text(text, encoding="utf-8")
+        return
+    unfinished = path.with_name(f".{path.name}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _digest(record: Mapping[str, Any]) -> str:
@@ -165,7 +190,7 @@ def _digest(record: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _from_toml(text: str, classes: Iterable[type[Any]]) -> CalibrationSpec:
+def _from_toml(text: str, classes: tuple[type[Any], ...]) -> CalibrationSpec:
     try:
         record = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -184,7 +209,7 @@ def _from_json(text: str, classes: tuple[type[Any], ...]) -> Any:
     _refuse_newer(record)
     if "models" in record:
         raise ValueError("this is a comparison, and holds several models: load reads parameters.json of one fit")
-    if "format" in record and record.get("digest") != _digest(record):
+    if not {"format", "digest", "fit"}.isdisjoint(record) and record.get("digest") != _digest(record):
         raise ValueError(
             "this was changed after it was written, so it is no longer what was fitted: write it again; or read its "
             "parameters yourself, and give them to the class of the model"
@@ -193,7 +218,7 @@ def _from_json(text: str, classes: tuple[type[Any], ...]) -> Any:
     if record.get("fit") is not None:
         return _fit(record, classes)
     if "model" not in record:
-        return spec_from_record(record["spec"], classes)
+        return spec_from_record(record["spec"], classes, checked=False)
     template = model_class(record["model"], classes)
     if "fields" in record:
         return _model(template, record["fields"])
@@ -206,8 +231,9 @@ def _from_json(text: str, classes: tuple[type[Any], ...]) -> Any:
 def _refuse_newer(record: Mapping[str, Any]) -> None:
     written = record.get("format", 0)
     if isinstance(written, bool) or not isinstance(written, int) or written < 0:
-        raise ValueError(f"its format is {written!r}: it must be a number up to {FORMAT}")
+        raise ValueError(f"its format is {shown(written)}: it must be a number up to {FORMAT}")
     if written > FORMAT:
+        written = shown(written)
         by = f" by jaxcal {record['jaxcal']}" if isinstance(record.get("jaxcal"), str) else ""
         raise ValueError(f"this was written{by} in format {written}, and this version reads {FORMAT}: upgrade jaxcal")
 
@@ -216,7 +242,7 @@ def _fit(record: Mapping[str, Any], classes: tuple[type[Any], ...]) -> Fit:
     template, whole = model_class(record["model"], classes), record["fit"]
     known = (*classes, Predicted)
     used = {name: object_from_record(part, name, _PARTS[name], template, known) for name, part in whole["used"].items()}
-    spec = spec_from_record(record["spec"], classes)
+    spec = spec_from_record(record["spec"], classes, checked=False)
     arrays = {name: _array(value, template) for name, value in whole["arrays"].items()}
     surface = Surface(**{name: _array(value, template) for name, value in whole["surface"].items()})
     objective = Objective(scales=from_exact(whole["scales"], template), **used)

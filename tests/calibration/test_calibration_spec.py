@@ -1,16 +1,20 @@
 """CalibrationSpec: one record of what is asked, which every verb takes and every fit keeps."""
 
+import copy
 import dataclasses
+import pickle
 import subprocess
 import sys
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.bulk import Settings
 from jaxcal.calibration.calibration_spec import spec_of
 
 STRIKES = [80.0, 90.0, 100.0, 110.0, 120.0]
@@ -66,7 +70,8 @@ def test_what_is_of_another_kind_is_said_too() -> None:
 import jaxcal as jc
 for parts in (
     {"solver": "lm"}, {"residual": None}, {"pricer": jc.Sinh}, {"rules": "crypto"}, {"clock": 1.0},
-    {"bounds": {"sigma": (1.0,)}}, {"bounds": {"sigma": None}},
+    {"bounds": {"sigma": (1.0,)}}, {"bounds": {"sigma": None}}, {"bounds": "sigma"}, {"prior": 3}, {"prior": [3]},
+    {"weights": {}}, {"weights": [[1.0, 2.0], [3.0]]},
 ):
     try:
         jc.CalibrationSpec(jc.BlackScholes, **parts)
@@ -76,10 +81,11 @@ for parts in (
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.splitlines()
     assert [line.split(":")[0].partition(" <class")[0] for line in said] == [
         "solver is 'lm'", "residual is None", "pricer is", "rules is 'crypto'", "clock is 1.0",
-        "bounds of sigma are (1.0,)", "bounds of sigma are None",
+        "bounds of sigma are (1.0,)", "bounds of sigma are None", "bounds is 'sigma'", "prior holds 3",
+        "prior holds 3", "weights are {}", "weights are [[1.0, 2.0], [3.0]]",
     ]  # fmt: skip
     assert said[0].endswith("give it something such as LevenbergMarquardt()")
-    assert said[-1].endswith("give (lower, upper), an Interval, or the name of another parameter")
+    assert said[6].endswith("give (lower, upper), an Interval, or the name of another parameter")
 
 
 def test_equal_where_every_value_is() -> None:
@@ -239,3 +245,42 @@ def test_fits_with_specs_pass_through_transformations(surface: jc.Surface) -> No
     assert stacked.spec.loss.scale == "auto"
     sums = jax.vmap(lambda fit: fit.spec.model.sigma + fit.cost)(stacked)
     np.testing.assert_allclose(sums, [0.2 + float(fits[0].cost), 0.3 + float(fits[1].cost)], rtol=1e-12)
+
+
+def test_transformations_may_put_anything_in_the_place_of_a_number(surface: jc.Surface) -> None:
+    """Equinox takes the arrays out of a tree, with None in their place, and puts them back."""
+    fit = jc.calibrate(spec(loss="huber", weights="vega"), surface)
+    same(eqx.combine(*eqx.partition(fit, eqx.is_array)), fit)
+    assert eqx.filter_jit(lambda fit: fit)(fit).spec == fit.spec
+    changed = eqx.tree_at(lambda fit: fit.spec.solver.xtol, fit, 1e-3)
+    assert changed.spec == dataclasses.replace(fit.spec, solver=jc.LevenbergMarquardt(xtol=1e-3))
+    shapes = jax.eval_shape(lambda fit: fit, fit)
+    assert jax.tree.structure(shapes) == jax.tree.structure(fit)
+
+
+def test_fellers_bounds_pickle_and_are_equal() -> None:
+    asked = jc.CalibrationSpec(jc.Heston, bounds=jc.feller_bounds(jc.Heston))
+    assert pickle.loads(pickle.dumps(asked)) == asked
+    assert copy.deepcopy(asked) == asked
+
+
+def test_numbers_of_any_kind_in_bounds_are_plain(surface: jc.Surface) -> None:
+    unit = jc.feller_bounds(jc.Heston)["sigma"].unit
+    asked = jc.CalibrationSpec(
+        jc.Heston,
+        bounds={"sigma": jc.Interval(jnp.asarray(0.25), np.float32(1.0), "log", unit=unit)},  # type: ignore[arg-type]
+        free=list(np.array(["kappa", "sigma"])),
+    )
+    bounds = {"sigma": jc.Interval(0.25, 1.0, "log", unit=unit)}
+    assert hash(asked) == hash(jc.CalibrationSpec(jc.Heston, bounds=bounds, free=["kappa", "sigma"]))
+    assert repr(asked.free) == "('kappa', 'sigma')"
+
+
+def test_weights_of_one_surface_are_not_for_many(surface: jc.Surface) -> None:
+    asked = spec(weights=np.ones(surface.vol.shape))
+    with pytest.raises(ValueError, match="the spec has weights of the quotes of one surface"):
+        jc.calibrate_many(asked, [surface, surface])
+    with pytest.raises(ValueError, match="the spec has weights of the quotes of one surface: give a rule"):
+        Settings(model=asked)
+    again = jc.calibrate_many(asked, [surface], weights=[np.ones(surface.vol.shape)])
+    assert float(again[0].model.sigma) == pytest.approx(float(jc.calibrate(asked, surface).model.sigma), rel=1e-9)

@@ -1,7 +1,6 @@
 """Feller's condition, 2 kappa theta >= sigma^2 (the variance stays positive): as a penalty, or as a constraint."""
 
-from collections.abc import Callable
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Any
 
 import jax.numpy as jnp
@@ -71,14 +70,19 @@ def feller_bounds(template: type[AbstractModel]) -> dict[str, Interval]:
     suffixes = _suffixes(template)
     if not suffixes:
         raise ValueError(f"{template.__name__} has no kappa, theta and sigma: no Feller condition")
-    return {f"sigma{suffix}": Interval(1e-3, 1.0, "log", unit=_edge(suffix)) for suffix in suffixes}
+    return {f"sigma{suffix}": Interval(1e-3, 1.0, "log", unit=_Edge(suffix)) for suffix in suffixes}
 
 
 def _suffixes(template: type[AbstractModel]) -> list[str]:
     return [end for end in ("", "_1", "_2") if all(name + end in template.bounds for name in _FIELDS)]
 
 
-@lru_cache
-def _edge(suffix: str) -> Callable[[Any], Any]:
-    """The sigma on the edge; always the same function, so that nothing compiles again."""
-    return lambda model: jnp.sqrt(2.0 * getattr(model, f"kappa{suffix}") * getattr(model, f"theta{suffix}"))
+@dataclass(frozen=True)
+class _Edge:
+    """The sigma on the edge; equal where the parameters are, so that nothing compiles again, and pickles."""
+
+    suffix: str
+
+    def __call__(self, model: Any) -> Any:
+        kappa, theta = (getattr(model, name + self.suffix) for name in ("kappa", "theta"))
+        return jnp.sqrt(2.0 * kappa * theta)

@@ -1,13 +1,14 @@
 """Priors (regularisation) as extra residuals of the parameters."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from jaxcal._text import brief
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import search_value
 
@@ -88,6 +89,7 @@ class Scaled(AbstractPrior):
     noise: Float[Array, "..."] | float | None = None
 
     def __check_init__(self) -> None:
+        _refuse_other(self.prior)
         if isinstance(self.strength, str):
             good = self.strength in ("discrepancy", "l_curve")
         else:
@@ -117,6 +119,10 @@ class Combined(AbstractPrior):
 
     priors: tuple[AbstractPrior, ...]
 
+    def __check_init__(self) -> None:
+        for prior in self.priors:
+            _refuse_other(prior)
+
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
         return jnp.concatenate([prior(model) for prior in self.priors])
 
@@ -135,12 +141,18 @@ def make_prior(
     """
     if prior is None:
         return None
+    if isinstance(prior, type) or not isinstance(prior, AbstractPrior | Iterable):
+        _refuse_other(prior)
     given = (prior,) if isinstance(prior, AbstractPrior) else tuple(prior)
     for one in given:
-        if not isinstance(one, AbstractPrior):
-            raise TypeError(f"prior holds {one!r}: it takes an AbstractPrior such as Gaussian(...), or several")
+        _refuse_other(one)
         if sentence := one.complaint(template):
             raise ValueError(sentence)
     if not given:
         return None
     return given[0] if len(given) == 1 else Combined(given)
+
+
+def _refuse_other(one: object) -> None:
+    if not isinstance(one, AbstractPrior):
+        raise TypeError(f"prior holds {brief(repr(one))}: it takes an AbstractPrior such as Gaussian(...), or several")

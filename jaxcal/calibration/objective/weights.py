@@ -132,7 +132,10 @@ def find_weights(name: str) -> AbstractWeights:
 
 def checked_values(weights: ArrayLike) -> np.ndarray:
     """Weights that a caller gave, on the host; a ValueError where one of them is negative or not finite."""
-    values = np.asarray(weights, float)
+    try:
+        values = np.asarray(weights, float)
+    except (TypeError, ValueError):
+        raise ValueError(f"weights are {repr(weights)[:60]}: give a number for each quote, or a rule") from None
     if not (np.isfinite(values) & (values >= 0)).all():
         raise ValueError("weights must be finite and not negative")
     return values
