@@ -97,17 +97,14 @@ def compare(
     """
     given = {
         "residual": residual, "loss": loss, "solver": solver, "pricer": pricer, "free": free, "bounds": bounds,
-        "prior": prior,
+        "prior": prior, "weights": weights,
     }  # fmt: skip
     specs = {name: _spec(name, model, given) for name, model in _named(models).items()}
     if weights is not None:
         surface = weighted(surface, weights, remembered=False)
-        specs = {
-            name: spec.own(weights=None) if isinstance(spec, CalibrationSpec) else spec for name, spec in specs.items()
-        }
     held_out = held_out_quotes(surface)
     entries = [
-        _entry(name, spec, surface, held_out, repeats) if isinstance(spec, CalibrationSpec) else spec
+        _entry(name, spec, surface, weights is None, held_out, repeats) if isinstance(spec, CalibrationSpec) else spec
         for name, spec in specs.items()
     ]
     return Comparison(tuple(entries), surface, held_out)
@@ -162,10 +159,13 @@ def _spec(name: str, model: AnyModel, given: Mapping[str, Any]) -> CalibrationSp
         raise ValueError(f"{error}; give that model a CalibrationSpec of its own") from None
 
 
-def _entry(name: str, spec: CalibrationSpec, surface: Surface, held_out: np.ndarray, repeats: int) -> Entry:
+def _entry(
+    name: str, spec: CalibrationSpec, surface: Surface, to_weigh: bool, held_out: np.ndarray, repeats: int
+) -> Entry:
+    """Of one model; the surface is still `to_weigh` by the spec, or has the weights that all models share."""
     try:
         plain, asked = spec.own(weights=None), surface
-        if spec.weights is not None:
+        if spec.weights is not None and to_weigh:
             asked = weighted(surface, spec.weights, remembered=True)
         fit, first = _timed(lambda: calibrate(plain, asked))
         again = [_timed(lambda: calibrate(plain, asked))[1] for _ in range(repeats)]

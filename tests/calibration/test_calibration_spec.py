@@ -187,6 +187,9 @@ def test_weights_of_a_spec_are_not_multiplied_in_twice(surface: jc.Surface) -> N
     entry = jc.compare([fit.spec], fit.surface, repeats=0).entries[0]
     assert entry.fit is None
     assert "has weights already" in entry.reason
+    compared = jc.compare([jc.BlackScholes], surface, repeats=0, weights="vega").fits["BlackScholes"]
+    assert compared.spec == fit.spec
+    assert float(compared.cost) == float(fit.cost)
     again = jc.calibrate(fit.spec, fit.surface, weights="uniform")
     assert float(again.model.sigma) == float(fit.model.sigma)
 
