@@ -86,7 +86,7 @@ class CalibrationSpec(Generic[Model]):
         """See the class."""
         template = model if isinstance(model, type) else type(model)
         if isinstance(free, str):
-            raise TypeError(f"free is {free!r}: it takes names in a sequence, so write [{free!r}]")
+            raise ValueError(f"free must name parameters in a sequence: write [{free!r}], not {free!r}")
         for name, value, kinds, example in (
             ("residual", residual, AbstractResidual, "ImpliedVolResidual()"),
             ("solver", solver, AbstractLeastSquaresSolver, "LevenbergMarquardt()"),

@@ -50,7 +50,7 @@ def test_names_become_what_they_stand_for() -> None:
     [
         ({"loss": "hubert"}, "there is no loss 'hubert'"),
         ({"free": ["kappa"]}, "free must name parameters of BlackScholes"),
-        ({"free": "sigma"}, r"free is 'sigma': it takes names in a sequence, so write \['sigma'\]"),
+        ({"free": "sigma"}, r"free must name parameters in a sequence: write \['sigma'\]"),
         ({"bounds": {"kappa": (1.0, 2.0)}}, "bounds name 'kappa'"),
         ({"bounds": {"sigma": (2.0, 1.0)}}, "they must be finite with 0 < lower < upper"),
         ({"bounds": {"sigma": "sigma"}}, "sigma is tied to 'sigma'"),
