@@ -70,15 +70,15 @@ class Recalibrator(eqx.Module, Generic[Model]):
         model: a class, whose first fit starts from the data; or an instance, which also sets the fixed parameters; or a
             `CalibrationSpec` of either.
         memory: days after which what was known is nearly forgotten; the smaller, the faster the parameters may move.
-        spread: standard deviation of a parameter that nothing is known of but its mean, on its search scale, by name;
-            1 (a factor of e) for those on a logarithmic scale, 7.5 % of the width of the bounds for others, where
-            absent. Of two parameters, the one with twice the spread moves twice as far in a day.
+        spread: stationary standard deviation of each parameter on its search scale, by name. Default: 1 (a factor of e)
+            for log-scaled parameters, 7.5 % of the bound width otherwise. A parameter with twice the spread moves twice
+            as far in a day.
         noise: of a quote's residual, in its units: "residuals", a running median of the stream, with fewer quotes
             counted where neighbours are missed alike; "spreads", the root mean square half-spread of the surface;
             or a number. The smaller, the closer the parameters follow the quotes.
-        confidence: of the test of surprise: a surface that the prior finds less likely than this loosens it.
-        leap: times the expected pace at which parameters may move at most, unless several surfaces agree.
-        gate: times the running noise from which a surface counts as absurd.
+        confidence: of the test of the normalised innovation squared; beyond it the covariance is inflated.
+        leap: largest factor of the process noise by which parameters may move, unless several surfaces agree.
+        gate: validation gate, in multiples of the running noise; a surface beyond it is absurd.
         patience: surfaces in a row that must agree before the stream follows them where it would not follow one.
         recheck: surfaces after which the model is also fitted without the past, from wherever `calibrate` starts; where
             that finds another optimum, which fits better on `patience` surfaces in a row, or far better on one, the

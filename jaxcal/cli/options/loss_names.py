@@ -46,7 +46,7 @@ ScaleOption = Annotated[
     float | None,
     typer.Option(
         metavar="POINTS",
-        help="Misfit, in vol points, beyond which a quote counts less.",
+        help="Scale of the loss in vol points; beyond it a quote counts less.",
         show_default="found from the residuals",
     ),
 ]

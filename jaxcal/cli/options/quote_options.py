@@ -68,7 +68,7 @@ RateOption = Annotated[
     typer.Option(
         metavar="RATE",
         help="Continuously compounded rate, a decimal a year, for rows without a column rate. American options need "
-        "one: the value of early exercise is then taken out of their prices.",
+        "one, to be de-Americanised.",
         show_default="put-call parity; American options are left out",
     ),
 ]
@@ -84,14 +84,14 @@ QuoteTimeOption = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Time of the quotes, where the table does not say it: 2026-03-11T14:30:00Z, in UTC without a zone.",
+        help="Time of the quotes, if the table has none: 2026-03-11T14:30:00Z, in UTC without a zone.",
     ),
 ]
 SheetOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Sheet of a workbook, where several of them hold quotes.")
+    str | None, typer.Option(metavar="NAME", help="Sheet of a workbook with several sheets of quotes.")
 ]
 UnderlyingOption = Annotated[
-    str | None, typer.Option(metavar="NAME", help="Underlying to fit, where the table has several.")
+    str | None, typer.Option(metavar="NAME", help="Underlying to fit, if the table has several.")
 ]
 TimeOption = Annotated[
     str | None,
