@@ -118,7 +118,7 @@ def _inverse(american: bool, *options: Array) -> Array:
 
 
 @_inverse.defjvp
-def _inverse_jvp(american: bool, primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+def _inverse_jvp(american: bool, primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     """Implicit function theorem on cash_dividend_price(vol, ...) = price."""
     vol = _inverse(american, *primals)
     alive = ~jnp.isnan(vol)
