@@ -67,6 +67,7 @@ def test_imports_stand_at_the_top() -> None:
     allowed = {
         "__init__.py": {"importlib"},
         "bulk/engines/ray_engine.py": {"ray"},
+        "calibration/spec_record.py": {"jaxcal"},
         "compilation/kept_programs.py": {"jax"},
         "market/arbitrage/repair.py": {"scipy"},
         "market/forwards/put_call_parity.py": {"scipy"},

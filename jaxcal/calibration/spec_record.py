@@ -3,6 +3,7 @@ evaluated in reading one: classes are looked up by name among the library's and 
 """
 
 import dataclasses
+import importlib
 import inspect
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-import optax
 
 from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.objective.feller import Feller
@@ -56,14 +56,13 @@ from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.saddle import Saddle
 from jaxcal.pricing.series import Series
 from jaxcal.pricing.sinh import Sinh
-from jaxcal.solvers.gradient import Optax
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
 from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 _LIBRARY: tuple[type[Any], ...] = (
     ImpliedVolResidual, BidAskResidual, HalfSpreadResidual, VegaPriceResidual, PriceResidual, Linear, Huber, SoftL1,
     Cauchy, Gaussian, Toward, Smoothness, Feller, Scaled, Combined, UniformWeights, VegaWeights, InverseSpreadWeights,
-    LevenbergMarquardt, Optax, Sinh, Saddle, Laguerre, Cos, Series,
+    LevenbergMarquardt, Sinh, Saddle, Laguerre, Cos, Series,
 )  # fmt: skip
 _BASES: dict[str, type[Any]] = {
     "residual": AbstractResidual, "loss": AbstractLoss, "prior": AbstractPrior, "weights": AbstractWeights,
@@ -98,7 +97,7 @@ def spec_to_record(spec: CalibrationSpec) -> Record:
         >>> record["model"], record["bounds"], record["loss"]
         ('BlackScholes', {'sigma': [0.1, 1.0]}, {'kind': 'Huber', 'scale': 'auto'})
     """
-    found: Record = {"model": class_name(spec.template, (one.model for one in ModelName))}
+    found: Record = {"model": class_name(spec.template, ModelName)}
     if not isinstance(spec.model, type):
         found["start"] = _fields(spec.model, lambda name, value: plain_number(value))
     if spec.free is not None:
@@ -197,18 +196,18 @@ def object_to_record(value: Any, what: str, template: type[Any]) -> Record:
             return object_to_record(value, f"{what}.{name}", template)
         if isinstance(value, tuple) and value and all(isinstance(one, eqx.Module) for one in value):
             return [object_to_record(one, f"{what}.{name}", template) for one in value]
-        if optimiser := next((one for one in _OPTIMISERS if getattr(optax, one) is value), None):
-            return {"optax": optimiser}
+        if callable(value) and value.__module__.startswith("optax.") and value.__name__ in _OPTIMISERS:
+            return {"optax": value.__name__}
         if isinstance(value, str | None):
             return value
         return plain_number(value, f"{name} of {what}")
 
     kind = type(value)
-    called = class_name(kind, (one for one in _LIBRARY if issubclass(one, _BASES[what.partition(".")[0]])))
+    called = class_name(kind, _library(_BASES[what.partition(".")[0]], kind.__name__))
     names = [entry.name for entry in dataclasses.fields(value)]
     plain = set(inspect.signature(kind).parameters) == set(names)
     # a constructor of the caller's own may make other numbers of the same arguments
-    plain &= kind in _LIBRARY or kind.__dataclass_params__.init
+    plain &= _is_of_library(kind) or kind.__dataclass_params__.init
     if plain and not any(isinstance(getattr(value, name), Scales) for name in names):
         return {"kind": called, **_fields(value, part)}
     exact = {name: to_exact(getattr(value, name), template, f"{name} of {what}") for name in names}
@@ -220,7 +219,9 @@ def object_from_record(
 ) -> Any:
     """The inverse of `object_to_record`; `record` may be a name alone, for the defaults."""
     table = {"kind": record} if isinstance(record, str) else table_of(record, what)
-    found = {plain_name(one.__name__): one for one in (*_LIBRARY, *classes) if issubclass(one, base)}
+    found = _library(base, table.get("kind", "")) | {
+        plain_name(one.__name__): one for one in classes if issubclass(one, base)
+    }
     kind = found.get(plain_name(table.get("kind", "")))
     if kind is None:
         names = ", ".join(one.__name__ for one in found.values())
@@ -237,7 +238,7 @@ def object_from_record(
         if isinstance(value, Mapping) and "kind" in value:
             return object_from_record(value, what, base, template, classes)
         if isinstance(value, Mapping) and set(value) == {"optax"} and value["optax"] in _OPTIMISERS:
-            return getattr(optax, value["optax"])
+            return getattr(importlib.import_module("optax"), value["optax"])
         if isinstance(value, list) and value and all(isinstance(one, Mapping) for one in value):
             return tuple(part(one) for one in value)
         return np.asarray(value) if isinstance(value, list) else value
@@ -297,10 +298,23 @@ def _by_fields(kind: type[Any], given: Mapping[str, Any], what: str, template: t
     return made
 
 
-def class_name(kind: type[Any], library: Iterable[type[Any]]) -> str:
+def _library(base: type[Any], name: Any) -> dict[str, type[Any]]:
+    """The library's classes of a kind, by plain name; `Optax` only where it is named: optax is slow to import."""
+    found = {plain_name(one.__name__): one for one in _LIBRARY if issubclass(one, base)}
+    if base is AbstractLeastSquaresSolver and plain_name(name) == "optax":
+        from jaxcal.solvers.gradient import Optax
+
+        found["optax"] = Optax
+    return found
+
+
+def _is_of_library(kind: type[Any]) -> bool:
+    return kind.__module__.startswith("jaxcal.")
+
+
+def class_name(kind: type[Any], library: Iterable[str]) -> str:
     """How a file calls a class; a ValueError where reading would find another, one of the library's, under that."""
-    library = tuple(library)
-    if kind not in library and any(plain_name(one.__name__) == plain_name(kind.__name__) for one in library):
+    if not _is_of_library(kind) and plain_name(kind.__name__) in map(plain_name, library):
         raise ValueError(f"{kind.__name__} is a class of your own with the name of one of jaxcal's: rename it")
     return kind.__name__
 

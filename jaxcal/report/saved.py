@@ -86,7 +86,7 @@ def save(value: Any, path: str | PathLike[str]) -> Path:
         if "not_kept" in record:
             raise ValueError(record["not_kept"])
     elif isinstance(value, AbstractModel):
-        name = class_name(type(value), (one.model for one in ModelName))
+        name = class_name(type(value), ModelName)
         record |= {"model": name, "fields": _model_record(value)}
     else:
         raise TypeError(f"save takes a model, a Fit or a CalibrationSpec, not a {type(value).__name__}")
