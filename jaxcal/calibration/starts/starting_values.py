@@ -71,7 +71,8 @@ def starting_models(
             candidates = rule.read(shape)
         else:
             candidates = [{name: bound.middle for name, bound in model.bounds.items()}]
-        return [_within(model, values, shape.level.shape, dtype) for values in candidates]
+        batch = np.shape(surface.expiry) if model.per_expiry else shape.level.shape
+        return [_within(model, values, batch, dtype) for values in candidates]
 
 
 def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any) -> Model:
