@@ -110,9 +110,11 @@ def test_an_exception_of_cleaning_is_a_problem_of_its_surface(
     assert (row["num_quotes"], dict(row["left_out"]), row["converged"]) == (0, {"unreadable value": 8}, False)
 
 
-@pytest.mark.parametrize("name", ["surfaces_from_quotes", "_of_one_currency", "_count"])
+@pytest.mark.parametrize("name", ["surfaces_from_quotes", "_Cleaning._of_one_currency", "_count"])
 def test_so_is_one_of_packing(name: str, folder: Path, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = getattr(pack, name)
+    owner: Any = pack._Cleaning if "." in name else pack
+    name = name.rpartition(".")[2]
+    whole = getattr(owner, name)
     calls = []
 
     def fail(*arguments: Any) -> Any:
@@ -121,7 +123,7 @@ def test_so_is_one_of_packing(name: str, folder: Path, job: Job, monkeypatch: py
             raise KeyError("unforeseen")
         return whole(*arguments)
 
-    monkeypatch.setattr(pack, name, fail)
+    monkeypatch.setattr(owner, name, fail)
     summary = job(folder, part_size=2)
     assert summary.outcomes == {"CONVERGED": 4, "ERROR": 1}
     assert [problem.sentence.partition(": ")[2] for problem in summary.problems] == [

@@ -10,7 +10,7 @@ import jaxcal as jc
 
 
 def leaves(fit):
-    results = eqx.tree_at(lambda f: (f.surface, f.objective), fit, (None, None))
+    results = eqx.tree_at(lambda f: (f.surface, f.objective, f.spec), fit, (None, None, None))
     return [np.asarray(leaf) for leaf in jax.tree.leaves(results)]
 
 
