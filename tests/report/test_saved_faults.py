@@ -103,7 +103,8 @@ def test_a_fit_without_a_spec_is_written_as_before(tmp_path: Path, fit: jc.Fit) 
 def test_a_start_without_numbers_comes_back(tmp_path: Path, surface: jc.Surface) -> None:
     """As the starts are that `calibrate_many` is given from fits of which one failed."""
     nan = eqx.tree_at(lambda model: model.sigma, jc.BlackScholes(0.2), np.nan)
-    fit = jc.calibrate_many([nan, jc.BlackScholes(0.2)], [surface, surface])[0]
+    fit = jc.calibrate(jc.BlackScholes, surface)
+    fit = dataclasses.replace(fit, model=nan, spec=fit.spec.own(model=nan))
     back = jc.load(jc.save(fit, tmp_path / "fit.json"))
     assert back.spec == fit.spec
     assert np.isnan(back.model.sigma)
