@@ -95,7 +95,7 @@ def wait_for_parts(process: subprocess.Popen[str], out: Path, count: int) -> Non
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [1, pytest.param(20, marks=pytest.mark.slow)])
 def test_a_job_killed_at_any_moment_ends_with_the_same_dataset(
     kills: int, tmp_path: Path, make_quotes: Make, contents: Contents
 ) -> None:
