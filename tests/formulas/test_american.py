@@ -9,19 +9,29 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
+from tests.formulas.american_options import SIZE, SPOT, first, inverse, one_size, price
 
 # QuantLib 1.44, QdFpAmericanEngine, scheme of high precision: `python -m benchmarks.speed.american --goldens`
 GOLDENS = pd.read_csv(Path(__file__).parents[1] / "goldens" / "american.csv")
-SPOT = 100.0
 COLUMNS = ("vol", "strike", "expiry", "rate", "dividend_yield", "is_call")
 
 
-def price(vol, strike, expiry, spot, rate, dividend_yield, is_call):
-    return jc.american_price(vol, strike, expiry, spot=spot, rate=rate, dividend_yield=dividend_yield, is_call=is_call)
+@jax.jit
+def _derivatives(numbers, is_call, counted):
+    def total(vol, strike, expiry, spot):
+        market = {"spot": spot, "rate": numbers[4], "dividend_yield": numbers[5], "is_call": is_call}
+        return jnp.sum(jnp.where(counted, jc.american_price(vol, strike, expiry, **market), 0.0))
+
+    by_spot = (*(jnp.zeros(SIZE) for _ in range(3)), jnp.ones(SIZE))
+    return jax.jvp(jax.grad(total, argnums=(0, 1, 2, 3)), tuple(numbers[:4]), by_spot)
 
 
-def inverse(value, strike, expiry, spot, rate, dividend_yield, is_call):
-    return jc.american_vol(value, strike, expiry, spot=spot, rate=rate, dividend_yield=dividend_yield, is_call=is_call)
+def derivatives(*columns, counted=True):
+    """By vol, strike, expiry and spot of the options that are `counted`; and the derivatives of those by the spot."""
+    (*numbers, is_call), shape = one_size(*columns)
+    (counted, *_), _ = one_size(np.broadcast_to(counted, shape), False)
+    first_order, second_order = _derivatives(numbers, is_call, counted > 0)
+    return [first(x, shape) for x in first_order], [first(x, shape) for x in second_order]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +73,7 @@ def test_a_call_is_a_put_the_other_way_round(options, found):
 
 
 def test_rises_with_volatility():
-    vol = jnp.exp(jnp.linspace(jnp.log(1e-4), jnp.log(5.0), 300))[:, None]
+    vol = jnp.exp(jnp.linspace(jnp.log(1e-4), jnp.log(5.0), 40))[:, None]
     strike = jnp.array([70.0, 90.0, 100.0, 115.0, 140.0])
     for rate, dividend_yield in ((0.05, 0.0), (0.03, 0.06), (1e-4, 0.02)):
         values = price(vol, strike, 0.7, SPOT, rate, dividend_yield, False)
@@ -92,7 +102,7 @@ def test_limits(vol, strike, expiry, rate, dividend_yield, expected):
 
 
 def test_derivatives_are_slopes(options):
-    slopes = jax.jit(jax.grad(lambda *numbers: price(*numbers, options[-1]).sum(), argnums=(0, 1, 2, 3)))(*options[:-1])  # pyright: ignore[reportCallIssue]
+    slopes, _ = derivatives(*options)
     for place, step in ((0, 2e-3), (1, 2e-3), (3, 2e-3)):
         width = step * options[place]
         up, down = ([x + sign * width if i == place else x for i, x in enumerate(options)] for sign in (1.0, -1.0))
@@ -105,6 +115,16 @@ def test_derivatives_are_slopes(options):
     assert np.isfinite(slopes[2]).all()
 
 
+def test_derivatives_with_two_boundaries():
+    market = 105.0, 1.0, SPOT, -0.01, -0.03, False
+    # one that is masked spoils nothing
+    (by_vol, _, _, by_spot), _ = derivatives(np.array([0.2, np.nan]), *market, counted=np.array([True, False]))
+    up, down = price(np.array([0.21, 0.19]), *market)
+    assert by_vol[0] == pytest.approx((up - down) / 0.02, rel=0.01)
+    up, down = price(0.2, 105.0, 1.0, SPOT + np.array([1.0, -1.0]), -0.01, -0.03, False)
+    assert by_spot[0] == pytest.approx((up - down) / 2.0, rel=0.01)
+
+
 def test_volatility_comes_back(options, found):
     vol = np.asarray(options[0])
     vega = np.asarray(price(options[0] + 1e-4, *options[1:]) - found) / 1e-4
@@ -115,8 +135,10 @@ def test_volatility_comes_back(options, found):
     # what the option is exercised for at once says nothing of volatility
     at_once = np.asarray(jnp.where(options[-1], options[3] - options[1], options[1] - options[3]))
     assert np.isnan(back[(found <= at_once) & (at_once > 0)]).all()
-    slope = jax.jit(jax.grad(lambda p: jnp.nansum(inverse(p, *options[1:]))))(jnp.asarray(found))
-    np.testing.assert_allclose(np.asarray(slope)[moves], 1.0 / vega[moves], rtol=5e-3)
+    (value, strike, expiry, spot, rate, dividend_yield, is_call), shape = one_size(found, *options[1:])
+    market = {"spot": spot, "rate": rate, "dividend_yield": dividend_yield, "is_call": is_call}
+    slope = jax.grad(lambda p: jnp.nansum(jc.american_vol(p, strike, expiry, **market)))(value)
+    np.testing.assert_allclose(first(slope, shape)[moves], 1.0 / vega[moves], rtol=5e-3)
 
 
 def test_no_volatility_gives_the_price():
@@ -147,5 +169,5 @@ def test_far_from_the_money_early_exercise_is_not_lost_in_rounding():
 def test_second_differences_in_the_spot_are_gamma():
     spot, bump = np.linspace(95.0, 105.0, 41), 1e-2
     up, here, down = (np.asarray(price(0.2, 100.0, 1.0, spot + move, 0.08, 0.0, False)) for move in (bump, 0.0, -bump))
-    gamma = np.asarray(jax.vmap(jax.hessian(lambda s: price(0.2, 100.0, 1.0, s, 0.08, 0.0, False)))(jnp.asarray(spot)))
+    _, (*_, gamma) = derivatives(0.2, 100.0, 1.0, spot, 0.08, 0.0, False)
     np.testing.assert_allclose((up - 2.0 * here + down) / bump**2, gamma, rtol=1e-3)

@@ -1,30 +1,11 @@
 """American options at rates and yields at and below zero: one boundary of exercise, none and two."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
-import pandas as pd
 import pytest
 
 import jaxcal as jc
-
-SPOT = 100.0
-
-
-def premium_by_tree(vol, strike, expiry, rate, dividend_yield, is_call, *, steps=1200):
-    """Early exercise by a plain binomial tree (Cox, Ross and Rubinstein): its American less its European price."""
-    period = expiry / steps
-    up = np.exp(vol * np.sqrt(period))
-    chance = (np.exp((rate - dividend_yield) * period) - 1.0 / up) / (up - 1.0 / up)
-    assert ((chance > 0.0) & (chance < 1.0)).all()
-    discount, sign = np.exp(-rate * period), np.where(is_call, 1.0, -1.0)
-    spot = SPOT * up ** (2.0 * np.arange(steps + 1)[:, None] - steps)
-    american = european = np.maximum(sign * (spot - strike), 0.0)
-    for _ in range(steps):
-        spot = spot[:-1] * up
-        american, european = (discount * (chance * x[1:] + (1.0 - chance) * x[:-1]) for x in (american, european))
-        american = np.maximum(american, sign * (spot - strike))
-    return (american - european)[0]
+from tests.formulas.american_options import SPOT, inverse, premium_by_tree
+from tests.formulas.american_options import price as price_at
 
 
 def black(vol, strike, expiry, rate, dividend_yield, is_call):
@@ -50,8 +31,7 @@ def options(count=60):
 
 
 def price(vol, strike, expiry, rate, dividend_yield, is_call):
-    market = {"spot": SPOT, "rate": rate, "dividend_yield": dividend_yield, "is_call": is_call}
-    return np.asarray(jc.american_price(vol, strike, expiry, **market))
+    return price_at(vol, strike, expiry, SPOT, rate, dividend_yield, is_call)
 
 
 def test_prices_are_those_of_a_fine_tree():
@@ -82,37 +62,11 @@ def test_two_boundaries_without_volatility():
     assert best > max(400.0, 500.0 * np.exp(0.2) - SPOT * np.exp(0.8))
 
 
-def test_derivatives_with_two_boundaries():
-    def value(vol, spot):
-        vols = jnp.stack([vol, jnp.nan])
-        values = jc.american_price(vols, 105.0, 1.0, spot=spot, rate=-0.01, dividend_yield=-0.03, is_call=False)
-        return jnp.sum(jnp.where(jnp.array([True, False]), values, 0.0))  # one that is masked spoils nothing
-
-    by_vol, by_spot = jax.grad(value, argnums=(0, 1))(0.2, SPOT)
-    assert float(by_vol) == pytest.approx(float(value(0.21, SPOT) - value(0.19, SPOT)) / 0.02, rel=0.01)
-    assert float(by_spot) == pytest.approx(float(value(0.2, SPOT + 1.0) - value(0.2, SPOT - 1.0)) / 2.0, rel=0.01)
-
-
 def test_volatilities_come_back_at_any_rates():
     vol, strike, expiry, rate, dividend_yield, is_call = columns = options(30)
     value = price(*columns)
-    market = {"spot": SPOT, "rate": rate, "dividend_yield": dividend_yield, "is_call": is_call}
-    found = np.asarray(jc.american_vol(value, strike, expiry, **market))
+    found = inverse(value, strike, expiry, SPOT, rate, dividend_yield, is_call)
     at_once = value <= np.where(is_call, SPOT - strike, strike - SPOT) + 1e-5
     assert np.isfinite(found[~at_once]).all()
     np.testing.assert_allclose(price(found, *columns[1:])[~at_once], value[~at_once], atol=1e-5)
     assert np.median(np.abs(found - vol)[~at_once]) < 1e-6
-
-
-def test_quotes_at_a_negative_rate_are_used():
-    strike = np.repeat([80.0, 100.0, 120.0], 2)
-    side = np.tile(["C", "P"], 3)
-    one = np.ones(6)
-    columns = 0.25 * one, strike, 0.5 * one, -0.008 * one, 0.0 * one, side == "C"
-    value = black(*columns) + premium_by_tree(*columns)
-    table = pd.DataFrame({"expiry": 0.5, "strike": strike, "option_type": side, "price": value, "exercise": "A"})
-    report = jc.inspect_quotes(table.assign(spot=SPOT, rate=-0.008))
-    used = report.table[report.table["verdict"].eq("used")]
-    assert sorted(used["strike"]) == sorted(set(strike))
-    np.testing.assert_allclose(used["vol"], 0.25, atol=3e-4)
-    assert report.forwards["forward"][0] == pytest.approx(SPOT * np.exp(-0.004), rel=2e-5)

@@ -24,6 +24,7 @@ def read(name):
 REFERENCE = read("heston.csv")
 GRADIENTS = read("heston_gradients.csv")
 DOMAIN = read("heston_domain.csv")
+EVERY = [8, pytest.param(1, marks=pytest.mark.slow)]  # of the 2,000 rows of DOMAIN
 PUBLISHED = read("published_prices.csv").query("model == 'heston'")
 
 
@@ -41,8 +42,8 @@ def prices(table, pricer=None):
     )
 
 
-def inside_jit(pricer):
-    """Out-of-the-money values over forward of the 2,000 rows of heston_domain.csv, as one program."""
+def inside_jit(pricer, table):
+    """Out-of-the-money values over forward of rows of heston_domain.csv, as one program."""
 
     def one(row):
         parameters, expiry, log_strike = row
@@ -50,7 +51,11 @@ def inside_jit(pricer):
             jc.Heston(*parameters), jnp.exp(log_strike), expiry, forward=1.0, is_call=log_strike >= 0, pricer=pricer
         )
 
-    columns = (jnp.asarray(DOMAIN[NAMES].to_numpy()), jnp.asarray(DOMAIN["T"].to_numpy()), jnp.asarray(DOMAIN["k"]))
+    columns = (
+        jnp.asarray(table[NAMES].to_numpy()),
+        jnp.asarray(table["T"].to_numpy()),
+        jnp.asarray(table["k"].to_numpy()),
+    )
     return np.asarray(jax.jit(lambda rows: jax.lax.map(one, rows, batch_size=250))(columns))
 
 
@@ -83,13 +88,16 @@ def test_every_row_is_right_or_nan(pricer):
         assert np.isnan(found).mean() < 0.5
 
 
-def test_domain_with_the_default_pricer():
+@pytest.mark.parametrize("every", EVERY)
+def test_domain_with_the_default_pricer(every):
     """2,000 draws: sigma 1e-3 to 30, kappa to 100, an hour to 30 years, |rho| to 0.999; no NaN either."""
-    error = np.abs(inside_jit(None) - DOMAIN["otm"])
+    table = DOMAIN[::every]
+    error = np.abs(inside_jit(None, table) - table["otm"].to_numpy())
     assert error.max() <= 1e-10
     assert error.max() <= 1e-14  # what it is
 
 
+@pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize(
     ("pricer", "share"),
     [
@@ -101,12 +109,13 @@ def test_domain_with_the_default_pricer():
     ],
     ids=repr,
 )
-def test_inside_jit_right_or_nan(pricer, share):
+def test_inside_jit_right_or_nan(pricer, share, every):
     """Over the domain: never a wrong number; and a number for the share of rows that the method is good for."""
-    found = inside_jit(pricer)
+    table = DOMAIN[::every]
+    found = inside_jit(pricer, table)
     known = ~np.isnan(found)
-    error = np.abs(found - DOMAIN["otm"].to_numpy())[known]
-    wrong = DOMAIN[known][error > pricer.tolerance(np.dtype(np.float64))]
+    error = np.abs(found - table["otm"].to_numpy())[known]
+    wrong = table[known][error > pricer.tolerance(np.dtype(np.float64))]
     assert wrong.empty, f"{len(wrong)} of {known.sum()} wrong, by up to {error.max():.1e}\n{wrong.head()}"
     assert known.mean() >= share
 
@@ -115,17 +124,20 @@ def _price(model, strike, expiry, forward, is_call):
     return jc.price(model, strike, expiry, forward=forward, is_call=is_call)
 
 
-gradient = jax.jit(jax.grad(_price, argnums=(0, 1, 2, 3)))
-gamma = jax.jit(jax.grad(jax.grad(_price, argnums=3), argnums=3))
+@jax.jit
+def _derivatives(model, strike, expiry, forward, is_call):
+    """By model, strike, expiry and forward; and the derivatives of those by the forward."""
+    gradient = jax.grad(_price, argnums=(0, 1, 2, 3))
+    return jax.jvp(lambda f: gradient(model, strike, expiry, f, is_call), (forward,), (jnp.ones_like(forward),))
 
 
 @pytest.mark.parametrize("row", list(GRADIENTS.itertuples()), ids=lambda row: row.id)
 def test_gradients(row):
     model = jax.tree.map(jnp.asarray, jc.Heston(*(float(getattr(row, name)) for name in NAMES)))
     arguments = (model, jnp.asarray(row.K), jnp.asarray(row.T), jnp.asarray(row.F), jnp.asarray(row.kind == "call"))
-    by_model, by_strike, by_expiry, by_forward = gradient(*arguments)
+    (by_model, by_strike, by_expiry, by_forward), (*_, gamma) = _derivatives(*arguments)
     found = {f"d_{name}": getattr(by_model, name) for name in NAMES}
-    found |= {"d_K": by_strike, "d_T": by_expiry, "d_F": by_forward, "d2_FF": gamma(*arguments)}
+    found |= {"d_K": by_strike, "d_T": by_expiry, "d_F": by_forward, "d2_FF": gamma}
     for name, value in found.items():
         assert float(value) == pytest.approx(getattr(row, name), rel=1e-8), name
 

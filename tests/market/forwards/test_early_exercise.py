@@ -7,6 +7,7 @@ import pytest
 
 import jaxcal as jc
 from jaxcal.market.cleaning.quote_report import inspect_quotes
+from tests.formulas.american_options import premium_by_tree
 
 SPOT, RATE, YIELD = 100.0, 0.045, 0.013
 
@@ -129,3 +130,17 @@ def test_european_rows_do_not_change(chain):
     pd.testing.assert_series_equal(alone["vol"], beside["vol"])
     assert beside["early_exercise_premium"].isna().all()
     assert alone["early_exercise_premium"].isna().all()
+
+
+def test_quotes_at_a_negative_rate_are_used():
+    strike, side = np.repeat([80.0, 100.0, 120.0], 2), np.tile(["C", "P"], 3)
+    years, rate, is_call = np.full(6, 0.5), np.full(6, -0.008), side == "C"
+    forward, discount = SPOT * np.exp(-0.004), np.exp(0.004)
+    black = np.asarray(jc.black_price(0.25, strike, years, forward=forward, discount=discount, is_call=is_call))
+    price = black + premium_by_tree(np.full(6, 0.25), strike, years, rate, np.zeros(6), is_call)
+    table = pd.DataFrame({"expiry": 0.5, "strike": strike, "option_type": side, "price": price, "exercise": "A"})
+    report = inspect_quotes(table.assign(spot=SPOT, rate=-0.008))
+    used = report.table[report.table["verdict"].eq("used")]
+    assert sorted(used["strike"]) == sorted(set(strike))
+    np.testing.assert_allclose(used["vol"], 0.25, atol=3e-4)
+    assert report.forwards["forward"][0] == pytest.approx(forward, rel=2e-5)
