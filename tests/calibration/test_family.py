@@ -17,7 +17,8 @@ JUMPS = {"jump_intensity": 0.8, "jump_mean": -0.1, "jump_std": 0.1}
 EVERY, ROOT = jnp.ones(8), jnp.asarray(np.sqrt(YEARS))
 
 FOURIER = [
-    jc.Bates(**HESTON, **JUMPS),
+    # Heston and Merton are its parts; test_bates_leaves_the_heston_optimum fits it by default
+    pytest.param(jc.Bates(**HESTON, **JUMPS), marks=pytest.mark.slow),
     jc.Merton(0.2, **JUMPS),
     pytest.param(jc.Kou(0.2, 2.0, 0.4, 25.0, 12.0), marks=pytest.mark.slow),
     jc.NIG(10.0, -4.0, 0.5),
