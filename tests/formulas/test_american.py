@@ -17,20 +17,19 @@ COLUMNS = ("vol", "strike", "expiry", "rate", "dividend_yield", "is_call")
 
 
 @jax.jit
-def _derivatives(numbers, is_call, counted):
+def _derivatives(numbers, is_call):
     def total(vol, strike, expiry, spot):
         market = {"spot": spot, "rate": numbers[4], "dividend_yield": numbers[5], "is_call": is_call}
-        return jnp.sum(jnp.where(counted, jc.american_price(vol, strike, expiry, **market), 0.0))
+        return jnp.sum(jc.american_price(vol, strike, expiry, **market))
 
     by_spot = (*(jnp.zeros(SIZE) for _ in range(3)), jnp.ones(SIZE))
     return jax.jvp(jax.grad(total, argnums=(0, 1, 2, 3)), tuple(numbers[:4]), by_spot)
 
 
-def derivatives(*columns, counted=True):
-    """By vol, strike, expiry and spot of the options that are `counted`; and the derivatives of those by the spot."""
+def derivatives(*columns):
+    """By vol, strike, expiry and spot; and the derivatives of those by the spot."""
     (*numbers, is_call), shape = one_size(*columns)
-    (counted, *_), _ = one_size(np.broadcast_to(counted, shape), False)
-    first_order, second_order = _derivatives(numbers, is_call, counted > 0)
+    first_order, second_order = _derivatives(numbers, is_call)
     return [first(x, shape) for x in first_order], [first(x, shape) for x in second_order]
 
 
@@ -113,16 +112,6 @@ def test_derivatives_are_slopes(options):
         error = np.abs(np.asarray(slopes[place] - differences)) / scale
         assert np.quantile(error, 0.8) < 1e-3
     assert np.isfinite(slopes[2]).all()
-
-
-def test_derivatives_with_two_boundaries():
-    market = 105.0, 1.0, SPOT, -0.01, -0.03, False
-    # one that is masked spoils nothing
-    (by_vol, _, _, by_spot), _ = derivatives(np.array([0.2, np.nan]), *market, counted=np.array([True, False]))
-    up, down = price(np.array([0.21, 0.19]), *market)
-    assert by_vol[0] == pytest.approx((up - down) / 0.02, rel=0.01)
-    up, down = price(0.2, 105.0, 1.0, SPOT + np.array([1.0, -1.0]), -0.01, -0.03, False)
-    assert by_spot[0] == pytest.approx((up - down) / 2.0, rel=0.01)
 
 
 def test_volatility_comes_back(options, found):

@@ -1,5 +1,7 @@
 """American options at rates and yields at and below zero: one boundary of exercise, none and two."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -60,6 +62,17 @@ def test_two_boundaries_without_volatility():
     best = 500.0 * np.exp(0.01 * years) - SPOT * np.exp(0.04 * years)
     assert price(0.0, 500.0, 20.0, -0.01, -0.04, False) == pytest.approx(best, rel=1e-12)
     assert best > max(400.0, 500.0 * np.exp(0.2) - SPOT * np.exp(0.8))
+
+
+def test_derivatives_with_two_boundaries():
+    def value(vol, spot):
+        vols = jnp.stack([vol, jnp.nan])
+        values = jc.american_price(vols, 105.0, 1.0, spot=spot, rate=-0.01, dividend_yield=-0.03, is_call=False)
+        return jnp.sum(jnp.where(jnp.array([True, False]), values, 0.0))  # one that is masked spoils nothing
+
+    by_vol, by_spot = jax.grad(value, argnums=(0, 1))(0.2, SPOT)
+    assert float(by_vol) == pytest.approx(float(value(0.21, SPOT) - value(0.19, SPOT)) / 0.02, rel=0.01)
+    assert float(by_spot) == pytest.approx(float(value(0.2, SPOT + 1.0) - value(0.2, SPOT - 1.0)) / 2.0, rel=0.01)
 
 
 def test_volatilities_come_back_at_any_rates():
