@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from jaxcal._arguments import host_only
 from jaxcal.calibration.results.fit import Fit
-from jaxcal.calibration.results.fits import Fits, in_order
+from jaxcal.calibration.results.fits import Fits, gather
 from jaxcal.calibration.results.parameter_scale import moved
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import labels, with_only
@@ -148,7 +148,7 @@ def degrees_of_freedom(fit: Fit | Fits) -> NDArray[np.integer]:
     for part in fit.parts:
         slices = 1 + part.result.by_expiry
         found.append(_dof(part.weight.reshape(*part.weight.shape[:slices], -1), np.asarray(part.result.at_bound)))
-    return in_order(fit, found, 0)
+    return gather(fit, found, 0)
 
 
 def _dof(weight: NDArray, at_bound: NDArray) -> NDArray[np.integer]:

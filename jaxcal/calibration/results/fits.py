@@ -172,7 +172,7 @@ class Fits(Generic[Model]):
             values = np.asarray(getattr(part.result, name))
             return values if over_slices is None or values.ndim == 1 else over_slices(values, axis=1)
 
-        return in_order(self, [of(part) for part in self.parts], filler)
+        return gather(self, [of(part) for part in self.parts], filler)
 
     @property
     def model(self) -> Model:
@@ -183,13 +183,13 @@ class Fits(Generic[Model]):
 
     def _model(self, models: list) -> Model:
         columns = zip(*(jax.tree.leaves(model) for model in models), strict=True)
-        gathered = [in_order(self, [np.asarray(leaf) for leaf in column]) for column in columns]
+        gathered = [gather(self, [np.asarray(leaf) for leaf in column]) for column in columns]
         return jax.tree.unflatten(jax.tree.structure(models[0]), gathered)
 
     @property
     def residuals(self) -> NDArray:
         """`[B, E, K]` model minus market, NaN at padding."""
-        whole = in_order(self, [np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
+        whole = gather(self, [np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
         e, k = np.max([s.vol.shape if isinstance(s, Surface) else (1, 1) for s in self.surfaces], axis=0)
         return whole[:, :e, :k]
 
@@ -242,7 +242,7 @@ class Fits(Generic[Model]):
             ended = (Outcome.INVALID if i in self.reasons else self._at(i).status.outcome for i in part.place.tolist())
             return np.asarray([*ended], np.int32)
 
-        return in_order(self, [of(part) for part in self.parts], 0)
+        return gather(self, [of(part) for part in self.parts], 0)
 
     @property
     def converged(self) -> NDArray[np.bool_]:
@@ -273,7 +273,7 @@ class Fits(Generic[Model]):
         their standard errors as `<parameter>_error`. Where a surface was not fitted there are no numbers.
         """
         statuses = [self._status(i) for i in range(len(self))]
-        quotes = in_order(self, [np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
+        quotes = gather(self, [np.sum(part.weight > 0, axis=(1, 2)) for part in self.parts], 0)
         columns = {
             "outcome": [Outcome(int(number)).name for number in self.outcome],
             "status": statuses,
@@ -353,7 +353,7 @@ def identified(fit: Any) -> Any:
     return with_fields(found, shaped)
 
 
-def in_order(fits: Fits, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
+def gather(fits: Fits, values: list[NDArray], filler: float | int = np.nan) -> NDArray:
     """One field of all parts, in the caller's order, padded to the largest."""
     shape = tuple(np.max([array.shape[1:] for array in values], axis=0)) if values[0].ndim > 1 else ()
     whole = np.full((len(fits), *shape), filler, values[0].dtype)
