@@ -19,13 +19,18 @@ def test_transformations_change_nothing(pricer):
     def value(model, strike, expiry):
         return jc.price(model, strike, expiry, forward=100.0, pricer=pricer)
 
+    @jax.jit
+    def everything(model, strike, expiry):  # one program takes half of what three take
+        return (
+            value(model, strike, expiry),
+            jax.vmap(value, in_axes=(None, 0, 0))(model, strike, expiry),
+            jax.value_and_grad(lambda k: jnp.sum(value(model, k, expiry)))(strike),
+        )
+
     outside = np.asarray(value(model, strike, expiry))
-    inside, by_lane = jax.jit(
-        lambda *given: (value(*given), jax.vmap(value, in_axes=(None, 0, 0))(*given)),
-    )(model, strike, expiry)
+    inside, by_lane, (together, slope) = everything(model, strike, expiry)
     np.testing.assert_allclose(np.asarray(inside), outside, atol=1e-6)
     np.testing.assert_allclose(np.asarray(by_lane), outside, atol=1e-6)
-    together, slope = jax.jit(jax.value_and_grad(lambda k: jnp.sum(value(model, k, expiry))))(strike)
     assert float(together) == pytest.approx(outside.sum(), abs=1e-6)
     step = 1e-3
     difference = (np.asarray(value(model, strike + step, expiry)) - value(model, strike - step, expiry)) / (2 * step)
@@ -33,21 +38,30 @@ def test_transformations_change_nothing(pricer):
 
 
 @pytest.mark.parametrize("pricer", SIZED, ids=repr)
-def test_derivatives_forward_reverse_and_finite_difference(pricer):
+@pytest.mark.parametrize(
+    "model",
+    [BLACK, pytest.param(jc.Heston(0.04, 1.5, 0.06, 0.7, -0.65), marks=pytest.mark.slow)],
+    ids=lambda model: type(model).__name__,
+)
+def test_derivatives_forward_reverse_and_finite_difference(model, pricer):
+    """Those of Heston by the default pricer are in test_reference_prices.py."""
     strike = jnp.asarray([85.0, 100.0, 118.0])
-    five = np.asarray([0.04, 1.5, 0.06, 0.7, -0.65])
+    leaves, structure = jax.tree.flatten(model)
+    parameters = np.asarray(leaves)
 
-    def value(five):
-        return jc.price(jc.Heston(*five), strike, 0.7, forward=100.0, pricer=pricer)
+    def value(parameters):
+        model = jax.tree.unflatten(structure, list(parameters))
+        return jc.price(model, strike, 0.7, forward=100.0, pricer=pricer)
 
     # one program, half of what three take
-    everything = jax.jit(lambda five: (value(five), jax.jacfwd(value)(five), jax.jacrev(value)(five)))
-    _, forward, reverse = map(np.asarray, everything(five))
+    everything = jax.jit(lambda x: (value(x), jax.jacfwd(value)(x), jax.jacrev(value)(x)))
+    _, forward, reverse = map(np.asarray, everything(parameters))
     np.testing.assert_allclose(forward, reverse, rtol=1e-9, atol=1e-11)
-    for i in range(5):
-        step = 1e-4 * abs(five[i])
-        e = step * np.eye(5)[i]
-        difference = (np.asarray(everything(five + e)[0]) - np.asarray(everything(five - e)[0])) / (2 * step)
+    for i in range(parameters.size):
+        step = 1e-4 * abs(parameters[i])
+        e = step * np.eye(parameters.size)[i]
+        up, down = (np.asarray(everything(parameters + move)[0]) for move in (e, -e))
+        difference = (up - down) / (2 * step)
         np.testing.assert_allclose(forward[:, i], difference, rtol=2e-5, atol=2e-5)
 
 
