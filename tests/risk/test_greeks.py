@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
+from jaxtyping import Array, Float
 
 import jaxcal as jc
 from jaxcal.formulas.black import black_vega
@@ -103,9 +104,24 @@ def differences(fn, x, h):
     return (8.0 * (fn(x + h) - fn(x - h)) - (fn(x + 2 * h) - fn(x - 2 * h))) / (12.0 * h)
 
 
-def test_a_smile_model_moves_as_it_says():
-    """SABR has a backbone: parameters held, moneyness held and strike held are three deltas."""
-    model, k = jc.SABR(alpha=2.0, beta=0.5, rho=-0.3, nu=0.8), np.asarray([85.0, 100.0, 120.0])
+class Backbone(jc.AbstractVolModel):
+    """A volatility that falls with forward and strike alike, as SABR's without a volatility of its own does."""
+
+    alpha: Float[Array, "..."] | float
+    bounds = {"alpha": jc.Interval(0.01, 10.0, "log")}  # noqa: RUF012
+
+    def vol(self, strike, expiry, forward):
+        return self.alpha * (forward * strike) ** -0.25 + 0.0 * expiry
+
+
+@pytest.mark.parametrize(
+    "model",
+    [Backbone(2.0), pytest.param(jc.SABR(alpha=2.0, beta=0.5, rho=-0.3, nu=0.8), marks=pytest.mark.slow)],
+    ids=["backbone", "SABR"],
+)
+def test_a_smile_model_moves_as_it_says(model):
+    """With a backbone, parameters held, moneyness held and strike held are three deltas."""
+    k = np.asarray([85.0, 100.0, 120.0])
     found = {
         s: jc.greeks(model, k, 0.7, forward=100.0, order=1, smile=s).delta for s in ("model", "moneyness", "strike")
     }
@@ -119,17 +135,25 @@ def test_a_smile_model_moves_as_it_says():
     assert np.all(np.abs(found["model"] - found["moneyness"]) > 1e-3)
 
 
-def test_second_derivatives_of_a_smile_model():
-    model, k = jc.SVI(a=0.02, b=0.1, rho=-0.4, m=0.02, sigma=0.15), np.asarray([85.0, 100.0, 120.0])
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        (Backbone(2.0), "alpha"),
+        pytest.param(jc.SVI(a=0.02, b=0.1, rho=-0.4, m=0.02, sigma=0.15), "b", marks=pytest.mark.slow),
+    ],
+    ids=["backbone", "SVI"],
+)
+def test_second_derivatives_of_a_smile_model(model, name):
+    k, there = np.asarray([85.0, 100.0, 120.0]), float(getattr(model, name))
     found = jc.greeks(model, k, 0.7, forward=100.0, order=2)
 
     @jax.jit
-    def prices(forward=100.0, b=0.1):
-        return jc.price(jc.SVI(a=0.02, b=b, rho=-0.4, m=0.02, sigma=0.15), k, 0.7, forward=forward)
+    def prices(forward=100.0, parameter=there):
+        return jc.price(dataclasses.replace(model, **{name: parameter}), k, 0.7, forward=forward)
 
-    by_b = lambda forward: differences(lambda b: prices(forward, b), 0.1, 1e-3)  # noqa: E731
-    np.testing.assert_allclose(found.vega.b, by_b(100.0), atol=1e-8)
-    np.testing.assert_allclose(found.vanna.b, differences(by_b, 100.0, 0.1), atol=1e-8)
+    slope = lambda forward: differences(lambda x: prices(forward, x), there, 1e-2 * there)  # noqa: E731
+    np.testing.assert_allclose(getattr(found.vega, name), slope(100.0), atol=1e-8)
+    np.testing.assert_allclose(getattr(found.vanna, name), differences(slope, 100.0, 0.1), atol=1e-8)
     np.testing.assert_allclose(found.gamma, differences(lambda f: differences(prices, f, 0.1), 100.0, 0.1), atol=1e-8)
 
 
@@ -141,7 +165,7 @@ def test_many_models_inside_jit_and_nan_where_an_input_breaks_a_rule():
     def inside(batch, strike):
         return jc.greeks(batch, strike, 0.5, forward=100.0, order=1)
 
-    found, one = inside(batch, strike), jc.greeks(FLAT, 110.0, 0.5, forward=100.0, order=1)
+    found, one = inside(batch, strike), jc.greeks(FLAT, 110.0, 0.5, forward=100.0, order=3)  # a program of other tests
     assert found.delta.shape == found.vega.sigma.shape == (2, 4)
     assert np.isnan(np.asarray(found.vega.sigma)[:, 1:3]).all()
     assert np.isfinite(np.asarray(found.vega.sigma)[:, [0, 3]]).all()
@@ -177,12 +201,12 @@ def test_a_rough_density_has_no_wrong_third_derivative():
     np.testing.assert_allclose(found.speed[known], by_forward[known], rtol=1e-4)
 
 
-def test_jumps_whose_phi_revives_are_known_beside_their_prices():
+@pytest.mark.parametrize("years", [0.1, *(pytest.param(years, marks=pytest.mark.slow) for years in (0.05, 1.0))])
+def test_jumps_whose_phi_revives_are_known_beside_their_prices(years):
     """Peaks that a rule might step over are bounded from beside the contour, for derivatives as for prices."""
     model, strikes = jc.Merton(0.15, 0.5, -0.1, 0.1), np.asarray([70.0, 80.0, 100.0, 120.0, 150.0])
-    for years in (0.05, 1.0):
-        found = jc.greeks(model, strikes, years, forward=100.0, order=1)
-        np.testing.assert_allclose(found.price, jc.price(model, strikes, years, forward=100.0), rtol=1e-12)
-        np.testing.assert_allclose(found.vol, jc.model_vol(model, strikes, years, forward=100.0), rtol=1e-10)
-        assert not np.isnan(np.asarray(found.delta)).any()
-        np.testing.assert_allclose(found.black_vega, black_vega(found.vol, strikes, years, forward=100.0), rtol=1e-12)
+    found = jc.greeks(model, strikes, years, forward=100.0, order=3)  # a program of other tests
+    np.testing.assert_allclose(found.price, jc.price(model, strikes, years, forward=100.0), rtol=1e-12)
+    np.testing.assert_allclose(found.vol, jc.model_vol(model, strikes, years, forward=100.0), rtol=1e-10)
+    assert not np.isnan(np.asarray(found.delta)).any()
+    np.testing.assert_allclose(found.black_vega, black_vega(found.vol, strikes, years, forward=100.0), rtol=1e-12)
