@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array, Float
 
 import jaxcal as jc
 from jaxcal.formulas.black import black_vega
@@ -139,16 +140,40 @@ def test_a_prior_weighs_against_the_quotes():
     np.testing.assert_allclose(np.asarray(found.sigma)[np.asarray(surface.weight) > 0], 1.0 / 14.0, rtol=1e-6)
 
 
-def test_expiries_fitted_by_themselves_do_not_mix():
+class Bent(jc.AbstractVolModel):
+    """A line in log-moneyness for each expiry, with a bend that is held unless it is asked for."""
+
+    alpha: Float[Array, "..."] | float
+    rho: Float[Array, "..."] | float
+    bend: Float[Array, "..."] | float
+    bounds = {  # noqa: RUF012
+        "alpha": jc.Interval(0.01, 2.0, "log"),
+        "rho": jc.Interval(-1.0, 1.0),
+        "bend": jc.Interval(-1.0, 1.0),
+    }
+    per_expiry = True
+    held = frozenset({"bend"})
+
+    def vol(self, strike, expiry, forward):
+        x = jnp.log(strike / forward)
+        return self.alpha + self.rho * x + self.bend * x * x + 0.0 * expiry
+
+
+@pytest.mark.parametrize(
+    ("model", "held"),
+    [(Bent(0.2, -0.1, 0.05), "bend"), pytest.param(jc.SABR, "beta", marks=pytest.mark.slow)],
+    ids=["lines", "SABR"],
+)
+def test_expiries_fitted_by_themselves_do_not_mix(model, held):
     surface = small(extra=0.01)
-    fit = jc.calibrate(jc.SABR, surface)
+    fit = jc.calibrate(model, surface, pricer=jc.Sinh(96))  # as in `refitted`: one program
     found = jc.quote_sensitivities(fit)
     assert found.alpha.shape == surface.vol.shape
-    np.testing.assert_array_equal(found.beta, 0.0)
+    np.testing.assert_array_equal(getattr(found, held), 0.0)
     expected, _ = refitted(fit, [(1, 1)], 1e-3)
-    # alpha, rho, nu by expiry; those of the other do not move
-    alpha, rho, nu = expected[0].reshape(3, -1)
-    for name, moved in (("alpha", alpha), ("rho", rho), ("nu", nu)):
+    # every parameter by expiry; those of the other do not move
+    assert len(fit.free) > 1
+    for name, moved in zip(fit.free, expected[0].reshape(len(fit.free), -1), strict=True):
         rows = np.asarray(getattr(found, name))
         assert abs(moved[0]) <= 1e-6 * np.max(np.abs(rows))
         assert abs(rows[1, 1] - moved[1]) <= 1e-4 * np.max(np.abs(rows[1]))
@@ -176,7 +201,7 @@ def test_through_a_fit_forward_and_reverse():
 
     def exotic(model):
         """Prices of several options that are not quoted."""
-        return jc.price(model, np.asarray([85.0, 105.0]), 0.5, forward=100.0, pricer=jc.Sinh(64))
+        return jc.black_price(model.sigma, np.asarray([85.0, 105.0]), 0.5, forward=100.0)
 
     back, ahead = (jc.through_fit(exotic, fit, mode=mode) for mode in ("reverse", "forward"))
     assert back.shape == (2, *surface.vol.shape)
@@ -186,25 +211,64 @@ def test_through_a_fit_forward_and_reverse():
     np.testing.assert_allclose(back, vega[:, None, None] * slopes, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("mode", ["reverse", pytest.param("forward", marks=pytest.mark.slow)])
+@jax.custom_jvp
+def square_outside_jit(x):
+    """As a price that takes a finer grid: not known inside jit."""
+    return x * jnp.nan if isinstance(x, jax.core.Tracer) else x * x
+
+
+@square_outside_jit.defjvp
+def _(primals, tangents):
+    (x,), (move,) = primals, tangents
+    return square_outside_jit(x), 2.0 * x * move
+
+
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_through_a_fit_what_is_known_outside_jit_only(mode):
+    fit = jc.calibrate(jc.BlackScholes, small(extra=0.02))
+    assert np.isnan(jax.jit(square_outside_jit)(fit.model.sigma))
+    found = jc.through_fit(lambda model: square_outside_jit(model.sigma), fit, mode=mode)
+    expected = 2.0 * float(fit.model.sigma) * np.asarray(jc.quote_sensitivities(fit).sigma)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert np.abs(expected).max() > 0.01
+
+
+def put_with_jumps(model, pricer=None):
+    """Of jumps of nearly one size, which the default grid does not price."""
+    law = jc.Merton(model.sigma, 0.5, -0.3, 0.002)
+    return jc.price(law, 75.0, 0.1, forward=100.0, is_call=False, pricer=pricer)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
 def test_through_a_fit_whose_prices_need_a_finer_grid(mode):
-    """Inside jit the default grid has no price of jumps of one size, and the derivatives of no price are 0."""
     fit = jc.calibrate(jc.BlackScholes, small(0.08, 0.01))
-
-    def put(model, pricer=None):
-        law = jc.Merton(model.sigma, 0.5, -0.3, 0.002)
-        return jc.price(law, 75.0, 0.1, forward=100.0, is_call=False, pricer=pricer)
-
-    assert np.isnan(jax.jit(put)(fit.model))
+    assert np.isnan(jax.jit(put_with_jumps)(fit.model))
     sigma, used = float(fit.model.sigma), np.asarray(fit.surface.weight) > 0
-    up, down = (float(put(jc.BlackScholes(sigma + step), jc.Series())) for step in (1e-4, -1e-4))
+    up, down = (float(put_with_jumps(jc.BlackScholes(sigma + step), jc.Series())) for step in (1e-4, -1e-4))
     chained = (up - down) / 2e-4 * np.asarray(jc.quote_sensitivities(fit).sigma)
-    found = np.asarray(jc.through_fit(put, fit, mode=mode))
+    found = np.asarray(jc.through_fit(put_with_jumps, fit, mode=mode))
     np.testing.assert_allclose(found[used], chained[used], rtol=1e-4, atol=1e-9)
     assert np.abs(found[used]).max() > 0.01
-    unknown = np.asarray(jc.through_fit(jax.jit(put), fit, mode=mode))
-    assert np.isnan(unknown[used]).all()
-    assert (unknown[~used] == 0.0).all()
+
+
+@pytest.mark.parametrize(
+    ("unknown", "level"),
+    [
+        (lambda model: jnp.where(model.sigma > 0.0, jnp.nan, model.sigma), 0.2),
+        pytest.param(jax.jit(put_with_jumps), 0.08, marks=pytest.mark.slow),
+    ],
+    ids=["a number", "a price"],
+)
+def test_what_is_not_known_has_no_derivative(unknown, level):
+    """That of NaN, as of no price, is 0 by JAX."""
+    fit = jc.calibrate(jc.BlackScholes, small(level, 0.01))
+    used = np.asarray(fit.surface.weight) > 0
+    assert np.isnan(unknown(fit.model))
+    assert jax.grad(unknown)(fit.model).sigma == 0.0
+    found = np.asarray(jc.through_fit(unknown, fit))
+    assert np.isnan(found[used]).all()
+    assert (found[~used] == 0.0).all()
 
 
 def test_no_minimum_no_sensitivity(dax):
