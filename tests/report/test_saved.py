@@ -1,11 +1,13 @@
 """save and load: equal in every value, and a sentence for every file that is not what it should be."""
 
+import dataclasses
 import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,7 +17,7 @@ import pytest
 import jaxcal as jc
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.models.registry import ModelName
-from tests.small_models import Line, Lines
+from tests.small_models import Lines
 
 STRIKES = [80.0, 90.0, 100.0, 110.0, 120.0]
 
@@ -29,6 +31,12 @@ def surface() -> jc.Surface:
 @pytest.fixture(scope="module")
 def fit(surface: jc.Surface) -> jc.Fit:
     return jc.calibrate(jc.BlackScholes, surface, loss="huber", bounds={"sigma": (0.05, 2.0)})
+
+
+@pytest.fixture(scope="module")
+def own(surface: jc.Surface) -> jc.Fit:
+    """Of a model and with a loss of the caller's own, expiry by expiry."""
+    return jc.calibrate(Lines, surface, loss=Tukey(0.02))
 
 
 @pytest.fixture
@@ -91,20 +99,21 @@ def test_models_come_back_equal(tmp_path: Path, name: ModelName) -> None:
     same(jc.load(jc.save(model, tmp_path / "model.json")), model)
 
 
-def test_fits_come_back_equal(tmp_path: Path, surface: jc.Surface, fit: jc.Fit, path: Path) -> None:
+def test_fits_come_back_equal(tmp_path: Path, surface: jc.Surface, fit: jc.Fit, own: jc.Fit, path: Path) -> None:
+    empty = eqx.tree_at(lambda s: s.weight, surface, 0.0 * surface.weight)
     previous = jc.toward(fit, 0.5)
     fits = {
         "robust": fit,
         "weights and a prior": jc.calibrate(jc.BlackScholes, surface, weights="vega", prior=[previous]),
-        "by expiry": jc.calibrate(Lines, surface),
-        "of no quotes": jc.calibrate(jc.BlackScholes, jc.Surface.from_vols([0.5], [90.0], [[np.nan]], forward=100.0)),
+        "by expiry": own,
+        "of no quotes": jc.calibrate(fit.spec, empty),
         "one of many": jc.calibrate_many(jc.BlackScholes, [surface, surface])[1],
     }
     recalibrator = jc.Recalibrator(jc.BlackScholes)
     state, _ = recalibrator.step(None, surface, "2026-01-05T16:00Z")
     _, fits["of a stream"] = recalibrator.step(state, surface, "2026-01-06T16:00Z")
     for one in fits.values():
-        back = jc.load(jc.save(one, tmp_path / "fit.json"), classes=(Lines,))
+        back = jc.load(jc.save(one, tmp_path / "fit.json"), classes=(Lines, Tukey))
         same(back, one)
         assert back.spec == one.spec
         assert back.status == one.status
@@ -125,19 +134,18 @@ def test_parameters_json_stays_readable(path: Path) -> None:
     assert len(path.read_text(encoding="utf-8").splitlines()) < 100  # the arrays are on one line
 
 
-def test_classes_of_the_caller_are_looked_up_by_name(tmp_path: Path, surface: jc.Surface) -> None:
-    fit = jc.calibrate(Line, surface, loss=Tukey(0.02))
-    path = jc.save(fit, tmp_path / "own.json")
-    same(jc.load(path, classes=(Line, Tukey)), fit)
-    with pytest.raises(ValueError, match=r"there is no model 'Line'; .* given as classes"):
+def test_classes_of_the_caller_are_looked_up_by_name(tmp_path: Path, own: jc.Fit) -> None:
+    path = jc.save(own, tmp_path / "own.json")
+    same(jc.load(path, classes=(Lines, Tukey)), own)
+    with pytest.raises(ValueError, match=r"there is no model 'Lines'; .* given as classes"):
         jc.load(path)
     with pytest.raises(ValueError, match="loss: there is no kind 'Tukey'; there are Linear, Huber"):
-        jc.load(path, classes=(Line,))
+        jc.load(path, classes=(Lines,))
 
 
-def test_what_no_file_can_hold_is_said(tmp_path: Path, surface: jc.Surface) -> None:
+def test_what_no_file_can_hold_is_said(tmp_path: Path, fit: jc.Fit) -> None:
     bounds = {"sigma": jc.Interval(0.5, 2.0, "log", unit=lambda _: jnp.asarray(0.2))}
-    fit = jc.calibrate(jc.BlackScholes, surface, bounds=bounds)
+    fit = dataclasses.replace(fit, spec=jc.CalibrationSpec(jc.BlackScholes, bounds=bounds))
     with pytest.raises(ValueError, match="the unit or the origin of the bounds of sigma is a function of your own"):
         jc.save(fit.spec, tmp_path / "spec.toml")
     path = jc.write_fit(fit, tmp_path)["parameters"]
