@@ -152,6 +152,7 @@ def wait(process: subprocess.Popen[str], until: Callable[[], Any]) -> Any:
 
 
 @needs_ray
+@pytest.mark.slow
 def test_a_killed_worker_is_survived(source: Path, tmp_path: Path, contents: Contents) -> None:
     finish(start(source, tmp_path / "local"), 3)
     out = tmp_path / "ray"
