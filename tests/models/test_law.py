@@ -14,10 +14,13 @@ import jaxcal as jc
 HESTON = (0.04, 1.5, 0.06, 0.7, -0.65)
 JUMPS = (0.5, -0.1, 0.1)
 LAWFUL = [
-    jc.BlackScholes(0.2), jc.Merton(0.2, *JUMPS), jc.Kou(0.16, 1.0, 0.4, 10.0, 5.0), jc.VarianceGamma(0.2, 0.3, -0.1),
-    jc.NIG(15.0, -5.0, 0.5), jc.Heston(*HESTON), jc.SVI(0.01, 0.1, -0.4, 0.0, 0.1), jc.SABR(0.2, 1.0, -0.3, 0.4),
+    jc.BlackScholes(0.2), jc.Merton(0.2, *JUMPS), jc.NIG(15.0, -5.0, 0.5), jc.Heston(*HESTON),
+    jc.SVI(0.01, 0.1, -0.4, 0.0, 0.1),
     jc.Merton(0.05, 2.0, -0.9, 1e-3), jc.Merton(0.001, 0.001, -2.0, 0.001),
-    jc.BlackScholesHullWhite(0.2, 0.05, 0.01, 0.3),
+    pytest.param(jc.Kou(0.16, 1.0, 0.4, 10.0, 5.0), marks=pytest.mark.slow),
+    pytest.param(jc.VarianceGamma(0.2, 0.3, -0.1), marks=pytest.mark.slow),
+    pytest.param(jc.SABR(0.2, 1.0, -0.3, 0.4), marks=pytest.mark.slow),
+    pytest.param(jc.BlackScholesHullWhite(0.2, 0.05, 0.01, 0.3), marks=pytest.mark.slow),
     pytest.param(jc.Bates(*HESTON, *JUMPS), marks=pytest.mark.slow),
     pytest.param(jc.SVCJ(*HESTON, *JUMPS, 0.05, -0.5), marks=pytest.mark.slow),
     pytest.param(jc.CGMY(1.0, 5.0, 5.0, 0.5), marks=pytest.mark.slow),
