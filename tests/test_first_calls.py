@@ -6,7 +6,8 @@ import pytest
 from benchmarks.speed.first_calls import CALLS, PAGE, RESULTS, in_new_process, table_of
 
 MEASURED = pd.read_csv(RESULTS).set_index("call")
-QUICK = ("price, 20 options", "calibrate Heston, a second chain", "calibrate Heston")
+# that a second chain compiles nothing is in tests/calibration/test_compilation.py too
+QUICK = ("price, 20 options", "calibrate Heston")
 
 
 def test_every_call_has_a_row_and_the_page_shows_it():
