@@ -67,8 +67,8 @@ value = jax.jit(_log_cf)
 
 # all seven derivatives at once, along real directions: z moves along the real axis, where ln phi is analytic
 def _slopes(*x):
-    basis = [tuple(jnp.ones_like(a) if i == j else jnp.zeros_like(a) for j, a in enumerate(x)) for i in range(7)]
-    return jnp.stack([jax.jvp(_log_cf, x, direction)[1] for direction in basis])
+    basis = tuple(jnp.zeros(7, a.dtype).at[j].set(1.0) for j, a in enumerate(x))
+    return jax.vmap(lambda *direction: jax.jvp(_log_cf, x, direction)[1])(*basis)
 
 
 slopes = jax.jit(jax.vmap(_slopes, out_axes=1))
