@@ -12,6 +12,7 @@ from jaxcal.pricing.sinh import Sinh
 
 MODEL = jax.tree.map(jnp.asarray, jc.Heston(v0=0.04, kappa=1.5, theta=0.06, sigma=0.7, rho=-0.65))
 NEAR = jax.tree.map(jnp.asarray, jc.Heston(v0=0.05, kappa=2.0, theta=0.05, sigma=0.9, rho=-0.5))
+LEVY = jax.tree.map(jnp.asarray, jc.NIG(15.0, -5.0, 0.5))  # compiled in half of Heston's time
 EXPIRY = jnp.asarray([0.1, 0.5, 2.0])
 evaluate = jax.jit(lambda grid, model: grid.value(model))
 build = jax.jit(lambda pricer, *arguments: pricer.grid(*arguments))
@@ -62,15 +63,18 @@ def test_grid_prices_its_model_and_those_near(pricer, log_strike, otm):
 
 
 @pytest.mark.parametrize("pricer", PRICERS, ids=repr)
-def test_value_bounds_its_error(pricer, log_strike, otm):
+@pytest.mark.parametrize("model", [LEVY, pytest.param(MODEL, marks=pytest.mark.slow)], ids=["NIG", "Heston"])
+def test_value_bounds_its_error(model, pricer, log_strike):
+    """Heston: see test_reference_prices.py too."""
     k = jnp.asarray(np.ravel(log_strike))
     t = jnp.asarray(np.repeat(np.asarray(EXPIRY), log_strike.shape[1]))
+    exact = np.asarray(jc.price(model, np.exp(k), np.asarray(t), forward=1.0, is_call=np.asarray(k) >= 0))
     for sized in (pricer, type(pricer)(12)):
-        value, bound = bounded(sized, MODEL, t, k)
-        error = np.abs(np.asarray(value) - otm[0].ravel())
+        value, bound = bounded(sized, model, t, k)
+        error = np.abs(np.asarray(value) - exact)
         believed = np.asarray(bound) <= pricer.tolerance(np.dtype(np.float64))
         assert (error[believed] <= pricer.tolerance(np.dtype(np.float64))).all()
-    assert (np.asarray(bounded(pricer, MODEL, t, k)[1]) <= 1e-7).all()
+    assert (np.asarray(bounded(pricer, model, t, k)[1]) <= 1e-7).all()
 
 
 @pytest.mark.parametrize("kind", [jc.Saddle, jc.Laguerre, jc.Cos])
@@ -90,12 +94,12 @@ def test_sizes(kind):
 
 def test_cos_range_holds_the_strikes_and_the_mass(log_strike):
     """A tighter range than the textbook's, that still leaves no visible mass below it."""
-    wide = total_vol(MODEL, EXPIRY)
-    a, b = (np.asarray(x) for x in jax.jit(cos_range)(MODEL, EXPIRY, log_strike, wide))
+    wide = total_vol(LEVY, EXPIRY)
+    a, b = (np.asarray(x) for x in jax.jit(cos_range)(LEVY, EXPIRY, log_strike, wide))
     assert (a < np.asarray(log_strike).min(axis=1)).all()
     assert (b > np.asarray(log_strike).max(axis=1)).all()
     # the put at e^a is worth more than e^a P(X < a) / 2
-    put = np.asarray(jc.price(MODEL, np.exp(a), EXPIRY, forward=1.0, is_call=False))
+    put = np.asarray(jc.price(LEVY, np.exp(a), EXPIRY, forward=1.0, is_call=False))
     assert (put < 1e-9).all()
     assert (b - a < 100 * np.asarray(wide)).all()
 

@@ -18,7 +18,7 @@ PRICERS = [jc.Saddle(), jc.Laguerre(), jc.Cos()]
 def strip(parameters, strike, expiry, forward):
     """Calls and puts of 16 strikes."""
     model = jc.Heston(*parameters)
-    return tuple(jc.price(model, strike, expiry, forward=forward, is_call=is_call) for is_call in (True, False))
+    return jc.price(model, strike, expiry, forward=forward, is_call=jnp.asarray([[True], [False]]))
 
 
 parameters = st.tuples(
@@ -60,16 +60,17 @@ def test_calendar(model):
     assert (long >= short - 1e-11).all()
 
 
+HESTONS = [MODEL, jc.Heston(0.5, 8.0, 0.6, 3.0, -0.3), jc.Heston(0.04, 2.0, 0.05, 0.3, 0.4)]
+
+
 @pytest.mark.parametrize("pricer", PRICERS, ids=repr)
-def test_second_opinions(pricer):
-    """The three methods share nothing but the characteristic function."""
+@pytest.mark.parametrize(
+    "models", [[jc.BlackScholes(0.3)], pytest.param(HESTONS, marks=pytest.mark.slow)], ids=["Black", "Heston"]
+)
+def test_second_opinions(pricer, models):
+    """The three methods share nothing but the characteristic function. Heston: see test_reference_prices.py too."""
     strike = 100.0 * np.exp(np.linspace(-0.5, 0.4, 8))
-    for model in (
-        MODEL,
-        jc.Heston(0.5, 8.0, 0.6, 3.0, -0.3),
-        jc.BlackScholes(0.3),
-        jc.Heston(0.04, 2.0, 0.05, 0.3, 0.4),
-    ):
+    for model in models:
         for expiry in (0.1, 1.0):
             expected = jc.price(model, strike, expiry, forward=100.0, is_call=False)
             found = jc.price(model, strike, expiry, forward=100.0, is_call=False, pricer=pricer)
@@ -107,7 +108,7 @@ def test_wings_of_heston_are_lines_in_total_variance():
     assert 0.0 < float(jc.price(MODEL, 100.0 * float(np.exp(1.4)), 0.1, forward=100.0)) < 1e-13
 
 
-@pytest.mark.parametrize("pricer", [jc.Saddle(), jc.Cos()], ids=repr)
+@pytest.mark.parametrize("pricer", [jc.Saddle(), pytest.param(jc.Cos(), marks=pytest.mark.slow)], ids=repr)
 def test_batch_is_the_loop(pricer):
     batch = jc.Merton(jnp.asarray([0.2, 0.3, 0.5]), jnp.asarray([0.5, 1.0, 2.0]), -0.1, 0.15)
     strike, expiry = np.asarray([90.0, 100.0, 120.0, 80.0]), np.asarray([[0.5], [1.0]])
