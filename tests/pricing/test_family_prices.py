@@ -44,7 +44,12 @@ def read(name):
     return pd.read_csv(GOLDENS / name, dtype=str)
 
 
-@pytest.mark.parametrize("name", FILES)
+def slow_where(names, slow):
+    """Each name, marked slow where its first word is in `slow`: programs of those models take long to compile."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name.split()[0].strip(",") in slow)) for name in names]
+
+
+@pytest.mark.parametrize("name", slow_where(FILES, {"bates", "svcj", "cgmy"}))
 def test_every_row_with_the_default_pricer(name):
     cls, columns = FILES[name]
     for row in read(f"{name}.csv").to_dict("records"):
@@ -110,11 +115,6 @@ LIMITS = {
 }
 
 
-def slow_where(names, slow):
-    """Each name, marked slow where its first word is in `slow`: programs of those models take long to compile."""
-    return [pytest.param(name, marks=[pytest.mark.slow] * (name.split()[0].strip(",") in slow)) for name in names]
-
-
 @pytest.mark.parametrize("name", slow_where(LIMITS, {"Bates", "SVCJ", "Kou", "DoubleHeston"}))
 def test_limits(name):
     found, expected = (np.asarray(three(jax.tree.map(jnp.asarray, model))) for model in LIMITS[name])
@@ -134,7 +134,7 @@ def test_variance_without_volatility_is_black(sigma):
 
 # of the slow ones the derivatives of ln phi are checked in tests/models, and of prices those of other models here
 @pytest.mark.parametrize(
-    "name", slow_where(MODELS, {"Heston", "Kou", "Bates", "SVCJ", "DoubleHeston", "VarianceGamma", "CGMY"})
+    "name", slow_where(MODELS, {"Heston", "Merton", "Kou", "Bates", "SVCJ", "DoubleHeston", "VarianceGamma", "CGMY"})
 )
 def test_derivatives(name):
     """Forward = reverse = differences of prices, in every field, in and out of the money."""

@@ -83,7 +83,7 @@ def test_jumps_of_great_total_variance_stay_within_their_bounds():
     "model",
     [
         jc.BlackScholes(0.2),
-        jc.Heston(0.04, 1.5, 0.06, 0.5, -0.5),
+        pytest.param(jc.Heston(0.04, 1.5, 0.06, 0.5, -0.5), marks=pytest.mark.slow),
         pytest.param(jc.NIG(15.0, -5.0, 0.5), marks=pytest.mark.slow),
     ],
     ids=lambda model: type(model).__name__,
