@@ -29,6 +29,7 @@ PRICED: dict[str, Any] = {
     "price": lambda k, c, t=0.5: jc.price(MODEL, k, t, forward=101.0, is_call=c),
     "greeks": lambda k, c, t=0.5: jc.greeks(MODEL, k, t, forward=101.0, is_call=c, order=1).delta,
 }
+LARGE = ("american_price", "american_vol", "cash_dividend_price")  # to compile, for one number as for two
 STRIKES = np.asarray([90.0, 110.0])
 SIDES = np.asarray([False, True])
 SAME_SIDES = [
@@ -52,7 +53,11 @@ def test_sides_in_any_form(name):
         np.testing.assert_allclose(PRICED[name](STRIKES, given), expected, rtol=1e-6)
     for given in SAME_STRIKES:
         np.testing.assert_allclose(PRICED[name](given, SIDES), expected, rtol=1e-6)
-    np.testing.assert_allclose(PRICED[name](90.0, "P"), expected[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LARGE)) for name in PRICED])
+def test_one_number_and_one_side(name):
+    np.testing.assert_allclose(PRICED[name](90.0, "P"), PRICED[name](STRIKES, SIDES)[0], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +114,7 @@ def test_every_function_looks_at_what_it_is_given(name):
 def test_a_missing_number_is_nan():
     strike = pd.Series([90.0, None], dtype="Float64")
     for priced in PRICED.values():
-        assert np.isnan(np.asarray(priced(strike, True))).tolist() == [False, True]
+        assert np.isnan(np.asarray(priced(strike, SIDES))).tolist() == [False, True]
     assert np.isnan(jc.price(MODEL, [None, 90.0], 0.5, forward=100.0)).tolist() == [True, False]
 
 
