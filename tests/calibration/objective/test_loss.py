@@ -62,6 +62,10 @@ def test_values_and_derivatives(name):
     assert root(loss, RESIDUALS.astype(np.float32)).dtype == jnp.float32
 
 
+RESIDUALS_OF = jax.jit(lambda problem, y: problem.residuals(y))  # one program for all losses
+JACOBIAN_OF = jax.jit(lambda problem, y: jax.jacfwd(problem.residuals)(y))
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_the_optimum_is_that_of_scipy(spoiled, name):
     start = jax.tree.map(jnp.asarray, Line(0.3, -0.1))
@@ -69,10 +73,9 @@ def test_the_optimum_is_that_of_scipy(spoiled, name):
     market = eqx.filter_jit(MarketValues.of_surface)(spoiled)
     plain = build_problem(fit.model, FREE, market, spoiled.weight, jc.ImpliedVolResidual(), jc.Sinh(54))
     lower, upper = search_bounds(start, Line.bounds, FREE, np.dtype(np.float64))
-    residuals = jax.jit(lambda y: plain.residuals(y))
-    jacobian = jax.jit(jax.jacfwd(lambda y: plain.residuals(y)))
     found = least_squares(
-        lambda y: np.asarray(residuals(y)), np.asarray(to_vector(start, FREE)), lambda y: np.asarray(jacobian(y)),
+        lambda y: np.asarray(RESIDUALS_OF(plain, y)), np.asarray(to_vector(start, FREE)),
+        lambda y: np.asarray(JACOBIAN_OF(plain, y)),
         bounds=(lower, upper), loss=name, f_scale=0.01, xtol=1e-14, ftol=1e-15, gtol=1e-15, max_nfev=2000,
     )  # fmt: skip
     assert fit.converged
