@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from tests.small_models import Lines
 
 STRIKE = np.asarray([60.0, 80.0, 90.0, 100.0, 110.0, 120.0, 150.0])
 
@@ -47,12 +48,11 @@ def test_the_same_of_many_and_of_a_comparison():
 
 
 def test_smiles_of_each_expiry():
-    vols = np.asarray([1.2, 0.7, 0.4, 0.2, 0.3, 0.5, 0.9])
-    fit = jc.calibrate(jc.SVI, chain(vols, expiry=1 / 365))
-    a, b, rho, m, sigma = (float(np.asarray(getattr(fit.model, name))[0]) for name in ("a", "b", "rho", "m", "sigma"))
-    x = np.log(STRIKE / 100.0) - m
-    w = a + b * (rho * x + np.sqrt(x * x + sigma**2))
-    np.testing.assert_allclose(np.asarray(fit.model_vol)[0, :7], np.sqrt(365.0 * w), rtol=1e-6)
+    fit = jc.calibrate(Lines, chain(SMILE, expiry=1 / 365))
+    level, slope = (float(np.asarray(getattr(fit.model, name))[0]) for name in ("level", "slope"))
+    vols = level + slope * np.log(STRIKE / 100.0)
+    np.testing.assert_allclose(np.asarray(fit.model_vol)[0, :7], vols, rtol=1e-6)
+    assert float(fit.rmse_vol) == pytest.approx(np.sqrt(np.mean((vols - np.asarray(SMILE)) ** 2)), rel=1e-6)
 
 
 def test_single_precision_sees_the_same():
