@@ -43,8 +43,14 @@ def folder(tmp_path: Path, make_quotes: Make) -> Path:
 COLUMNS = ["underlying", "quote_time", "expiry", "strike", "iv", "forward"]
 
 
-@pytest.mark.parametrize("engine", ["local", "stages"])
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize(
+    ("engine", "column"),
+    [
+        *[("local", column) for column in COLUMNS],
+        # the engines share what reads a cell
+        *[pytest.param("stages", column, marks=[pytest.mark.slow] * (column != "strike")) for column in COLUMNS],
+    ],
+)
 def test_an_integer_of_any_length_in_any_cell(
     column: str, engine: str, folder: Path, job: Job, tmp_path: Path, make_quotes: Make, contents: Contents
 ) -> None:
