@@ -53,17 +53,17 @@ def test_after_it_a_fresh_process_fits_without_compiling_anything(tmp_path: Path
 
 def test_the_table_tells_what_was_compiled_and_then_that_it_is_there() -> None:
     tasks: Any = ["calibrate", "price"]
-    first = jc.warm_up(["svi", jc.BlackScholes], [(2, 7), (2, 5)], tasks=tasks)
+    first = jc.warm_up(["sabr", jc.BlackScholes], [(2, 7), (2, 5)], tasks=tasks)
     assert list(first.columns) == ["model", "task", "shape", "compiled", "from_cache", "seconds", "kept"]
     assert first[["model", "task", "shape"]].to_numpy().tolist() == [
-        ["SVI", "calibrate", "2 x 8"],
-        ["SVI", "price", "20"],
+        ["SABR", "calibrate", "2 x 8"],
+        ["SABR", "price", "20"],
         ["BlackScholes", "calibrate", "2 x 8"],
         ["BlackScholes", "price", "20"],
     ]
     assert (first["compiled"] + first["from_cache"]).iloc[0] > 0
     assert (first["seconds"] > 0).all()
-    again = jc.warm_up(["svi", jc.BlackScholes], [(2, 7)], tasks=tasks)
+    again = jc.warm_up(["sabr", jc.BlackScholes], [(2, 7)], tasks=tasks)
     assert again[["compiled", "from_cache"]].to_numpy().sum() == 0
 
 
