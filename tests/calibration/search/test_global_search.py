@@ -27,7 +27,7 @@ class TwoValleys(jc.AbstractVolModel):
     x: Float[Array, "..."] | float
     y: Float[Array, "..."] | float
     end: Float[Array, "..."] | float = 9.0
-    held = ("end",)
+    held = frozenset({"end"})
     bounds = {  # noqa: RUF012
         "x": jc.Interval(-3.0, 3.0, "linear"),
         "y": jc.Interval(-0.1, 0.1, "linear"),
