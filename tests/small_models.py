@@ -17,6 +17,16 @@ class Line(jc.AbstractVolModel):
         return self.level + self.slope * jnp.log(strike / forward) + 0.0 * expiry
 
 
+class Flat(jc.AbstractVolModel):
+    """One volatility for all, as of `BlackScholes`, whose values would be integrals."""
+
+    sigma: Float[Array, "..."] | float
+    bounds = {"sigma": jc.Interval(0.01, 5.0, "log")}  # noqa: RUF012
+
+    def vol(self, strike, expiry, forward):
+        return self.sigma + 0.0 * strike * expiry
+
+
 class Lines(jc.AbstractVolModel):
     """One such line an expiry."""
 

@@ -86,7 +86,8 @@ def test_volatilities_of_quantlibs_prices():
 
 
 def test_no_volatility():
-    found = jc.cash_dividend_vol(np.array([19.99, 101.0, -1.0, np.nan]), 80.0, 0.5, **market(is_call=True))
+    value = np.resize([19.99, 101.0, -1.0, np.nan], 8)  # as many as the others: one program
+    found = jc.cash_dividend_vol(value, np.full(8, 80.0), np.full(8, 0.5), **market(is_call=np.ones(8, bool)))
     assert np.isnan(np.asarray(found)).all()
 
 

@@ -79,7 +79,11 @@ def test_every_row_with_cos_at_its_automatic_setting():
     assert error.max() <= 1e-8  # a NaN fails too
 
 
-@pytest.mark.parametrize("pricer", [jc.Laguerre(32), jc.Laguerre(16), jc.Cos(64), jc.Saddle(32)], ids=repr)
+@pytest.mark.parametrize(
+    "pricer",
+    [jc.Laguerre(32), pytest.param(jc.Laguerre(16), marks=pytest.mark.slow), jc.Cos(64), jc.Saddle(32)],
+    ids=repr,
+)
 def test_every_row_is_right_or_nan(pricer):
     found = prices(REFERENCE, pricer)
     error = np.abs(found - REFERENCE["price"])[~np.isnan(found)] / REFERENCE["F"][~np.isnan(found)]
@@ -162,23 +166,24 @@ def test_prices_of_lewis(name):
     np.testing.assert_allclose(published(table), table["recomputed"], rtol=1e-12)
 
 
+@pytest.fixture(scope="module")
 def others():
     table = PUBLISHED[~PUBLISHED["source"].str.startswith("Lewis")]
     assert len(table) > 50
     return published(table), table["recomputed"].to_numpy(), table["S"].to_numpy()
 
 
-def test_other_published_prices():
+def test_other_published_prices(others):
     """At their recomputed values: several printed ones are wrong in their last digits."""
-    found, exact, spot = others()
+    found, exact, spot = others
     np.testing.assert_array_less(np.abs(found - exact) / spot, 1e-14)
     large = exact > 1e-20
     np.testing.assert_allclose(found[large], exact[large], rtol=1e-10)
 
 
-def test_far_prices_keep_their_relative_accuracy():
+def test_far_prices_keep_their_relative_accuracy(others):
     """Down to 1e-145, and never below zero. A rounding of the forward moves a price by |ln p| ulps / total vol."""
-    found, exact, _ = others()
+    found, exact, _ = others
     assert exact.min() < 1e-100
     assert (found >= 0.0).all()
     np.testing.assert_allclose(found, exact, rtol=1e-6)

@@ -1,5 +1,7 @@
 """Optimisers of optax end where Levenberg-Marquardt ends, stay in the box, and say honestly how they ended."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,9 +23,14 @@ def decay(y, data):
     return y[0] * jnp.exp(-y[1] * jnp.asarray(X, y.dtype)) - data
 
 
+@partial(jax.jit, static_argnums=0)
+def run(fn, solver, y0, data, lower, upper):
+    return jc.least_squares(fn, solver, y0, data, lower=lower, upper=upper)
+
+
 def solve(solver, lower=-10.0, upper=10.0, fn=decay, y0=(0.5, 0.1), data=DATA):
-    run = jax.jit(lambda solver, y0, data: jc.least_squares(fn, solver, y0, data, lower=lower, upper=upper))
-    return run(solver, jnp.asarray(y0), data)
+    y0 = jnp.asarray(y0)
+    return run(fn, solver, y0, data, *(jnp.full_like(y0, bound) for bound in (lower, upper)))
 
 
 @pytest.fixture(scope="module")
