@@ -246,9 +246,10 @@ def _half(grid: pd.DataFrame, places: dict[str, int], side: str, expiry: int, st
     """The calls, or the puts, of all lines."""
     symbols = grid[places["symbol"]].astype(str)
     told = symbols.str.extract(rf"^{_SYMBOL.pattern}$")
-    dates = told["date"].map({text: _date("%y%m%d", text) for text in told["date"].dropna().unique()})
+    known = {text: _date("%y%m%d", text) for text in told["date"].dropna().unique()}
+    dates = [known.get(text) for text in told["date"]]
     half = pd.DataFrame({"underlying": [underlying_of(root) for root in told["root"].fillna("")]})
-    half["root"], half["expiry"] = told["root"], pd.to_datetime(dates).astype("datetime64[us]")
+    half["root"], half["expiry"] = told["root"], pd.Series(pd.to_datetime(dates), grid.index).astype("datetime64[us]")
     half["strike"], half["option_type"] = _numbers(grid[strike]), side
     fault = pd.Series("", grid.index, dtype=object)
 

@@ -150,6 +150,13 @@ def test_a_bad_line_is_named_and_nothing_else_is_lost(tmp_path, old, new, rows, 
     assert found[rows[0]].startswith(sentence)
 
 
+def test_a_page_on_which_no_call_has_a_symbol(tmp_path):
+    bad = line().replace("SPXW240214C", "?"), line(4800.0).replace("SPXW240214C", "")
+    quotes = jc.read_cboe(write(tmp_path / "a.csv", *bad))
+    assert quotes["fault"].str.contains("is no symbol of an option").tolist() == [True, False, True, False]
+    assert quotes["fault"][1] == ""
+
+
 def test_thousands_and_quotes_in_cells(tmp_path):
     found = jc.read_cboe(write(tmp_path / "a.csv", line().replace(",9,", ',"12,345",').replace("71.2", '"1,071.2"')))
     assert found["volume"].tolist() == [12345.0, 12345.0]
