@@ -1,7 +1,7 @@
 """Implied volatility of American options: what takes the value of early exercise out of a quote."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,7 +77,7 @@ def _inverse(
 
 
 @_inverse.defjvp
-def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Array, ...]) -> tuple[Array, Array]:
+def _inverse_jvp(primals: tuple[Array, ...], tangents: tuple[Any, ...]) -> tuple[Array, Array]:
     """Implicit function theorem on american_price(vol, ...) = price."""
     vol = _inverse(*primals)
     *inputs, is_call = primals

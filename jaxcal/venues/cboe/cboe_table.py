@@ -249,7 +249,7 @@ def _half(grid: pd.DataFrame, places: dict[str, int], side: str, expiry: int, st
     known = {text: _date("%y%m%d", text) for text in told["date"].dropna().unique()}
     dates = [known.get(text) for text in told["date"]]
     half = pd.DataFrame({"underlying": [underlying_of(root) for root in told["root"].fillna("")]})
-    half["root"], half["expiry"] = told["root"], pd.Series(pd.to_datetime(dates), grid.index).astype("datetime64[us]")
+    half["root"], half["expiry"] = told["root"], pd.Series(np.array(dates, "datetime64[us]"), grid.index)
     half["strike"], half["option_type"] = _numbers(grid[strike]), side
     fault = pd.Series("", grid.index, dtype=object)
 
