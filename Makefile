@@ -20,7 +20,7 @@ test: $(VENV)/.dev
 
 # For work in progress: the cheapest files of the profile, which are most of them; no pages, no examples.
 test-quick: $(VENV)/.dev
-	$(BIN)/python -m pytest $(WORKERS) --cheapest 100 tests $(PYTEST_ARGS)
+	$(BIN)/python -m pytest $(WORKERS) --cheapest 75 tests $(PYTEST_ARGS)
 
 # With XLA as a user has it: these tests run longer than they compile.
 test-slow: $(VENV)/.dev

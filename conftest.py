@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if limit is None:
         return
     left_out, spent = set(), 0.0
-    for name in sorted({file_of(item) for item in items}, key=lambda name: cost.get(name, 0.0)):
+    for name in sorted({file_of(item) for item in items}, key=lambda name: (cost.get(name, 0.0), name)):
         spent += cost.get(name, 0.0)
         if spent > limit:
             left_out.add(name)
