@@ -1,4 +1,4 @@
-"""Contour: where the integral of a quote's price runs, through its saddle point, as far as the integrand reaches."""
+"""Contour: the path of integration of each quote, through its saddle point, cut where the integrand is negligible."""
 
 from typing import NamedTuple
 
@@ -14,21 +14,21 @@ from jaxcal.pricing.revival import revival_bound
 
 _ROOM = 0.02  # a strip narrower than this beyond the pole is left unused: the contour then crosses between the poles
 _LOST = 3.0  # nats by which an integrand may be larger than at its saddle point
-_NEAR_BOUND = -1.0  # k / s - s / 2 below which an option is worth more than what it lacks of its upper bound
-_TILT = 0.4  # radians: of five tilts up to it, up and down, one is taken; a Gaussian allows less than pi/4
-OUTERMOST = 0.7  # radians: what lies beyond the last two is not looked at, but known to be near
-# where the integrand is looked at, in t
+_NEAR_BOUND = -1.0  # k / s - s / 2 below which an option is worth more than its distance to the upper bound
+_TILT = 0.4  # radians: the largest of five tilts that are tried, up or down; a Gaussian allows less than pi/4
+OUTERMOST = 0.7  # radians: so far the integrand is taken to be as large as at the outermost tilt, without evaluation
+# where the integrand is evaluated, in t
 _SCAN = np.concatenate([[1.0, 2.0], np.arange(2.5, 14.5, 0.5), [15.0, 16.0, 18.0, 20.0, 24.0, 29.0, 35.0, 42.0]])
-_CLOSER = 0.125  # and again around the end found, at this distance: peaks may fall between those points
+_CLOSER = 0.125  # spacing of a second scan, around the end found: peaks may fall between those points
 _AROUND = np.arange(-1.0, 2.5, _CLOSER)
 _HALVINGS = 20  # of the bracket of a saddle point
-_ASIDE = 0.02  # of the way to the nearest singularity: where slopes are compared for the width
+_ASIDE = 0.02  # of the distance to the nearest singularity: step of the finite difference for the width
 
 
 class Contour(NamedTuple):
     """Where each quote's contour runs: crossing `q`, width `b`, `cosine` and `sine` of its tilt, last node `end`;
-    `outer` if beyond the poles, where the integral is the option's value. Between them it is that of the covered
-    option, min(S, K): what the value lacks of its upper bound.
+    `outer` if beyond the poles, where the integral is the option's value. Between them it is the value of the covered
+    call, min(S, K): the upper bound less the option's value.
     """
 
     q: PerQuote
@@ -58,7 +58,7 @@ class Contour(NamedTuple):
 def contour_of(
     model: AbstractFourierModel, log_strike: PerQuote, expiry: PerQuote, num_nodes: int, *, inside: bool = False
 ) -> Contour:
-    """A contour for each quote at ln(K / F) and `expiry` years, to be cut into `num_nodes` nodes; not differentiated
+    """A contour for each quote at ln(K / F) and `expiry` years, for a rule of `num_nodes` nodes; not differentiated
     through. With `inside` all cross between the poles.
     """
     fixed = jax.lax.stop_gradient((model, log_strike, expiry))
@@ -66,8 +66,8 @@ def contour_of(
 
 
 class _Search(NamedTuple):
-    """A bracket of the saddle point's search variable, what was seen last on the axis, the logarithm of the integrand
-    at two points and its slope at two, and where to look next.
+    """State of the search for the saddle point: a bracket of the search variable, the logarithm of the integrand at two
+    points, its slope at two, and the next point.
     """
 
     low: PerQuote
@@ -78,17 +78,17 @@ class _Search(NamedTuple):
 
 
 class _Scan(NamedTuple):
-    """Of each tilt, where its contour ends and how high its hill is; and which was looked at last, with its end."""
+    """For each tilt the end of its contour and the height of its peak; and the tilt scanned last, with its end."""
 
     ends: Float[Array, "w q"]
-    hills: Float[Array, "w q"]
+    peaks: Float[Array, "w q"]
     which: Int[Array, " q"]
     end: PerQuote
 
 
 def _place(model: AbstractFourierModel, k: PerQuote, t: PerQuote, inside: bool, num_nodes: int) -> Contour:
-    """The crossing, then the tilt and the end. Each is one loop whose turns all look at as many points, the last turns
-    for another purpose: every shape in which the model is evaluated is compiled by itself.
+    """The crossing, then the tilt and the end. Each is one loop whose iterations evaluate the model at equally many
+    points, the last ones for another purpose, as every shape is compiled separately.
     """
     lower, upper = model.moment_bounds(t)
     call = k >= 0
@@ -107,16 +107,16 @@ def _crossing(
     origin, sign = jnp.where(k >= 0, 1.0, 0.0), jnp.where(k >= 0, 1.0, -1.0)
     direction = jnp.where(outer, sign, 1.0)
 
-    def seen(q: Array) -> tuple[Array, Array]:
+    def log_integrand(q: Array) -> tuple[Array, Array]:
         """The logarithm of the integrand on the axis, a convex function of q, and its slope d/dq."""
         z = jax.lax.complex(jnp.zeros_like(q), -q)
         value, slope = jax.jvp(lambda z: model.log_cf(z, t), (z,), (jnp.ones_like(z),))
         height = jnp.real(value) - k * q - jnp.log(jnp.abs(q * (q - 1.0)))
         return height, jnp.real(-1j * slope) - k - 1.0 / q - 1.0 / (q - 1.0)
 
-    def places(s: _Search) -> tuple[Array, Array, Array, Array]:
-        """The saddle point; a point away from the last finite moment, where a contour would be narrow; which of them it
-        is to be, away unless too much cancels there; and how far the nearest singularity of the integrand is.
+    def candidates(s: _Search) -> tuple[Array, Array, Array, Array]:
+        """The saddle point; a point kept away from the last finite moment, where a contour would be narrow; the one to
+        cross at, the second unless too much cancels there; and the distance of the nearest singularity.
         """
         # the search variable is the logarithm of the distance from the pole outside, logit inside (0, 1)
         m = 0.5 * (s.low + s.high)
@@ -128,26 +128,26 @@ def _crossing(
         return saddle, away, q, nearest
 
     def look(turn: Int[Array, ""], s: _Search) -> _Search:
-        """Halve the bracket; then see the integrand at the two places; then its slopes about the one of them. The next
-        point is carried, not found where it is used: XLA would find it again for each use.
+        """Halve the bracket; then evaluate the integrand at both candidates; then its slopes on both sides of the
+        chosen one. The next point is carried: otherwise XLA would compute it again for each use.
         """
-        height, slope = seen(s.at)
+        height, slope = log_integrand(s.at)
         left = _HALVINGS - turn
         m, past = 0.5 * (s.low + s.high), slope * direction > 0
         low, high = jnp.where((left > 0) & ~past, m, s.low), jnp.where((left > 0) & past, m, s.high)
         one, two = (jnp.where(left >= -1, new, old) for new, old in zip((s.heights[1], height), s.heights, strict=True))
         found = _Search(low, high, (one, two), (s.slopes[1], slope), s.at)
-        saddle, away, q, nearest = places(found)
+        saddle, away, q, nearest = candidates(found)
         beside = q + jnp.where(left == -1, -_ASIDE, _ASIDE) * nearest
         return found._replace(at=jnp.where(left >= 1, saddle, jnp.where(left == 0, away, beside)))
 
     largest = jnp.where(outer, jnp.log(jnp.where(outer, room, 1.0)), 7.0)
-    # a law as wide as that of a large volatility over many years has its saddle next to the pole
+    # a distribution as wide as that of a large volatility over many years has its saddle next to the pole
     least = jnp.where(outer, jnp.minimum(largest, 0.0) - 16.0, -7.0)
     none = (jnp.zeros_like(t), jnp.zeros_like(t))
     start = _Search(least, largest, none, none, t)
-    found = jax.lax.fori_loop(0, _HALVINGS + 4, look, start._replace(at=places(start)[0]))
-    _, _, q, nearest = places(found)
+    found = jax.lax.fori_loop(0, _HALVINGS + 4, look, start._replace(at=candidates(start)[0]))
+    _, _, q, nearest = candidates(found)
     before, after = found.slopes
     bend = (jnp.abs(after - before) + jnp.finfo(t.dtype).tiny) / (2.0 * _ASIDE * nearest)
     here, there = found.heights
@@ -172,11 +172,11 @@ def _tilt(
     around = jnp.asarray(np.pad(_AROUND, (0, _SCAN.size - _AROUND.size), "edge"), t.dtype)
 
     def look(turn: Int[Array, ""], s: _Scan) -> _Scan:
-        """At a tilt the last point at which the integrand is above rounding, and by how many nats it rises above its
-        value at the saddle point; last, at the best of the tilts, around the end found.
+        """For one tilt, the last point at which the integrand is above rounding, and by how many nats it rises above
+        its value at the saddle point; last, for the best tilt, a finer scan around the end found.
         """
-        beyond = jnp.stack([jnp.where(below, jnp.inf, s.hills[0]), jnp.where(above, jnp.inf, s.hills[-1])])
-        best = jnp.argmin(_log_errors(tilts, s.ends, s.hills, beyond, num_nodes), axis=0)
+        beyond = jnp.stack([jnp.where(below, jnp.inf, s.peaks[0]), jnp.where(above, jnp.inf, s.peaks[-1])])
+        best = jnp.argmin(_log_errors(tilts, s.ends, s.peaks, beyond, num_nodes), axis=0)
         end = jnp.take_along_axis(s.ends, best[None, :], axis=0)
         again = turn == tilts.size
         which = jnp.where(again, best, turn)
@@ -184,16 +184,16 @@ def _tilt(
         z, dz = level._replace(cosine=cosines[which], sine=sines[which]).at(at)
         log_kernel = jnp.real(model.log_cf(z, t[:, None])) + k[:, None] * (1.0 + jnp.imag(z))
         found = log_kernel + jnp.log(jnp.abs(dz / (z * (z + 1j))))
-        levelled = found + revival_bound(model, z, t[:, None])  # what it may rise to again
+        envelope = found + revival_bound(model, z, t[:, None])  # with the peaks that may follow
         floor = first + float(np.log(0.05 * jnp.finfo(t.dtype).eps))
         seen = at + jnp.where(again, 0.0, spacing)[None, :]
         last, top = max_together(
-            jnp.where(levelled >= floor[:, None], seen, 1.0), jnp.where(jnp.isnan(found), -jnp.inf, found)
+            jnp.where(envelope >= floor[:, None], seen, 1.0), jnp.where(jnp.isnan(found), -jnp.inf, found)
         )
         row = (jnp.arange(tilts.size) == turn)[:, None]
         ends = jnp.where(row, jnp.minimum(last, points[-1])[None, :], s.ends)
-        hills = jnp.where(row, jnp.maximum(top - first, 0.0)[None, :], s.hills)
-        return _Scan(ends, hills, which, last)
+        peaks = jnp.where(row, jnp.maximum(top - first, 0.0)[None, :], s.peaks)
+        return _Scan(ends, peaks, which, last)
 
     each, one = jnp.ones((tilts.size, t.size), t.dtype), jnp.ones_like(t)
     found = jax.lax.fori_loop(0, tilts.size + 1, look, _Scan(each, 0.0 * each, jnp.zeros(t.shape, int), one))
@@ -201,19 +201,19 @@ def _tilt(
 
 
 def _log_errors(
-    tilts: Float[Array, " w"], ends: Float[Array, "w q"], hills: Float[Array, "w q"], beyond: Float[Array, "2 q"],
+    tilts: Float[Array, " w"], ends: Float[Array, "w q"], peaks: Float[Array, "w q"], beyond: Float[Array, "2 q"],
     num_nodes: int,
 ) -> Float[Array, "w q"]:  # fmt: skip
     """Of the trapezoidal rule on each of the tilts: the integrand at another tilt, times exp(-2 pi distance / step).
 
-    The least of these on either side counts, and what the hill on the contour itself makes of rounding. Where nothing
-    is lost to either, the shorter contour is better.
+    The smallest of these on either side counts, and the rounding error, which the peak on the contour itself sets.
+    Where both are negligible, the shorter contour is better.
     """
     edges = jnp.asarray([-OUTERMOST, OUTERMOST], tilts.dtype)
     apart = jnp.concatenate([edges[:1], tilts, edges[1:]])[None, :, None] - tilts[:, None, None]
-    everywhere = jnp.concatenate([beyond[:1], hills, beyond[1:]])[None, :, :]
+    everywhere = jnp.concatenate([beyond[:1], peaks, beyond[1:]])[None, :, :]
     bound = everywhere - 2.0 * jnp.pi * jnp.abs(apart) * (num_nodes / ends)[:, None, :]
     left = jnp.min(jnp.where(apart < 0, bound, jnp.inf), axis=1)
     right = jnp.min(jnp.where(apart > 0, bound, jnp.inf), axis=1)
-    rounding = hills + float(np.log(jnp.finfo(ends.dtype).eps))
+    rounding = peaks + float(np.log(jnp.finfo(ends.dtype).eps))
     return jnp.maximum(jnp.maximum(left, right), rounding) + 0.1 * ends

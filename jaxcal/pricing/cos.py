@@ -75,7 +75,7 @@ class Cos(AbstractValuePricer):
         terms = jnp.split(grid.weights[:, 0] * grid.factored_cf(model)[:, 0], 2, axis=-1)[0]
         low, high = jnp.split(terms, 2, axis=-1)
         value = grid.offset[:, 0] + jnp.sum(low, axis=-1) + jnp.sum(high, axis=-1)
-        # the line -i/2, on which a revival is looked for, has the modulus of the real line or less
+        # the line -i/2, on which revivals are bounded, has the modulus of the real line or less
         last = grid.nodes[:, 0, -1] - 0.5j
         unseen = beyond_last(model, last, log_strike, expiry)
         return value, jnp.abs(jnp.sum(high, axis=-1)) + jnp.sqrt(jnp.sum(high**2, axis=-1)) + unseen
@@ -91,7 +91,7 @@ def cos_range(
     half way. Where the model knows no moments beyond (0, 1) the range is 24 total volatilities each way.
     """
     low_q, high_q = model.moment_bounds(expiry)
-    width = 8.0 / jnp.minimum(total_vol, 1e3)  # beyond this the optimum of the bound never lies
+    width = 8.0 / jnp.minimum(total_vol, 1e3)  # the optimum of the bound never lies beyond this
     fractions = jnp.asarray(_TRIALS, expiry.dtype)[None, :]
     k_low, k_high = jnp.min(log_strike, axis=-1), jnp.max(log_strike, axis=-1)
     # of a put's value in units of the forward: its payoff is up to its strike

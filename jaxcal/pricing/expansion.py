@@ -20,13 +20,13 @@ class Expansion(eqx.Module):
     """Out-of-the-money values over forward around quotes at ln(K / F) and T, by two rules on the same nodes: axis `r`.
 
     The first rule is the trapezoidal one with all nodes, the second with every other. On a contour where the rule
-    converges geometrically the error of the first is about the square of what they differ by.
+    converges geometrically the error of the first is about the square of their difference.
 
     Attributes:
         value: `[q]` by the first rule, with `error`, a bound on its error; and their logarithms, `logs`.
         by_strike: `[r, n, q]` derivatives of order 0 to n - 1 in ln(K / F).
-        first: `[r, n - 1, d, q]` of those but the last the first derivative in each direction: the parameters and,
-            last, time in years.
+        first: `[r, n - 1, d, q]` first derivatives of all of those but the last, in each direction: the parameters
+            and, last, time in years.
         twice: `[r, d, q]` second derivative along each parameter; the last is 0.
         timed: `[r, d, q]` derivative along each parameter and time; the last is 0.
 
@@ -92,8 +92,8 @@ def expansion(
         value, along = jax.jvp(lambda p: log_terms(p, expiry), (point,), (v,))
         return value, along, jax.jvp(lambda t: log_terms(point, t), (expiry,), (jnp.ones_like(expiry),))[1]
 
-    def bends(v: Array) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
-        """And the derivatives of those along the same parameters."""
+    def curvatures(v: Array) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+        """The same, and their derivatives along the same parameters."""
         return jax.jvp(partial(slopes, v), (point,), (v,))
 
     basis = jnp.eye(point.size, dtype=point.dtype)
@@ -101,7 +101,7 @@ def expansion(
         log, along, in_time = jax.vmap(partial(slopes, point=point), out_axes=(None, 0, None))(basis)
         second = ()
     else:
-        (log, along, in_time), (_, *second) = jax.vmap(bends, out_axes=((None, 0, None), 0))(basis)
+        (log, along, in_time), (_, *second) = jax.vmap(curvatures, out_axes=((None, 0, None), 0))(basis)
     # exp is differentiated by hand, so that all sums over the nodes are two reductions
     terms, later, each = exp(Cartesian.of(log)), Cartesian.of(in_time), Cartesian.of(along)
     factor, powers = Cartesian(1.0 + jnp.imag(grid.nodes[:, 0]), -jnp.real(grid.nodes[:, 0])), [terms]
@@ -116,7 +116,7 @@ def expansion(
     first = jnp.concatenate([found[:, :order], first], axis=2)
     none = jnp.zeros_like(first[:, 0])
     twice, timed = (none.at[:, :-1].set(x) for x in (found[:, order], found[:, order + 1])) if second else (none, none)
-    # what is no function of a parameter: the other side of parity under the contour
+    # what does not depend on a parameter: the upper bound, from which the integral between the poles is subtracted
     offset = grid.offset[:, 0]
     rises = jnp.where(log_strike < 0, offset, 0.0)
     constant = jnp.stack([offset, *(rises for _ in range(order))])

@@ -1,10 +1,10 @@
-"""Prices as sums over the numbers of jumps: for jumps of nearly one size, whose phi revives for ever on every contour.
+"""Prices as sums over the numbers of jumps: for jumps of nearly one size, whose phi revives without end.
 
-Given the number n of jumps, ln(S_T / F) is ln f_n plus a law without jumps, whose phi just falls (R. Merton, Journal of
-Financial Economics 3 (1976), eq. 16, with any law in the place of Black's). Puts are weighted with the law of n, calls
-with that law under the measure that has the share as its unit, Poisson laws both: each term is then at most the put's
-strike, or 1, and the tails bound what is left out. All terms are positive, so far out-of-the-money values keep their
-relative accuracy. It takes some hundred times the work of a contour, so it comes last.
+Given the number n of jumps, ln(S_T / F) is ln f_n plus a variable without jumps, whose phi just decays (R. Merton,
+Journal of Financial Economics 3 (1976), eq. 16, with any law in the place of Black's). Puts are weighted with the
+distribution of n, calls with its distribution under the share as numeraire, both Poisson: each term is then at most the
+put's strike, or 1, and the tails bound what is left out. All terms are positive, so far out-of-the-money values keep
+their relative accuracy. It costs some hundred times a contour, so it is the last resort.
 """
 
 import itertools
@@ -27,14 +27,14 @@ _CHUNK = 2048  # terms priced by one program
 _MOST_TERMS = 8192  # of one quote
 _LEFT_OUT = 1e-18  # probability of numbers of jumps that are left out, at first
 _FARTHEST = 500.0  # ln(K / f_n) beyond which a term is not computed, but bounded by its value there
-_ATTEMPTS = ((128, False), (128, True), (512, True))  # nodes; whether the value says how much may be left out
+_ATTEMPTS = ((128, False), (128, True), (512, True))  # nodes; whether the value found sets how much may be left out
 
 
 def value_by_counts(
     model: AbstractFourierModel, expiry: NDArray, log_strike: NDArray, tolerance: float, *, relative: bool
 ) -> NDArray:
     """Out-of-the-money values of single quotes in units of the forward, on the host; NaN where the error is not known
-    to be below `tolerance` (times the value, where `relative`), and for a model that counts no jumps.
+    to be below `tolerance` (times the value, where `relative`), and for a model without `jump_kinds`.
     """
     result = np.full(log_strike.shape, np.nan, log_strike.dtype)
     kinds = model.jump_kinds(jnp.asarray(expiry))
@@ -46,8 +46,8 @@ def value_by_counts(
         rows = np.flatnonzero(np.isnan(result))
         if not rows.size:
             break
-        terms = [_terms(expected[:, i], log_growth, float(log_strike[i]), left_out[i]) for i in rows]
-        value, error = _sums(model, expiry[rows], log_strike[rows], terms, nodes)
+        terms = [_list_terms(expected[:, i], log_growth, float(log_strike[i]), left_out[i]) for i in rows]
+        value, error = _sum_terms(model, expiry[rows], log_strike[rows], terms, nodes)
         known = error <= (tolerance * value if relative else tolerance)
         result[rows[known]] = value[known]
         if relative and not again:
@@ -57,7 +57,7 @@ def value_by_counts(
 
 class _Terms(NamedTuple):
     """Of one quote: numbers of jumps `[kinds, n]`, their weights, ln(K / f_n), a bound on the weight of what is left
-    out, and the size of what was added up to ln(K / f_n).
+    out, and the size of the summands of ln(K / f_n).
     """
 
     counts: NDArray
@@ -67,7 +67,7 @@ class _Terms(NamedTuple):
     size: float
 
 
-def _terms(expected: NDArray, log_growth: NDArray, log_strike: float, left_out: float) -> _Terms:
+def _list_terms(expected: NDArray, log_growth: NDArray, log_strike: float, left_out: float) -> _Terms:
     """Numbers of jumps around the expected ones, of all kinds together."""
     grown = np.expm1(np.minimum(log_growth, 700.0))
     rate = expected * (1.0 + grown) if log_strike >= 0 else expected
@@ -84,7 +84,7 @@ def _terms(expected: NDArray, log_growth: NDArray, log_strike: float, left_out: 
     ]
     if math.prod(map(len, spans)) > 64 * _MOST_TERMS:
         return nothing
-    masses = [_poisson(r, span) for r, span in zip(rate, spans, strict=True)]
+    masses = [_poisson_masses(r, span) for r, span in zip(rate, spans, strict=True)]
     count = np.asarray(list(itertools.product(*spans))).T
     weight = np.prod(np.asarray(list(itertools.product(*masses))), axis=-1)
     kept = weight > left_out / len(weight)
@@ -96,13 +96,13 @@ def _terms(expected: NDArray, log_growth: NDArray, log_strike: float, left_out: 
     return _Terms(count, weight[kept], log_strikes, 2.0 * left_out + dropped, size)
 
 
-def _poisson(rate: float, n: NDArray) -> NDArray:
+def _poisson_masses(rate: float, n: NDArray) -> NDArray:
     if rate <= 0.0:
         return (n == 0).astype(float)
     return np.exp(n * math.log(rate) - rate - np.asarray([math.lgamma(x + 1.0) for x in n]))
 
 
-def _sums(
+def _sum_terms(
     model: AbstractFourierModel, expiry: NDArray, log_strike: NDArray, terms: list[_Terms], nodes: int
 ) -> tuple[NDArray, NDArray]:
     """Values of quotes, and bounds on their errors."""
@@ -111,7 +111,7 @@ def _sums(
     k = np.concatenate([of_quote.log_strike for of_quote in terms])
     weight = np.concatenate([of_quote.weight for of_quote in terms])
     near = np.clip(k, -_FARTHEST, _FARTHEST)
-    value, error = _priced(model, count.astype(dtype), np.repeat(expiry, sizes), near.astype(dtype), nodes)
+    value, error = _price_terms(model, count.astype(dtype), np.repeat(expiry, sizes), near.astype(dtype), nodes)
     most = np.exp(np.minimum(near, 0.0))  # the value of a put is below its strike, that of a call below 1
     value, error = np.minimum(value, most), np.minimum(error, most)
     value, error = np.where(np.isnan(value + error), 0.0, value), np.where(np.isnan(value + error), most, error)
@@ -132,7 +132,7 @@ def _sums(
     return np.minimum(total, unit), bound
 
 
-def _priced(
+def _price_terms(
     model: AbstractFourierModel, count: NDArray, expiry: NDArray, log_strike: NDArray, nodes: int
 ) -> tuple[NDArray, NDArray]:
     """Values and errors of terms, in float64, chunk by chunk."""

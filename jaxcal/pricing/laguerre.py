@@ -34,8 +34,8 @@ class Laguerre(AbstractValuePricer):
 
     The line Im z = -1/2 and the control variate are those of L. Andersen and M. Lake, "Robust high-precision option
     pricing by Fourier transforms" (2018). With 32 + 32 nodes the error is below 1e-8 F for the parameters of liquid
-    markets and below 1e-6 F for nearly all others; see docs/pricing.md. Right at -i/2 and for all strikes at once,
-    it is the grid of a calibration; far from the money and for |rho| near 1 use `Saddle`.
+    markets and below 1e-6 F for nearly all others; see docs/pricing.md. It serves all strikes at once, for
+    calibrations; far from the money and for |rho| near 1 use `Saddle`.
 
     Args:
         num_nodes: nodes on each of the two sides; None chooses 32, and up to 120 outside `jit`.
@@ -77,7 +77,7 @@ class Laguerre(AbstractValuePricer):
         measure = jnp.log(scale * w[None, None, :] / jnp.pi)
         log_factor = log(turn * reciprocal(z * (z + 1j))) + measure.astype(turn.dtype)
 
-        # exp(k (1 - iz)), the only part that a strike has to itself. Its real and imaginary parts are one loop over
+        # exp(k (1 - iz)), the only part that depends on the strike. Its real and imaginary parts are one loop over
         # both halves of the weights: a concatenation would not vectorise.
         side = (log_strike > 0).astype(jnp.int32)
         k = log_strike[:, :, None]

@@ -1,4 +1,4 @@
-"""What every way of pricing offers: a grid for a calibration, and values with a bound on their error."""
+"""The interface of a pricing method: a grid for a calibration, and values with a bound on their error."""
 
 from abc import abstractmethod
 from collections.abc import Callable
@@ -21,12 +21,12 @@ PerStrike = Float[Array, "e k"]
 
 
 class LogValue(NamedTuple):
-    """Out-of-the-money values by logarithms, which underflow nowhere, over min(F, K), their upper bound.
+    """Logarithms of out-of-the-money values over min(F, K), their upper bound: they do not underflow.
 
     Attributes:
         value: `[q]` ln of the value.
-        room: `[q]` ln of what it lacks of 1.
-        value_error, room_error: `[q]` bounds on the relative errors of value and room; infinite where nothing is known.
+        room: `[q]` ln of 1 less the value, its distance to the upper bound.
+        value_error, room_error: `[q]` bounds on the relative errors of value and room; infinite where unknown.
     """
 
     value: PerQuote
@@ -62,7 +62,7 @@ class AbstractPricer(eqx.Module):
 
     @abstractmethod
     def tolerance(self, dtype: jnp.dtype) -> float:
-        """The error, in units of the forward, up to which a value is called right."""
+        """The error, in units of the forward, up to which a value is accepted."""
 
     @abstractmethod
     def grid(
@@ -82,7 +82,7 @@ class AbstractPricer(eqx.Module):
 
 
 class AbstractValuePricer(AbstractPricer):
-    """A Fourier method that knows the logarithms of values from the values alone."""
+    """A Fourier method that takes the logarithms of its values."""
 
     def log_value(self, model: AbstractFourierModel, expiry: PerQuote, log_strike: PerQuote) -> LogValue:
         return by_logs(*self.value(model, expiry, log_strike), log_strike)
@@ -112,9 +112,9 @@ def shared_value(
         grid_of: a number of nodes to the grid.
         nodes: on each side.
         least: nodes of a coarser rule.
-        last: how many nodes at the end are looked at.
+        last: number of nodes at the end that enter the error bound.
         centre: of the log-strikes in the factors of the grid.
-        on_ray: whether the nodes lie on a ray from -i/2, beyond which a peak is looked for.
+        on_ray: whether the nodes lie on a ray from -i/2, beyond which peaks are bounded too.
     """
 
     def by_node(num_nodes: int) -> tuple[Array, Array, Array]:
@@ -137,7 +137,7 @@ def shared_value(
 
 
 def total_vol_of(model: AbstractFourierModel, expiry: PerExpiry) -> PerExpiry:
-    """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, near at the money otherwise."""
+    """The model's own total volatility, from E[exp(X / 2)]: exact for Black-Scholes, else near that at the money."""
     z = jax.lax.complex(jnp.zeros_like(expiry), jnp.full_like(expiry, -0.5))
     return jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(z, expiry)), jnp.finfo(expiry.dtype).tiny))
 

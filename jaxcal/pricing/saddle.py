@@ -23,14 +23,14 @@ from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer, LogValue, PerExpiry, PerQuote, PerStrike
 from jaxcal.pricing.revival import from_beside, revives, stepped_over
 
-# where the integrand is looked at beside the contour: in steps of the rule, at the ends of so many stretches of it
-_BESIDE = (-8.0, -4.0, -2.0, -1.0, 1.0, 2.0, 4.0, 8.0)
-_STRETCHES = 32
+# offsets from the contour at which the integrand is bounded, in steps of the rule, and the number of intervals of it
+_OFFSETS = (-8.0, -4.0, -2.0, -1.0, 1.0, 2.0, 4.0, 8.0)
+_INTERVALS = 32
 
 
 class Saddle(AbstractPricer):
-    """One contour a quote: right to rounding over every parameter we know of, at `num_nodes` characteristic functions a
-    quote and about 250 more to place the contour.
+    """One contour a quote: accurate to rounding for all parameters that were tried, at `num_nodes` characteristic
+    functions a quote and about 250 more to place the contour.
 
     Args:
         num_nodes: nodes a quote; None chooses 128, and outside `jit` 512 or 2048 where that is not enough.
@@ -96,26 +96,26 @@ def values_on(
 def logs_on(
     grid: FourierGrid, model: AbstractFourierModel, log_strike: PerQuote, log_bound: Float[Array, "q n"] | None = None
 ) -> LogValue:
-    """The same by logarithms. Between the poles the integral is the room below the upper bound, beyond them the value:
+    """The same by logarithms. Between the poles the integral is the distance to the upper bound, beyond them the value:
     either keeps its relative accuracy however small it is.
     """
     found = _integrate(grid, model, log_bound)
     inner, positive = grid.offset[:, 0] > 0, found.sum > 0
     integral = found.shift + jnp.log(jnp.where(positive, found.sum, 1.0)) - jnp.minimum(log_strike, 0.0)
-    # an error that may be the whole sum says nothing of its logarithm, however little that moves a volatility
-    known = positive & (integral < 0) & (found.error < 0.5 * found.sum) & _follows(grid, model, log_strike)
+    # with an error as large as the sum its logarithm is unknown, however little it moves a volatility
+    known = positive & (integral < 0) & (found.error < 0.5 * found.sum) & _resolves_phase(grid, model, log_strike)
     error = jnp.where(known, found.error / jnp.where(positive, found.sum, 1.0), jnp.inf)
     integral = jnp.where(known, integral, -1.0)
     other = jnp.log(-jnp.expm1(integral))
-    # the relative error of what is left of 1
+    # the relative error of 1 less the integral
     left = error * jnp.exp(integral - other) + float(jnp.finfo(error.dtype).eps)
     value, room = jnp.where(inner, other, integral), jnp.where(inner, integral, other)
     return LogValue(value, room, jnp.where(inner, left, error), jnp.where(inner, error, left))
 
 
-def _follows(grid: FourierGrid, model: AbstractFourierModel, log_strike: PerQuote) -> Array:
-    """Whether the first step of a rule turns the integrand by less than a radian. At a saddle point it hardly turns;
-    where that lies beyond the last moment that is looked at it turns so fast that the sum and its error are anything.
+def _resolves_phase(grid: FourierGrid, model: AbstractFourierModel, log_strike: PerQuote) -> Array:
+    """Whether the phase changes by less than a radian in the first step of a rule. At a saddle point it hardly changes;
+    if that lies beyond the interval searched it changes so fast that the sum and its error mean nothing.
     """
     model, z, k = jax.lax.stop_gradient((model, grid.nodes[:, 0, :2], log_strike))
     here, step = z[:, 0], z[:, 1] - z[:, 0]
@@ -130,7 +130,7 @@ def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[
     scaled = log_terms - _complex(shift)[:, None]
     terms = exp(Cartesian.of(scaled))
     sign = jnp.where(grid.offset[:, 0] > 0, 1.0, -1.0)
-    # an exponent is rounded by as much as it is large
+    # the rounding error of an exponent is proportional to its size
     exponents = 4.0 + jnp.abs(log_terms) + jnp.abs(grid.log_factor.to_complex()[:, 0])
     # every other node: the trapezoidal rule with twice the step
     other = jnp.where(jnp.arange(terms.re.shape[-1]) % 2 == 0, 2.0 * terms.re, 0.0)
@@ -149,7 +149,7 @@ def _integrate(grid: FourierGrid, model: AbstractFourierModel, log_bound: Float[
 def grid_and_bound(
     model: AbstractFourierModel, log_strike: PerQuote, expiry: PerQuote, num_nodes: int
 ) -> tuple[FourierGrid, Float[Array, "q n"] | None]:
-    """`saddle_grid`, and for `stepped_over` a bound on what each of its terms is wrong by, of a model that revives."""
+    """`saddle_grid`, and for `stepped_over` a bound on the error of each of its terms, for a model with revivals."""
     contour = contour_of(model, log_strike, expiry, num_nodes)
     bound = _log_bound(model, contour, log_strike, expiry, num_nodes) if revives(model, expiry) else None
     return _grid(contour, log_strike, expiry, num_nodes), bound
@@ -191,15 +191,15 @@ def _grid(contour: Contour, k: PerQuote, expiry: PerQuote, num_nodes: int) -> Fo
 def _log_bound(
     model: AbstractFourierModel, contour: Contour, k: PerQuote, t: PerQuote, num_nodes: int
 ) -> Float[Array, "q n"]:
-    """Logarithm of a bound on what each of the terms of that rule is wrong by: the larger of those at the ends of the
-    stretch that it lies on.
+    """Logarithm of a bound on the error of each term of that rule: the larger of those at the ends of the interval that
+    it lies in.
     """
     contour, k, t = jax.lax.stop_gradient((contour, k, t))
-    step, stride = contour.end / (num_nodes - 1), -(-num_nodes // _STRETCHES)
-    stretches = -(-num_nodes // stride)
-    places = step[:, None] * jnp.arange(0, stride * stretches + 1, stride, dtype=t.dtype)[None, :]
-    aside = jnp.clip(step[:, None] * jnp.asarray(_BESIDE, t.dtype)[None, :], -OUTERMOST, OUTERMOST)
-    shape = (k.size, len(_BESIDE), stretches + 1)
+    step, stride = contour.end / (num_nodes - 1), -(-num_nodes // _INTERVALS)
+    intervals = -(-num_nodes // stride)
+    places = step[:, None] * jnp.arange(0, stride * intervals + 1, stride, dtype=t.dtype)[None, :]
+    aside = jnp.clip(step[:, None] * jnp.asarray(_OFFSETS, t.dtype)[None, :], -OUTERMOST, OUTERMOST)
+    shape = (k.size, len(_OFFSETS), intervals + 1)
 
     def flat(x: Array) -> Array:
         return jnp.broadcast_to(x, shape).reshape(k.size, -1)

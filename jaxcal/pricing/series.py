@@ -1,10 +1,10 @@
 """Merton's own formula: a Poisson mixture of Black prices, with a bound on what is left out.
 
 Given n jumps, ln(S_T / F) is normal with variance v_n = sigma^2 t + n std^2 and E[S_T / F] = f_n (R. Merton, Journal of
-Financial Economics 3 (1976), eq. 16). Puts are weighted with the law of n, calls with that law under the measure that
-has the share as its unit, a Poisson law too: each term is then at most the put's strike, or 1, and the tails of the
-Poisson law bound the terms left out. All terms are positive, so far out-of-the-money values keep their relative
-accuracy.
+Financial Economics 3 (1976), eq. 16). Puts are weighted with the distribution of n, calls with its distribution
+under the share as numeraire, Poisson too: each term is then at most the put's strike, or 1, and the tails of the
+Poisson distribution bound the terms left out. All terms are positive, so far out-of-the-money values keep their
+relative accuracy.
 """
 
 import math
@@ -81,7 +81,7 @@ def _merton(model: AbstractFourierModel) -> Merton:
 
 
 def _series(model: Merton, expiry: PerQuote, log_strike: PerQuote, num_terms: int) -> tuple[PerQuote, PerQuote]:
-    """Values, and a bound on what the terms left out and rounding add to them."""
+    """Values, and a bound on their truncation and rounding errors."""
     dtype = log_strike.dtype
     parameters = (model.sigma, model.jump_intensity, model.jump_mean, model.jump_std)
     sigma, intensity, mean, std = (jnp.asarray(p, dtype) for p in parameters)
@@ -94,7 +94,7 @@ def _series(model: Merton, expiry: PerQuote, log_strike: PerQuote, num_terms: in
     n = first[:, None] + jnp.arange(num_terms, dtype=dtype)[None, :]
     weight = jnp.exp(n * jnp.log(rate)[:, None] - rate[:, None] - gammaln(n + 1.0))
 
-    # ln(K / f_n) within what exp can show; the value is flat beyond
+    # ln(K / f_n) where exp does not overflow; the value is flat beyond
     limit = 0.9 * math.log(float(jnp.finfo(dtype).max))
     distance = (log_strike + jumps * jnp.expm1(growth))[:, None] - n * growth
     ratio = jnp.exp(jnp.clip(jnp.where(call[:, None], distance, -distance), -limit, limit))

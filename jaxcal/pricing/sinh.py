@@ -28,8 +28,8 @@ from jaxcal.pricing.pricer import (
 from jaxcal.pricing.revival import revival_bound
 
 _TILT = 0.3  # radians, up for strikes below the model's drift and down above it, where exp(-i z k) then decays
-_SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is looked at to find its end, in t
-_WIDTHS = ((0, 1.0), (48, 0.3), (96, 0.1))  # with so many nodes and more; a narrow contour sees rare large jumps too
+_SCAN = np.arange(3.5, 24.5, 1.0)  # where the integrand is evaluated to find its end, in t
+_WIDTHS = ((0, 1.0), (48, 0.3), (96, 0.1))  # from so many nodes on; a narrow contour resolves rare large jumps too
 _SPARE = 0.5  # added to that end: the grid must hold for models whose phi reaches further than that of the start
 
 
@@ -72,8 +72,8 @@ class Sinh(AbstractValuePricer):
         total_vol: PerExpiry,
         offset: Float[Array, ""] | float = 0.0,
     ) -> FourierGrid:
-        """With `offset` 1/2 the nodes lie midway between those of the rule without: a second rule, as long to compile
-        as none and wrong by as much to the other side.
+        """With `offset` 1/2 the nodes lie midway between those of the rule without: a second rule of the
+        opposite error, at no cost in compile time.
         """
         num_nodes = self.sized().num_nodes or 36
         model = jax.lax.stop_gradient(model)
@@ -104,8 +104,8 @@ class Sinh(AbstractValuePricer):
         above = jnp.min(jnp.where(strikes >= 0, strikes, total_vol[:, None]), axis=-1)
         nearest = 0.5 * jax.lax.stop_gradient(jnp.stack([below, above], axis=-1))[:, :, None]
 
-        # to where what is cut off is as small as what the trapezoidal rule misses with so many nodes; the last such
-        # place, since with jumps of nearly one size phi revives
+        # to where the truncation error is as small as the discretisation error of so many nodes; the last such place,
+        # since with jumps of nearly one size phi revives
         scan = jnp.asarray(_SCAN - np.log(width), expiry.dtype)
         z, dz = contour(scan[None, None, :])
         log_phi = jnp.real(model.log_cf(rows(z), expiry[:, None])) + revival_bound(model, rows(z), expiry[:, None])
@@ -113,7 +113,7 @@ class Sinh(AbstractValuePricer):
         size = log_phi.reshape(z.re.shape) + 0.5 * jnp.log(dz.square_modulus() / poles)
         size += (shift + nearest) * (1.0 + z.im)
         # Far out a strong drift, such as that which makes up for many jumps to one side, may outgrow what decays on the
-        # bent line: what only grows from there on says nothing about where the integrand has died before.
+        # bent line: what only grows from there on says nothing about where the integrand has decayed before.
         grows = jnp.flip(jnp.cumprod(jnp.flip(jnp.diff(size, axis=-1) > 0, -1).astype(jnp.int32), axis=-1), -1) > 0
         grows = jnp.concatenate([jnp.zeros_like(grows[..., :1]), grows], axis=-1)
         alive = (size >= float(np.log(10.0)) * max(-14, -1 - num_nodes // 4)) & ~grows
@@ -124,7 +124,7 @@ class Sinh(AbstractValuePricer):
         measure = jnp.log(jnp.where(position == 0, 0.5, 1.0) * step / jnp.pi)
         log_factor = log(dz * reciprocal(z * (z + 1j))) + measure + shift * (1.0 - 1j * z)
 
-        # the only part that a strike has to itself. Its real and imaginary parts are one loop over both halves of the
+        # the only part that depends on the strike. Its real and imaginary parts are one loop over both halves of the
         # weights: a concatenation would not vectorise.
         side = (beyond > 0).astype(jnp.int32)
         k, above = beyond[:, :, None], (side > 0)[:, :, None]
