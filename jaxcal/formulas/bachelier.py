@@ -1,4 +1,4 @@
-"""Bachelier: the price of a European option on a forward that moves by normal amounts, and may be negative.
+"""Bachelier: the price of a European option on a forward with normal increments, which may be negative.
 
 L. Bachelier, "Theorie de la speculation" (1900). With s = vol sqrt(T) and d = |F - K| / s, the out-of-the-money option
 is worth s (phi(d) - d Phi(-d)) = -s phi(d) m'(d), m being Mills' ratio; the second form does not cancel.

@@ -109,7 +109,7 @@ def _log_moneyness_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Arra
 
 
 def _negligible(x: Array) -> float:
-    """What counts as zero for a volatility or a time: second derivatives at anything larger do not overflow."""
+    """The largest volatility or time that counts as zero: second derivatives above it do not overflow."""
     return math.sqrt(float(jnp.finfo(x.dtype).tiny))
 
 

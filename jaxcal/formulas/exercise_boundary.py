@@ -1,12 +1,12 @@
-"""The boundary of early exercise of an American put, and what exercising at it adds to the European price.
+"""The early-exercise boundary of an American put, and its early-exercise premium over the European price.
 
 L. Andersen, M. Lake and D. Offengenden, "High-performance American option pricing", Journal of Computational Finance
-20(1) (2016): the boundary B(tau), where tau is the time that is left, solves an integral equation (their "FP-B"). Here
-its depth ln(B(0) / B(tau)), squared, is a polynomial in the square root of tau through a few Chebyshev points. It is
-started by M. Li, "Analytical approximations for the critical stock prices of American options: a performance
-comparison", Review of Derivatives Research 13 (2010) (QD+), from the guess of P. Bjerksund and G. Stensland,
-"Closed-form approximation of American options", Scandinavian Journal of Management 9 (1993), and two rounds of the
-Jacobi-Newton iteration of the first paper finish it. The premium of early exercise is an integral over the boundary:
+20(1) (2016): the boundary B(tau), where tau is the time to expiry, solves an integral equation (their "FP-B"). Here
+its depth ln(B(0) / B(tau)), squared, is a polynomial in the square root of tau through a few Chebyshev points. The
+initial guess is that of M. Li, "Analytical approximations for the critical stock prices of American options: a
+performance comparison", Review of Derivatives Research 13 (2010) (QD+), started from P. Bjerksund and G. Stensland,
+"Closed-form approximation of American options", Scandinavian Journal of Management 9 (1993); two Jacobi-Newton
+iterations of the first paper follow. The premium of early exercise is an integral over the boundary:
 I. Kim, "The analytic valuation of American options", Review of Financial Studies 3 (1990).
 
 Nodes and weights, and the matrices that take the boundary from its points to them, are the same for all options. Sums
@@ -26,22 +26,22 @@ from jaxcal._types import Block
 from jaxcal.formulas.normal import normal_cdf, normal_pdf
 
 _POINTS, _QUADRATURE, _PREMIUM = 5, 6, 12  # of the boundary, of its integrals, of the premium's
-_GROUPS = 4  # of the premium's nodes, which are worked on together
-_STARTS, _ROUNDS = 3, 2  # steps of Newton's method on Li's equation; rounds of the iteration
+_GROUPS = 4  # of the premium's nodes, each evaluated together
+_NEWTON_STEPS, _ITERATIONS = 3, 2  # steps of Newton's method on Li's equation; Jacobi-Newton iterations
 _ROOT_HALF = float(np.sqrt(0.5))
 _SHALLOWEST = 1e-9  # depth of a boundary
 _AT_YIELD = 0.6388  # standard deviations: the depth, just before expiry, where the yield is above the rate
-_LONGEST_START, _LONGEST = 1.0, 0.25  # steps of the start and of a round, in standard deviations
-_TOLD = 1e-5
+_LONGEST_START, _LONGEST = 1.0, 0.25  # bounds on both kinds of steps, in standard deviations
+_RESOLVED = 1e-5  # carry until expiry, in standard deviations, below which Li's equation is not solved
 _LEAST = 1e-30  # of a probability that is divided by
 
 
 class Exercise(NamedTuple):
-    """What early exercise means for `[b]` puts.
+    """Early-exercise premium and boundary of `[b]` puts.
 
     Attributes:
         premium: its value, over the strike.
-        depth: `ln(B(0) / B(T))`, how far the boundary is beneath where it will be at expiry.
+        depth: `ln(B(0) / B(T))`, how far the boundary lies below its level at expiry.
         log_last: `ln(B(0) / strike)`: 0, or less where the yield is above the rate.
     """
 
@@ -81,15 +81,15 @@ def early_exercise(vol: Block, moneyness: Block, expiry: Block, rate: Block, div
     deepest = log_last + jnp.log1p(-1.0 / exponent)
     of_put = _Put(*(x.astype(np.float32)[None] for x in (vol, rate, dividend_yield, log_last, deepest, root_t)))
     depth = _start(of_put, rule)
-    # a loop keeps XLA from computing a round again wherever its result is used
-    depth = jax.lax.fori_loop(0, _ROUNDS, lambda _, x: _improved(x, of_put, rule), depth).astype(dtype)
+    # a loop keeps XLA from computing an iteration again wherever its result is used
+    depth = jax.lax.fori_loop(0, _ITERATIONS, lambda _, x: _improved(x, of_put, rule), depth).astype(dtype)
 
     squares = depth * depth
     centre, width = (moneyness - log_last)[None], (vol * root_t)[None]
     upward = ((drift + 0.5 * variance) * expiry)[None]
     gain, loss, inner = (rate * expiry)[None], (dividend_yield * expiry)[None], moneyness[None]
 
-    # a loop again: written out, these nodes would be most of what there is to compile
+    # a loop again: unrolled, these nodes would take most of the compile time
     def added(_: None, nodes: tuple[Array, Array, Array]) -> tuple[None, Array]:
         half, weight, rows = nodes
         left, across = half * half, width * half
@@ -133,7 +133,7 @@ class _Put(NamedTuple):
 
 @lru_cache
 def _rule(points: int, quadrature: int, premium: int) -> _Rule:
-    """With u = tau (1 - (1 + y)^2 / 4) the integrands are smooth in y, on [-1, 1]; u / T is that of no option."""
+    """With u = tau (1 - (1 + y)^2 / 4) the integrands are smooth in y, on [-1, 1]; u / T is common to all options."""
     chebyshev = np.cos(np.arange(points + 1) * np.pi / points)
     root = 0.5 * (1.0 + chebyshev[:-1])
     y, w = np.polynomial.legendre.leggauss(quadrature)
@@ -148,7 +148,7 @@ def _rule(points: int, quadrature: int, premium: int) -> _Rule:
 
 
 def _interpolation(points: np.ndarray, at: np.ndarray) -> np.ndarray:
-    """`[..., n]` from values at all Chebyshev points but the last, where the value is 0, to those at `at`.
+    """Matrix `[..., n]` from values at all Chebyshev points but the last, where the value is 0, to those at `at`.
 
     The barycentric formula: J.-P. Berrut and L. Trefethen, SIAM Review 46 (2004), eq. 5.4.
     """
@@ -182,8 +182,8 @@ def _start(put: _Put, rule: _Rule) -> Array:
     of_gap = -0.5 * (w + root) + with_rate * product / root * (1.0 - product / (short * root * root)) / short
     of_theta = -product / (put.rate * root)
 
-    # where next to nothing is gained by waiting, Li's equation is all rounding, and the first guess is right to 2 %
-    told = jnp.maximum(put.rate, -put.dividend_yield) * root_tau > _TOLD * put.vol
+    # where waiting gains next to nothing, Li's equation is all rounding, and the initial guess is good to 2 %
+    resolved = jnp.maximum(put.rate, -put.dividend_yield) * root_tau > _RESOLVED * put.vol
 
     def stepped(_: Array, depth: Array) -> Array:
         log_boundary = put.log_last - depth
@@ -203,13 +203,13 @@ def _start(put: _Put, rule: _Rule) -> Array:
         )
         slope = boundary * ((1.0 - delta) * (1.0 - of_gap) + density) + of_theta * in_theta
         step = jnp.clip(value / slope, -_LONGEST_START * deviation, _LONGEST_START * deviation)
-        return jnp.where(told, jnp.clip(depth + step, _SHALLOWEST, put.deepest), depth)
+        return jnp.where(resolved, jnp.clip(depth + step, _SHALLOWEST, put.deepest), depth)
 
-    return jax.lax.fori_loop(0, _STARTS, stepped, depth)
+    return jax.lax.fori_loop(0, _NEWTON_STEPS, stepped, depth)
 
 
 def _improved(depth: Array, put: _Put, rule: _Rule) -> Array:
-    """`[n, b]` depths after one round: Newton's method in ln B, where all of the boundary moves together."""
+    """`[n, b]` depths after one iteration: Newton's method in ln B, for a parallel move of the boundary."""
     root_tau = jnp.asarray(rule.root[:, None], np.float32) * put.root_t
     tau, deviation = root_tau**2, put.vol * root_tau
     per_deviation = 1.0 / deviation
@@ -232,7 +232,7 @@ def _improved(depth: Array, put: _Put, rule: _Rule) -> Array:
     down_end = up_end - deviation
     over = jnp.maximum(normal_cdf(down_end) + 0.5 * put.rate * tau * over, _LEAST)
     under = jnp.maximum(normal_cdf(up_end) + 0.5 * put.dividend_yield * tau * under, _LEAST)
-    misfit = put.log_last - depth + drift * tau - jnp.log(over / under)
+    residual = put.log_last - depth + drift * tau - jnp.log(over / under)
     turn = (normal_pdf(down_end) / over - normal_pdf(up_end) / under) * per_deviation
-    step = jnp.clip(misfit / (1.0 - turn), -_LONGEST * deviation, _LONGEST * deviation)
+    step = jnp.clip(residual / (1.0 - turn), -_LONGEST * deviation, _LONGEST * deviation)
     return jnp.clip(depth + step, _SHALLOWEST, put.deepest)

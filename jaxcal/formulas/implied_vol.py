@@ -1,9 +1,9 @@
-"""Black implied volatility: the inverse of `black_price`, without a search.
+"""Black implied volatility: the inverse of `black_price`, in a fixed number of steps.
 
-P. Jaeckel, "Let's Be Rational", Wilmott 75 (2015): a closed-form start good to some per cent, then a fixed number of
+P. Jaeckel, "Let's Be Rational", Wilmott 75 (2015): a closed-form initial guess good to some per cent, then
 Householder steps on the logarithm of the out-of-the-money value or, where that is too near its upper bound, of the
 distance to the bound. Both logarithms are smooth and nearly linear where they are used, and both quantities are formed
-from the price without loss: in-the-money quotes give up their intrinsic value first, in compensated arithmetic. The
+from the price without loss: the intrinsic value of in-the-money quotes is subtracted in compensated arithmetic. The
 closed form here is not the paper's: it needs one logarithm and no value of Black's formula.
 """
 
@@ -66,18 +66,18 @@ def implied_vol_of_logs(
     log_strike: Float[ArrayLike, "*#quotes"],
     expiry: Float[ArrayLike, "*#quotes"],
 ) -> tuple[Float[Array, "*quotes"], Float[Array, "*quotes"], Float[Array, "*quotes"]]:
-    """Volatility of an out-of-the-money value known by its logarithm: where the value itself would underflow, and where
-    its room to the upper bound would be lost to rounding.
+    """Volatility from the logarithm of an out-of-the-money value: where the value itself would underflow, and where its
+    distance to the upper bound would be lost to rounding.
 
     Args:
         log_value: ln(v / min(F, K)), v the undiscounted out-of-the-money value.
-        log_room: ln(1 - v / min(F, K)). Of the two, the one below about ln 0.6 decides.
+        log_room: ln(1 - v / min(F, K)). Of the two, the one below about ln 0.6 is used.
         log_strike: ln(K / F).
         expiry: years.
 
     Returns:
-        The volatility, decimal per square root of year; and by how much, in relative terms, it moves with a relative
-        error of one in the value, and in the room (0 for the one that does not count). NaN where the logarithms are not
+        The volatility, decimal per square root of year; and the ratio of its relative error to a relative error of the
+        value, and of the distance to the bound (0 for the one that is not used). NaN where the logarithms are not
         negative, where `expiry` is not positive, and where an argument is NaN. Derivatives as in `implied_vol`.
 
     Example:
@@ -92,7 +92,7 @@ def implied_vol_of_logs(
     log_value, log_room, distance, expiry = jnp.broadcast_arrays(*arrays)
     valid = (jnp.maximum(log_value, log_room) <= 0) & (jnp.minimum(log_value, log_room) < 0)
     valid &= jnp.isfinite(log_value + log_room + distance + expiry) & (expiry > 0)
-    # about half the bound, at the money, where there is nothing to know
+    # a placeholder where an argument is not valid: about half the bound, at the money
     half = (jnp.full_like(expiry, -0.7), jnp.full_like(expiry, -0.69), jnp.zeros_like(expiry), jnp.ones_like(expiry))
     log_value, log_room, distance, expiry = (
         jnp.where(valid, x, safe) for x, safe in zip((log_value, log_room, distance, expiry), half, strict=True)
@@ -107,8 +107,8 @@ def implied_vol_of_logs(
 def _start(
     value: Array, room: Array, distance: Array, root_ratio: Array, logs: tuple[Array, Array] | None = None
 ) -> Array:
-    """Total volatility to within 4 per cent, from the value and its room to the upper bound, both over min(F, K); where
-    they may underflow, from their `logs` too.
+    """Total volatility to within 4 per cent, from the value and its distance to the upper bound, both over min(F, K);
+    where they may underflow, from their `logs` too.
 
     Up to half the bound: the Bachelier formula at the same value, N(a) / a = value / distance, is inverted for a, the
     distance in standard deviations, by a rational function with the right limits at both ends (0.8 per cent); Black's
@@ -116,7 +116,7 @@ def _start(
     Above it: room = Phi(-d) (1 + R) with R = m(sqrt(d^2 + 2k)) / m(d), which is near 1 / sqrt(1 + 1.4 k) wherever it
     matters; d is a normal quantile (M. Abramowitz and I. Stegun, eq. 26.2.22) and s = d + sqrt(d^2 + 2k). Strikes more
     than exp(12) away, and values near half the bound at more than exp(4.4), where s depends on A like a square root,
-    take this way from below: value = Phi(-|d|) (1 - R), with R near 1 / sqrt(1 + 3.8 k).
+    use the same formula from below: value = Phi(-|d|) (1 - R), with R near 1 / sqrt(1 + 3.8 k).
     """
     high = value > room
     by_quantile = high | (distance > 12.0) | (distance * value > 2.2)
@@ -165,7 +165,7 @@ def _step(total_vol: Array, log_over: Callable[[Array, Array], Array], distance:
 
 
 def _over(value: Array, room: Array) -> Callable[[Array, Array], Array]:
-    """`log_over` of `_step`, for a value and a room that are numbers."""
+    """`log_over` of `_step`, for a value and a distance that do not underflow."""
     return lambda ratio, above: jnp.log(ratio / (ROOT_TWO_PI * jnp.where(above, room, value)))
 
 

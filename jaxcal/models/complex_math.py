@@ -98,8 +98,8 @@ def where(condition: Bool[Array, "..."], x: Operand, y: Operand) -> Cartesian:
 
 def contract(coefficients: Sequence[Float[Array, ""]], basis: Sequence[Cartesian]) -> Complex[Array, "*s"]:
     """The sum of real coefficients times the rows of a basis, as one real product: under `vmap` over coefficients XLA
-    evaluates the basis once. Its derivative is a sum of products number by number: a second derivative is then one loop
-    over the nodes, where the product would have the derivative of each row stored.
+    evaluates the basis once. Its derivative is a sum of products element by element: a second derivative is then one
+    loop over the nodes, where the product would have the derivative of each row stored.
     """
     return _contract(tuple(coefficients), tuple(basis))
 
@@ -120,7 +120,7 @@ def _contract_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def divide(x: Complex[Array, "*#s"], y: Complex[Array, "*#s"]) -> Complex[Array, "*s"]:
-    """x / y, for |y|^2 within range. The divisions come last: what ends in one XLA computes once, for all its users."""
+    """x / y, for |y|^2 within range. The divisions come last: what ends in one XLA computes once, for all its uses."""
     a, b = jnp.real(y), jnp.imag(y)
     product, square = x * jax.lax.complex(a, -b), a * a + b * b
     return jax.lax.complex(jnp.real(product) / square, jnp.imag(product) / square)

@@ -1,5 +1,5 @@
-"""Sine, cosine and arc tangent for long arrays: polynomials, which vectorise where XLA calls the C library number by
-number. Right to rounding.
+"""Sine, cosine and arc tangent for long arrays: polynomials, which vectorise where XLA calls the C library element by
+element. Accurate to rounding.
 """
 
 import math
@@ -65,7 +65,7 @@ def sine_cosine(x: Float[Array, "*s"]) -> tuple[Float[Array, "*s"], Float[Array,
     turns = jnp.round(x * (2.0 / math.pi))
     for part in _QUARTER[np.dtype(x.dtype)]:
         x = x - turns * part
-    x = jnp.clip(x, -1.0, 1.0)  # of an argument too large to be reduced nothing is known but the bounds of its sine
+    x = jnp.clip(x, -1.0, 1.0)  # the sine of an argument too large to be reduced is unknown, but bounded
     square = x * x
     sine = x + x * square * _polynomial(_SINE, square)
     cosine = 1.0 - 0.5 * square + square * square * _polynomial(_COSINE, square)

@@ -1,4 +1,4 @@
-"""Interval: where a parameter may lie, and the scale it is searched on."""
+"""Interval: the bounds of a parameter, and the scale of its search."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -8,11 +8,11 @@ from jaxtyping import Array, Float
 
 
 class Interval(NamedTuple):
-    """Where a parameter may lie, and the scale it is searched on: "log" for positive parameters, "linear" otherwise.
+    """The bounds of a parameter, and the scale of its search: "log" for positive parameters, "linear" otherwise.
 
     With `origin` and `unit`, functions of the model, the bounds are those of (parameter - origin(model)) / unit(model):
-    so a bound that depends on other parameters is a box for the solver. Both may use parameters that stand before this
-    one in `bounds`.
+    so a bound that depends on other parameters is a box constraint for the solver. Both may use parameters that stand
+    before this one in `bounds`.
 
     Example:
         >>> Interval(0.01, 10.0, "log").middle
@@ -33,7 +33,7 @@ class Interval(NamedTuple):
         return (self.lower * self.upper) ** 0.5 if self.scale == "log" else 0.5 * (self.lower + self.upper)
 
     def relative(self, value: Any, model: Any) -> Any:
-        """A parameter of `model` as its bounds count it."""
+        """A parameter of `model` in the units of its bounds."""
         value = value if self.origin is None else value - self.origin(model)
         return value if self.unit is None else value / self.unit(model)
 
@@ -43,7 +43,7 @@ class Interval(NamedTuple):
         return value if self.origin is None else value + self.origin(model)
 
     def known(self, model: Any) -> "Interval":
-        """The same bounds of `model`, whose unit and origin are asked for once: they may be long to compile."""
+        """The same bounds of `model`, whose unit and origin are evaluated once: they may take long to compile."""
         unit, origin = (None if f is None else f(model) for f in (self.unit, self.origin))
         return self._replace(
             unit=None if unit is None else lambda _: unit, origin=None if origin is None else lambda _: origin

@@ -1,4 +1,4 @@
-"""check_model: whether a model is a law of ln(S_T / F), or a smile, as sentences."""
+"""check_model: whether a model is a probability law of ln(S_T / F), or a smile without arbitrage."""
 
 import cmath
 import dataclasses
@@ -20,20 +20,20 @@ from jaxcal.models.refusal import at_ends, faults_at_ends, member_of
 
 _YEARS = (0.02, 0.27, 1.1, 5.3)  # none of which is likely to be a knot of a model
 _POINTS, _FINE = 65, 1025  # of the real axis: a quarter, and a hundredth, of a standard deviation apart
-_MOST_FOLLOWED, _CLOSER = 64, 129  # places where phi seems to jump, and points within each that it is followed at
-# along which phi is followed, near contours: angle and beginning
+_MOST_CHECKED, _FINER = 64, 129  # points at which phi seems to jump, and points of the finer check of each
+# rays near contours, along which phi must be continuous: angle and starting point
 _RAYS = {"axis": (0.0, 0.0), "level": (0.0, -0.5j), "above": (0.25, -0.5j), "below": (-0.25, -0.5j)}
 
 
 def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, ...]:
     """What keeps `model` from being a law of ln(S_T / F), or a smile, one sentence each; an empty tuple where nothing
-    is found.
+    is wrong.
 
     Of a model by its characteristic function phi at several times and points: phi(0) = 1 (probabilities add up),
     phi(-i) = 1 (the forward is a martingale), phi(-conj z) = conj phi(z) (the law is real), |phi| <= 1 and matrices
     phi(u_i - u_j) without negative eigenvalues (probabilities are positive), phi continuous (no branch of a logarithm
     or root changes), a mean that is finite and not positive, results of the shape and dtype of z, and derivatives in
-    parameters, z and time that agree with differences. Of a smile: volatilities that are positive and finite, no
+    parameters, z and time that agree with finite differences. Of a smile: volatilities that are positive and finite, no
     butterfly with a negative price (Durrleman's condition), total variance that does not fall with time, and
     derivatives likewise. Of both: parameters that are finite and break no rule of the model's own, and bounds that are
     intervals.
@@ -42,9 +42,9 @@ def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, .
     proves a law; these find a compensator that is missing, a sign, a branch, a wrong derivative.
 
     Args:
-        model: one model, with concrete parameters. Of a batch each member is checked, and a sentence names the first
-            that it is about.
-        forward: at which a smile is looked at, for models whose volatilities depend on its unit.
+        model: one model, with concrete parameters. Of a batch the members are checked in turn, and a sentence
+            names the one that it is about.
+        forward: at which a smile is checked, for models whose volatilities depend on its unit.
 
     Raises:
         TypeError: not a model, or a model inside `jit`.
@@ -106,14 +106,14 @@ def _of_bounds(model: AbstractModel) -> Iterator[str]:
             yield f"bounds of {name} begin at {interval.lower}: on a log scale they must be positive"
 
 
-def _wide(model: Any) -> tuple[Any, np.dtype]:
-    """The model with all its numbers in the widest dtype there is, and that."""
+def _widen(model: Any) -> tuple[Any, np.dtype]:
+    """The model in the widest dtype that is enabled, and that dtype."""
     dtype = np.dtype(np.float64 if jax.config.read("jax_enable_x64") else np.float32)
     return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), model), dtype
 
 
 def _of_law(model: Any) -> Iterator[str]:
-    model, dtype = _wide(model)
+    model, dtype = _widen(model)
     if shapes := [*_of_shapes(model)]:
         yield from shapes
         return
@@ -143,8 +143,8 @@ def _of_shapes(model: Any) -> Iterator[str]:
 
 @partial(QuickJit, task="check of the law")
 def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
-    """All numbers that the sentences below are about, of the shape of times first. The formula stands in the program
-    as few times as can be.
+    """All numbers that the checks below need, with times as the first axis. The formula is in the program as few times
+    as possible.
     """
     kind = np.result_type(t.dtype, np.complex64)
     size = jnp.sqrt(jnp.maximum(-8.0 * jnp.real(model.log_cf(jnp.full(t.shape, -0.5j, kind), t)), 0.0))
@@ -175,7 +175,7 @@ def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
         step = radius[:, :1].astype(kind) * cmath.exp(1j * turn)
         along = 0.5 * step * (slopes[name][:, 1:] + slopes[name][:, :-1])
         found[f"{name} jump"] = jnp.diff(values[name], axis=-1) - along
-    # derivatives against differences, where phi is neither 1 nor nothing: in z, and in parameters and ln t together
+    # derivatives against finite differences, where phi is neither 1 nor 0: in z, and in parameters and ln t together
     found["value"] = values["middle"]
     found["in z"] = slopes["middle"] / size.astype(kind)
     found["z apart"] = (values["after"] - values["before"]) / (2.0 * h)
@@ -220,7 +220,7 @@ def _of_probabilities(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
             yield f"phi at t = {t:g} belongs to negative probabilities (an eigenvalue of phi(u_i - u_j) is {least:.2g})"
             break
     for name in _RAYS:
-        jumps = np.argwhere(_jumps(found[name], found[f"{name} jump"]) > 0.3)[:_MOST_FOLLOWED]
+        jumps = np.argwhere(_jumps(found[name], found[f"{name} jump"]) > 0.3)[:_MOST_CHECKED]
         if len(jumps) and len(jumps := jumps[_persist(model, name, found["radius"], jumps)]):
             at = (int(jumps[0][0]), int(jumps[0][1]))
             yield (
@@ -250,12 +250,12 @@ def _jumps(log_phi: NDArray, jump: NDArray) -> NDArray:
 
 
 def _persist(model: Any, name: str, radius: NDArray, places: NDArray) -> NDArray[np.bool_]:
-    """Which of the jumps are still there from one of many points between to the next: a rare jump of the price turns
-    phi far faster than its standard deviation says.
+    """Which of the jumps persist on a finer grid: rare jumps of the price change phi far faster than its standard
+    deviation suggests.
     """
     turn, begin = _RAYS[name]
-    padded = np.resize(places, (_MOST_FOLLOWED, 2))
-    share = np.linspace(0.0, 1.0, _CLOSER)
+    padded = np.resize(places, (_MOST_CHECKED, 2))
+    share = np.linspace(0.0, 1.0, _FINER)
     low, high = (radius[padded[:, 0], padded[:, 1] + i][:, None] for i in (0, 1))
     z = ((low + (high - low) * share) * cmath.exp(1j * turn) + begin).astype(np.result_type(radius, np.complex64))
     years = np.asarray(_YEARS, radius.dtype)[padded[:, 0]][:, None]
@@ -286,7 +286,7 @@ def _of_derivatives(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
 
 
 def _of_smile(model: Any, forward: float) -> Iterator[str]:
-    model, dtype = _wide(model)
+    model, dtype = _widen(model)
     years = jnp.asarray(_YEARS, dtype)
     found = {name: np.asarray(x) for name, x in _smile(model, years, jnp.asarray(forward, dtype)).items()}
     k, vol = found["k"], found["vol"]

@@ -1,4 +1,4 @@
-"""The map between a model and a vector of its free parameters, which is what a solver moves."""
+"""The map between a model and a vector of its free parameters, on which a solver works."""
 
 import dataclasses
 import math
@@ -17,10 +17,10 @@ from jaxcal.models.interval import Interval
 
 
 class Scales(eqx.Module):
-    """What a caller changed of a model's search scales: static, so that another choice compiles another program.
+    """A caller's changes to a model's search scales: static, so that another choice compiles another program.
 
     Attributes:
-        own: by name, an `Interval` whose scale, unit and origin replace the model's; its bounds mean nothing here.
+        own: by name, an `Interval` whose scale, unit and origin replace the model's; its bounds are not used here.
         ties: by name, the parameter that this one is equal to.
     """
 

@@ -1,4 +1,4 @@
-"""refuse_unlawful: what every price and fit outside `jit` looks at; the cheap part of `check_model`."""
+"""refuse_unlawful: the checks of every price and fit outside `jit`; the cheap part of `check_model`."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, broken_rules, faulty_parameters
 from jaxcal.models.parameters import batch_size, with_fields
 
-_CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at which a formula divides nothing by nothing
+_CIRCLE = 1e-3 * np.exp(2j * np.pi * np.arange(8) / 8)  # around a point at which a formula is 0 / 0
 _REMEDY = "jc.check_model(model) says what else may be wrong"
 
 
 def refuse_unlawful(model: Any, expiry: Any = (), *, numbers: bool = True) -> None:
-    """What `price`, `model_vol`, `greeks` and fits look at outside `jit`: parameters that are not finite, and for a
-    class that is not the library's own, log_cf(0) = log_cf(-i) = 0 at the first and last expiry.
+    """What `price`, `model_vol`, `greeks` and fits check outside `jit`: that parameters are finite, and for a class
+    that is not the library's own, log_cf(0) = log_cf(-i) = 0 at the first and last expiry.
 
     Of a batch, members whose parameters are not finite are left to become NaN, and the first of the others is checked.
-    With `numbers` false a model that is not finite is left to them too, as a fit without numbers is.
+    With `numbers` false a single model that is not finite passes too, such as that of a fit without numbers.
 
     Raises:
-        TypeError: no model, but a class or a fit, say.
+        TypeError: not a model, but a class or a fit, say.
         ValueError: what is wrong, and what to do.
     """
     if not isinstance(model, AbstractModel):
@@ -84,7 +84,7 @@ def _no_model(given: Any) -> str:
 
 @lru_cache(maxsize=256)
 def _first_fault(structure: Any, leaves: tuple, years: tuple[float, float], dtype: np.dtype) -> str | None:
-    """The fault of a model that is known by its numbers, so that what is priced again costs a look-up."""
+    """The first fault of a model, cached by its numbers: pricing it again costs a look-up."""
     arrays = [jnp.asarray(np.frombuffer(data, dtype).reshape(shape)) for shape, data in leaves]
     model = jax.tree.unflatten(structure, arrays)
     with jax.ensure_compile_time_eval():
@@ -105,7 +105,7 @@ def at_ends(model: AbstractFourierModel, t: Float[Array, " t"]) -> Array:
 
 
 def faults_at_ends(found: NDArray, years: Any) -> Iterator[str]:
-    """Sentences about `at_ends`; where a formula divides nothing by nothing the mean over the circle counts."""
+    """Sentences about `at_ends`; where a formula is 0 / 0 the mean over the circle counts."""
     exact, around = found
     exact = np.where(np.isnan(exact), around, exact)
     tolerance = np.sqrt(np.finfo(exact.real.dtype).eps)

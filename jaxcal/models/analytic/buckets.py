@@ -66,10 +66,10 @@ def lift(
 
 
 def check_buckets(model: Any, varying: Sequence[str]) -> None:
-    """For `__check_init__`: raises ValueError where a field is neither a number nor as long as there are buckets."""
+    """For `__check_init__`: raises ValueError where a field is neither a number nor one number a bucket."""
     fields = {name: getattr(model, name) for name in (*varying, "knots")}
     if not all(isinstance(value, (float, int, np.ndarray, Array)) for value in fields.values()):
-        return  # JAX puts other things into a tree on the way
+        return  # JAX builds trees with placeholders too
     kind = type(model).__name__
     if np.ndim(fields["knots"]) != 1:
         raise ValueError(f"{kind}: knots must be a vector of times, not of shape {np.shape(fields['knots'])}")
@@ -83,7 +83,7 @@ def check_buckets(model: Any, varying: Sequence[str]) -> None:
 
 
 def bucket_violations(rules: Mapping[str, Any], knots: Any) -> dict[str, BoolLike]:
-    """`rules` of single numbers, each now about every bucket, and those of the knots."""
+    """`rules` of single numbers, applied to every bucket, and those of the knots."""
     everywhere = {rule: broken if isinstance(broken, bool) else broken.any() for rule, broken in rules.items()}
     ordered = (knots[:1] <= 0).any() | (knots[1:] <= knots[:-1]).any()
     return everywhere | {"knots must be positive and increase": ordered}

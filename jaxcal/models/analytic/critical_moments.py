@@ -48,7 +48,7 @@ class CriticalMoments(NamedTuple):
             start = (jnp.full_like(t, -14.0), jnp.full_like(t, 21.0))
             return jnp.exp(jax.lax.fori_loop(0, 40, halve, start)[0])
 
-        # both ends in one loop, which is compiled once
+        # both ends in one loop: it is compiled once
         below, above = jax.vmap(distance)(jnp.asarray([-1.0, 1.0], t.dtype), jnp.asarray([0.0, 1.0], t.dtype))
         return CriticalMoments(-below, 1.0 + above)
 
@@ -57,7 +57,7 @@ class CriticalMoments(NamedTuple):
         """Where E[exp(q J)] <= exp(60), J a normal jump: all its moments exist, but not all can be written down."""
 
         def reach(signed_mean: Array) -> Array:
-            # the positive root of std^2 q^2 / 2 + mean q = 60, without the difference of two alike numbers
+            # the positive root of std^2 q^2 / 2 + mean q = 60, without cancellation
             root = jnp.sqrt(signed_mean**2 + 2.0 * _LOG_MOMENT * std**2)
             ahead = 2.0 * _LOG_MOMENT / jnp.maximum(root + signed_mean, 2.0 * _LOG_MOMENT / _FARTHEST)
             against = (root - signed_mean) / jnp.maximum(std**2, jnp.finfo(root.dtype).tiny)

@@ -1,4 +1,4 @@
-"""Laws given how often they jumped: what is left of a model with jumps once their numbers are known."""
+"""Conditional laws: a model with jumps, given the numbers of jumps."""
 
 from collections.abc import Mapping
 from typing import ClassVar

@@ -23,9 +23,9 @@ _VARYING = ("kappa", "theta", "sigma", "rho")
 class PiecewiseHeston(AbstractFourierModel):
     """Heston's model whose parameters change at the times `knots`: n - 1 knots make n buckets, the last without end.
 
-    Each of kappa, theta, sigma and rho is one number, or one a bucket. A calibration keeps what it is given: start it
-    from a model whose fields to vary are vectors, such as `PiecewiseHeston.of(heston, knots)` makes. An option's price
-    depends on the buckets before its expiry only, so put the knots at (some) expiries of the surface.
+    Each of kappa, theta, sigma and rho is one number, or one a bucket. A calibration keeps the shapes of its start:
+    start it from a model whose fields to vary are vectors, such as `PiecewiseHeston.of(heston, knots)` makes. An
+    option's price depends on the buckets before its expiry only, so put the knots at (some) expiries of the surface.
 
     Args:
         v0: variance today, per year.
@@ -102,10 +102,10 @@ class PiecewiseHeston(AbstractFourierModel):
 def piecewise_heston_moments(
     kappa: ArrayLike, sigma: ArrayLike, rho: ArrayLike, knots: Float[Array, " m"], t: Float[Array, "*shape"]
 ) -> CriticalMoments:
-    """Critical moments: where D, the coefficient of the variance, reaches infinity before today.
+    """Critical moments: where D, the coefficient of the variance, explodes before today.
 
     For real q outside [0, 1] it starts from 0 at `t` and solves dD/dtau = (q^2 - q) / 2 - (kappa - rho sigma q) D +
-    sigma^2 D^2 / 2 backwards through the buckets; the time to infinity from any D generalises L. Andersen and V.
+    sigma^2 D^2 / 2 backwards through the buckets; the explosion time from any D generalises L. Andersen and V.
     Piterbarg (Finance and Stochastics 11, 2007, proposition 3.1).
     """
     years = years_in_buckets(knots, t)
@@ -121,7 +121,7 @@ def piecewise_heston_moments(
             oscillates = square < 0
             gamma = jnp.sqrt(jnp.where(oscillates, -square, 1.0))
             d = jnp.sqrt(jnp.where(square > 0, square, float(jnp.finfo(t.dtype).tiny) ** 0.5))
-            # above its upper fixed point, or without one, D goes to infinity
+            # above its upper fixed point, or without one, D explodes
             rises = ahead > d
             gap = jnp.where(rises, ahead - d, 1.0)
             wait = jnp.where(rises, jnp.log1p(2.0 * d / gap) / d, jnp.inf)

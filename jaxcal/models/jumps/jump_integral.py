@@ -1,4 +1,4 @@
-"""JumpIntegral: what a variance that jumps by an exponential amount adds to an affine characteristic function."""
+"""JumpIntegral: what exponential jumps of the variance add to an affine characteristic function."""
 
 from typing import NamedTuple
 

@@ -13,7 +13,7 @@ from jaxcal.models.interval import Interval
 
 
 class Kou(AbstractFourierModel):
-    """Geometric Brownian motion whose logarithm jumps up or down by exponential amounts.
+    """Geometric Brownian motion with double-exponential jumps of its logarithm.
 
     Args:
         sigma: volatility between jumps, decimal per square root of year.

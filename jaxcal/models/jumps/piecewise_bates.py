@@ -29,7 +29,7 @@ class PiecewiseBates(AbstractFourierModel):
     """`PiecewiseHeston` whose log price also jumps: n - 1 `knots` make n buckets, the last without end.
 
     Each of kappa, theta, sigma, rho, jump_intensity, jump_mean and jump_std is one number, or one a bucket. A
-    calibration keeps what it is given: start it from a model whose fields to vary are vectors, such as
+    calibration keeps the shapes of its start: start it from a model whose fields to vary are vectors, such as
     `PiecewiseBates.of(bates, knots)` makes.
 
     Args:
@@ -125,7 +125,7 @@ class PiecewiseBates(AbstractFourierModel):
         return jnp.maximum(lower, jnp.max(-jnp.pi / 2 - turn)), jnp.minimum(upper, jnp.min(jnp.pi / 2 - turn))
 
     def revival(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Float[Array, "*shape"]:
-        """The sum of those of the buckets."""
+        """The sum over the buckets."""
         dtype = jnp.real(z).dtype
         years = years_in_buckets(self.knots, t.astype(dtype), z.ndim)
         wide = (slice(None), *(None,) * z.ndim)

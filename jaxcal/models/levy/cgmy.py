@@ -22,8 +22,8 @@ class CGMY(AbstractFourierModel):
 
     Args:
         c: overall activity of jumps, per year.
-        g: rate at which large falls die out, positive.
-        m: rate at which large rises die out, above 1 (the price has no mean otherwise; at 1 it has one, but no
+        g: exponential decay rate of jumps down, positive.
+        m: exponential decay rate of jumps up, above 1 (the price has no mean otherwise; at 1 it has one, but no
             derivative in m, and the model is refused).
         y: fine structure, below 2.
 
@@ -47,7 +47,7 @@ class CGMY(AbstractFourierModel):
     m: Float[Array, "*batch"] | float
     y: Float[Array, "*batch"] | float
 
-    # c last and in units of the variance a year that the others make of it
+    # c last, in units in which it is the variance a year
     bounds: ClassVar[Mapping[str, Interval]] = {
         "g": Interval(0.05, 500.0, "log"),
         "m": Interval(1.01, 500.0, "log"),
@@ -110,7 +110,7 @@ def _remainder(e: Array, y: Array) -> Array:
     """((1 + e)^y - 1 - y e) / (y (y - 1)): smooth in y, 0 and 1 included, and second order in e.
 
     With y0 the nearer of 0 and 1, (1 + e)^y = (1 + e)^y0 exp((y - y0) ln(1 + e)), and what does not depend on y - y0
-    cancels by hand.
+    is cancelled analytically.
     """
     small = jnp.abs(e) < 0.02
     h = jnp.where(small, e, 0.0)

@@ -13,12 +13,12 @@ from jaxcal.models.interval import Interval
 
 
 class NIG(AbstractFourierModel):
-    """X_t = w t + NIG(alpha, beta, delta t), w such that exp X is a martingale: Brownian motion with drift, run by an
-    inverse Gaussian clock.
+    """X_t = w t + NIG(alpha, beta, delta t), w such that exp X is a martingale: Brownian motion with drift,
+    time-changed by an inverse Gaussian process.
 
     Args:
         alpha: steepness of the tails, per unit of log price; above |beta| and at least beta + 1.
-        beta: asymmetry, per unit of log price; the left tail falls with rate alpha + beta, the right with alpha - beta.
+        beta: asymmetry, per unit of log price; the left tail decays at rate alpha + beta, the right with alpha - beta.
         delta: scale, units of log price per year; the variance a year is delta alpha^2 / (alpha^2 - beta^2)^(3/2).
 
     Raises:
@@ -39,7 +39,7 @@ class NIG(AbstractFourierModel):
     beta: Float[Array, "*batch"] | float
     delta: Float[Array, "*batch"] | float
 
-    # in units that keep a search inside the domain: beta first, then alpha over the least that beta allows, then the
+    # in units that keep a search inside the domain: beta first, then alpha over the minimum that beta allows, then the
     # variance a year
     bounds: ClassVar[Mapping[str, Interval]] = {
         "beta": Interval(-100.0, 50.0, "linear"),

@@ -1,4 +1,4 @@
-"""Variance gamma (Madan, Carr and Chang 1998): Brownian motion with drift, run by a gamma clock."""
+"""Variance gamma (Madan, Carr and Chang 1998): Brownian motion with drift, time-changed by a gamma process."""
 
 from collections.abc import Mapping
 from typing import ClassVar
@@ -19,9 +19,9 @@ class VarianceGamma(AbstractFourierModel):
     peaks there, without bound where t < nu / 2.
 
     Args:
-        sigma: volatility of the Brownian motion, decimal per square root of (clock) year.
-        nu: variance of the clock, years.
-        theta: drift of the Brownian motion, per (clock) year; negative for a skew to the left.
+        sigma: volatility of the Brownian motion, decimal per square root of year of gamma time.
+        nu: variance of gamma time per year, years.
+        theta: drift of the Brownian motion, per year of gamma time; negative for a skew to the left.
 
     Raises:
         ValueError: on construction with numbers outside the domain, as every model; E[exp X] is finite where
@@ -57,7 +57,7 @@ class VarianceGamma(AbstractFourierModel):
         """The roots of 1 - nu (theta q + sigma^2 q^2 / 2)."""
         sigma, nu, theta = (jnp.asarray(p, t.dtype) for p in (self.sigma, self.nu, self.theta))
         larger = jnp.abs(theta) + jnp.sqrt(theta**2 + 2.0 * sigma**2 / nu)
-        far, near = larger / sigma**2, 2.0 / (nu * larger)  # neither is a difference
+        far, near = larger / sigma**2, 2.0 / (nu * larger)  # neither cancels
         lower, upper = jnp.where(theta > 0, -far, -near), jnp.where(theta > 0, near, far)
         return jnp.broadcast_to(lower, t.shape), jnp.broadcast_to(upper, t.shape)
 

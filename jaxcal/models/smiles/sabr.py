@@ -196,7 +196,7 @@ class NormalSABR(AbstractVolModel):
 
 
 def _middle(beta: Array, strike: Array, forward: Array) -> tuple[Array, Array, Array]:
-    """(F K)^((1 - beta) / 2), ln(F / K), and where both are positive; numbers without meaning elsewhere."""
+    """(F K)^((1 - beta) / 2), ln(F / K), and where both are positive; placeholders elsewhere."""
     valid = (strike > 0) & (forward > 0)
     strike, forward = jnp.where(valid, strike, 1.0), jnp.where(valid, forward, 1.0)
     power = jnp.exp(0.5 * (1.0 - beta) * (jnp.log(forward) + jnp.log(strike)))

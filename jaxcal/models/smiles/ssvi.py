@@ -31,8 +31,8 @@ class AbstractSSVI(AbstractVolModel):
     """A surface of smiles w(k, theta(t)). Subclass it with `knots`, `variance`, `rho` among the fields, and give `phi`.
 
     Attributes:
-        knots: `[n]` rising expiries, years: the ends of n intervals of time, of which the first starts at 0 and the
-            last goes on. Not a parameter.
+        knots: `[n]` increasing expiries, years: the ends of n intervals of time, of which the first starts at 0 and
+            the last has no end. Not a parameter.
         variance: `[n]` at-the-money forward variance of each interval, per year. Its integral is theta.
         rho: correlation of the returns with the variance, in (-1, 1).
 
@@ -49,7 +49,7 @@ class AbstractSSVI(AbstractVolModel):
 
     @abstractmethod
     def phi(self, theta: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-        """How steep the wings are, in units of 1 / log-strike, where the at-the-money total variance is `theta`."""
+        """Steepness of the wings, in units of 1 / log-strike, where the at-the-money total variance is `theta`."""
 
     def theta(self, expiry: RealLike) -> Float[Array, "..."]:
         """At-the-money total variance at an expiry in years: the integral of the forward variance."""
@@ -91,14 +91,14 @@ class SSVI(AbstractSSVI):
     theta. With gamma = 1/2 that is eta <= 2 / sqrt(1 + |rho|); the paper's remark, eta (1 + |rho|) <= 2, is narrower.
 
     Args:
-        knots: `[n]` rising expiries, years; not a parameter.
+        knots: `[n]` increasing expiries, years; not a parameter.
         variance: `[n]` at-the-money forward variance per year, up to each knot, the last also beyond.
         rho: correlation, in (-1, 1), of the returns with the variance.
         eta: steepness.
         gamma: how fast the wings flatten with total variance; 1/2 is usual for equity.
 
     Raises:
-        ValueError: outside `jit`, where knots do not rise from above 0, variance or eta is negative, rho not in
+        ValueError: outside `jit`, where knots are not positive and increasing, variance or eta is negative, rho not in
             (-1, 1), or gamma not in [0, 1]. Between the bounds and these, a surface may have arbitrage.
 
     Example:
@@ -142,14 +142,14 @@ class SSVIHeston(AbstractSSVI):
     No static arbitrage within the bounds: lambda >= (1 + |rho|) / 4 (Gatheral and Jacquier 2014, section 4.1).
 
     Args:
-        knots: `[n]` rising expiries, years; not a parameter.
+        knots: `[n]` increasing expiries, years; not a parameter.
         variance: `[n]` at-the-money forward variance per year, up to each knot, the last also beyond.
         rho: correlation, in (-1, 1), of the returns with the variance.
         lam: lambda, how fast the wings flatten with total variance, positive.
 
     Raises:
-        ValueError: outside `jit`, where knots do not rise from above 0, variance is negative, rho not in (-1, 1), or
-            lam not positive. Between the bounds and these, a surface may have arbitrage.
+        ValueError: outside `jit`, where knots are not positive and increasing, variance is negative, rho not in (-1,
+            1), or lam not positive. Between the bounds and these, a surface may have arbitrage.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)

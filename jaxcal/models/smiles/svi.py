@@ -1,4 +1,4 @@
-"""SVI: the total variance of one expiry as a hyperbola in log-strike, and Durrleman's test of a smile."""
+"""SVI: the total variance of one expiry as a hyperbola in log-strike, and Durrleman's condition for a smile."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -40,7 +40,7 @@ class SVI(AbstractVolModel):
 
     The five parameters are those of one expiry, and of variance times years: vol^2 = w / T. The bounds of a calibration
     exclude butterfly arbitrage: the slopes of both wings stay within Lee's bound, b (1 + |rho|) <= 2, and `a` at or
-    above `least_a`. A model made by hand may have some: `durrleman` shows it.
+    above `least_a`. A model with other parameters may have some: `durrleman` shows it.
 
     Args:
         a: level.
@@ -50,7 +50,7 @@ class SVI(AbstractVolModel):
         sigma: width of the vertex, in log-strike, positive.
 
     Raises:
-        ValueError: outside `jit`, where b is negative, rho not in (-1, 1), sigma not positive, or the least total
+        ValueError: outside `jit`, where b is negative, rho not in (-1, 1), sigma not positive, or the minimum total
             variance, a + b sigma sqrt(1 - rho^2), negative.
 
     References:
@@ -88,7 +88,7 @@ class SVI(AbstractVolModel):
             "b must not be negative": self.b < 0,
             "rho must lie in (-1, 1)": abs(self.rho) >= 1,
             "sigma must be positive": self.sigma <= 0,
-            # a few roundings of slack: on its bound the least variance is zero
+            # tolerance for rounding: on its bound the minimum variance is zero
             "a + b sigma sqrt(1 - rho^2) must not be negative": (self.a < 0)
             & ((self.a * self.a) > (1.0 + 1e-5) * (self.b * self.sigma) * (self.b * self.sigma) * square),
         }
@@ -156,7 +156,7 @@ class SVI(AbstractVolModel):
         """The SVI-JW parameters (v, psi, p, c, v_tilde) at an expiry in years (Gatheral and Jacquier 2014, eq. 3.5).
 
         At-the-money variance, at-the-money skew, slopes of the left and right wing over at-the-money total volatility,
-        and the least variance.
+        and the minimum variance.
 
         Example:
             >>> import jaxcal as jc
@@ -202,7 +202,7 @@ def hyperbola(x: Array, rho: Array, width: Array) -> Smile:
     """rho x + sqrt(x^2 + width) and its first and second derivative in x, for width > 0 and |rho| <= 1.
 
     Where rho and x have opposite signs the parts cancel: there the value is a quotient of positive numbers, and the
-    slope is written around the slope of the asymptote.
+    slope is a difference from that of the asymptote.
     """
     r = jnp.sqrt(x * x + width)
     tilt = rho * x
@@ -216,7 +216,7 @@ def hyperbola(x: Array, rho: Array, width: Array) -> Smile:
 
 
 _REACH, _POINTS, _GOLDEN = 13.0, 79, 0.6180339887498949
-_RIDGE = 1e-3  # over which the kink between two binding log-strikes is rounded off, in units of b sigma
+_KINK = 1e-3  # over which the kink between two binding log-strikes is smoothed, in units of b sigma
 
 
 def _lift(k: Array, b: Array, rho: Array, m: Array, sigma: Array) -> Array:
@@ -267,12 +267,12 @@ def _lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
 
 
 def _smooth_least_a(model: SVI) -> Array:
-    """`least_a` with the kink rounded off where two log-strikes bind: never below it, and no more than b sigma / 4000
-    above. On the kink itself a search would stall.
+    """`least_a` with the kink smoothed where two log-strikes bind: never below it, and no more than b sigma / 4000
+    above. On the kink itself a solver would stall.
     """
     b, rho, m, sigma = float_arrays(model.b, model.rho, model.m, model.sigma)
     lifts = _lifts(b, rho, m, sigma)
-    apart, width = jnp.abs(lifts[..., 0] - lifts[..., 1]), _RIDGE * b * sigma
+    apart, width = jnp.abs(lifts[..., 0] - lifts[..., 1]), _KINK * b * sigma
     near = jnp.maximum(width - apart, 0.0)
     return jnp.max(lifts, axis=-1) + 0.25 * near * near / width
 
