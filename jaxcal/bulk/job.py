@@ -21,7 +21,7 @@ from jaxcal.market.tables.layouts import LAYOUTS
 
 @runtime_checkable
 class Engine(Protocol):
-    """What does the work of a job: `LocalEngine` or `RayEngine`. It has no say in the numbers."""
+    """What runs a job: `LocalEngine` or `RayEngine`. The numbers do not depend on it."""
 
     def run(self, source: Source, settings: Settings, store: Store, tally: Tally, stop: threading.Event) -> None:
         """Write all parts that are not done; see `LocalEngine.run`."""
@@ -40,25 +40,25 @@ def run_job(
 ) -> Summary:
     """Calibrate a model to every surface of a file or folder of quotes, and write a dataset of parquet files.
 
-    What is written is written whole, part by part. A job that was killed goes on where it was when it is started
-    again with the same settings and the same input, and the dataset is then the same as if it had not been.
+    Every part is written atomically. A killed job resumes when it is started again with the same settings and the same
+    input, and the dataset is the same as without the interruption.
 
     Args:
         source: a file that `read_quotes` reads, or a folder of them; see `find_source`.
         out: folder of the result: a parquet dataset with one row a surface, and in `_quotes` one with a row a quote
             where `settings.quotes` asks for it.
-        settings: all that decides the numbers.
-        engine: what does the work: this process, or with `RayEngine` a Ray cluster. The dataset is the same.
-        restart: throw away what is in `out`.
+        settings: everything that determines the numbers.
+        engine: what runs the job: this process, or with `RayEngine` a Ray cluster. The dataset is the same.
+        restart: discard what is in `out`.
         observe: called after every part.
-        stop: once it is set, the job ends after the part at work.
+        stop: once it is set, the job ends after the current part.
 
     Returns:
         What was done, counted by outcome, and the problems of the input.
 
     Raises:
         ValueError: `settings.free` names what is not a parameter of the model.
-        BulkError: the job cannot start, or cannot go on: `out` belongs to another job, there is nothing to read, the
+        BulkError: the job cannot start or continue: `out` belongs to another job, there is nothing to read, the
             disk is full; Ray cannot be reached.
         OutOfMemoryError: which is a `BulkError` and a `MemoryError`.
 
@@ -117,13 +117,13 @@ def run_job(
 
 
 def _record(source: Source, fingerprint: str, settings: Settings) -> dict[str, Any]:
-    """What must be the same for a job to go on."""
+    """What must be the same for a job to resume."""
     given = {"files": len(source.files), "bytes": source.size, "fingerprint": fingerprint}
     return {"version": version("jaxcal"), "settings": settings.record(), "input": given}
 
 
 def _changed(source: Source) -> list[Problem]:
-    """A problem for every file that was not left alone while the job read it."""
+    """A problem for every file that was changed while the job read it."""
     sentence = "it was changed while the job was at work, which may have read either: begin again with --restart"
     return [Problem(name, "file", sentence) for name in source.changed()]
 

@@ -1,4 +1,4 @@
-"""Settings: all that decides the numbers of a bulk job, with a hash."""
+"""Settings: everything that determines the numbers of a bulk job, with a hash."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ class Settings:
     """What a bulk job computes: with the same settings, input and version it gives the same dataset.
 
     Attributes:
-        model: class of the model, or a model whose numbers are the start of every fit; or a `CalibrationSpec`, which
+        model: class of the model, or a model whose parameters are the start of every fit; or a `CalibrationSpec`, which
             says `free`, `loss` and `rules` too.
         precision: of the arithmetic, see `calibrate_many`.
         free: names of the parameters to fit; all of them if None.

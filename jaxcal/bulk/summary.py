@@ -26,10 +26,10 @@ class Summary:
         quotes: number used.
         left_out: number of quotes left out, by reason.
         profiles: number of surfaces by the rules of their cleaning, most frequent first.
-        problems: all that was met in the input.
+        problems: all that were found in the input.
         resumed: parts that an earlier run had written.
-        damaged: parts of an earlier run that were damaged, and made again.
-        interrupted: whether the job was stopped before its end; the other figures are then those of what is written.
+        damaged: parts of an earlier run that were damaged, and computed again.
+        interrupted: whether the job was stopped before its end; the other figures then count what is written.
     """
 
     surfaces: int
@@ -53,7 +53,7 @@ class Summary:
         return not self.interrupted and not any(problem.lost for problem in self.problems)
 
     def record(self) -> dict[str, Any]:
-        """What is the same however often the job was interrupted."""
+        """What does not depend on interruptions."""
         return {
             "surfaces": self.surfaces,
             "outcomes": self.outcomes,
@@ -80,7 +80,7 @@ def summarize(
 
     Args:
         tables: of surfaces, part by part.
-        problems: met while reading.
+        problems: found while reading.
         resumed, damaged, interrupted: see `Summary`.
 
     Example:

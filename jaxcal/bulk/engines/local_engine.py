@@ -1,4 +1,4 @@
-"""LocalEngine: the work of a bulk job in this process."""
+"""LocalEngine: a bulk job run in this process."""
 
 import queue
 import threading
@@ -19,7 +19,7 @@ _AHEAD = 2  # parts that are read and cleaned while another one is fitted
 
 @dataclass(frozen=True)
 class LocalEngine:
-    """All cores or devices of this machine, and nothing but this process.
+    """All cores or devices of this machine, in one process.
 
     Example:
         >>> LocalEngine()
@@ -31,13 +31,13 @@ class LocalEngine:
 
         Args:
             source: the input.
-            settings: all that decides the numbers.
+            settings: everything that determines the numbers.
             store: the result; what is done there is not done again.
             tally: counts what is done.
-            stop: once it is set, the run ends after the part at work.
+            stop: once it is set, the run ends after the current part.
 
         Raises:
-            BulkError: the input cannot be cut into parts, or into others than before.
+            BulkError: the input cannot be cut into parts, or the parts differ from those before.
             OSError: a part cannot be written.
         """
         partitions: queue.Queue[CleanedPartition | PartitionKey | BaseException | None] = queue.Queue(_AHEAD)

@@ -1,4 +1,4 @@
-"""Tally: how far a bulk job is."""
+"""Tally: the progress of a bulk job."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ class Progress:
         failed: of those, fits that did not converge and surfaces that could not be fitted.
         parts: written.
         resumed: of them, by an earlier run.
-        problems: met in the input so far.
+        problems: found in the input so far.
         share: of the input's bytes that are done, 0 to 1.
         seconds: since this run began.
         seconds_left: estimated from the share since this run began to fit, None before that.

@@ -1,4 +1,4 @@
-"""RayEngine: the work of a bulk job on a Ray cluster, as a pipeline of Ray Data."""
+"""RayEngine: a bulk job run on a Ray cluster, as a pipeline of Ray Data."""
 
 # pyright: reportMissingImports=false
 # (Ray is an extra that may not be installed; it is imported when a job runs and not before)
@@ -24,7 +24,7 @@ from jaxcal.bulk.input.partition import PartitionKey
 from jaxcal.bulk.output.dataset import Store
 from jaxcal.bulk.settings import Settings
 
-_TASK = 0.25  # cores that Ray sets aside for a task that reads, cleans or writes
+_TASK = 0.25  # cores that Ray reserves for a task that reads, cleans or writes
 _MEMORY = 0.75  # share of a GPU that JAX takes when it has all of it
 
 
@@ -33,7 +33,7 @@ class RayEngine:
     """The machines of a Ray cluster, or this one as a cluster of its own: the same dataset as `LocalEngine` writes.
 
     One task reads the input and cuts it into parts, others clean them, a pool of workers fits them, and further tasks
-    write them. What a worker was doing when it was lost is done again by another one.
+    write them. The part of a worker that is lost is done again by another one.
 
     Attributes:
         workers: number of processes that fit. If None, one for every GPU, or where the cluster has none one for every
@@ -76,7 +76,7 @@ class RayEngine:
             import ray.exceptions
         except ImportError:
             raise BulkError("the Ray engine needs Ray: pip install 'ray[data]>=2.51'") from None
-        with _connected(ray, self.address), _heard() as errors:
+        with _connected(ray, self.address), _collect_errors() as errors:
             try:
                 rows = self._pipeline(ray, source, settings, store).iter_batches(
                     batch_size=1, batch_format="pyarrow", prefetch_batches=1
@@ -119,13 +119,13 @@ class RayEngine:
 
         data = then(Read(source, settings, dict(store.done), version("jaxcal")).__call__, 1)
         data = then(Clean(settings).__call__, 2 * workers)
-        # Ray Data restarts a worker that was lost, and gives it the same part again, without end: see `Fit`.
+        # Ray Data restarts a worker that was lost, and gives it the same part again, indefinitely: see `Fit`.
         data = data.map_batches(
             Fit,
             fn_constructor_args=(settings, scratch, version("jaxcal"), cache),
             batch_size=1,
             batch_format="pyarrow",
-            # no part waits behind another one in a worker: it would be lost with it
+            # no queue in a worker: its parts would be lost with it
             compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
             runtime_env={"env_vars": variables} if share else on_cpu,
             **options,
@@ -133,7 +133,7 @@ class RayEngine:
         return then(Write(path, scratch).__call__, workers)
 
     def _pool(self, ray: Any) -> tuple[int, dict[str, float]]:
-        """Number of workers, and what Ray sets aside for each: together half of the cores, so that tasks can run."""
+        """Number of workers, and what Ray reserves for each: together half of the cores, so that tasks can run."""
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         cores = [found for node in nodes if (found := node.get("CPU", 0.0)) > 0.0]
         gpus = sum(node.get("GPU", 0.0) for node in nodes)
@@ -204,14 +204,14 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
                 # On a machine with few cores, where a cluster is begun here, Ray would end a process that has nothing
                 # to do for a second, and the next part would wait for another one to import everything.
                 os.environ.setdefault("RAY_num_workers_soft_limit", "16")
-                with _silent():  # else it prints that it was told to be silent
+                with _silence():  # else it prints that it was told to be silent
                     ray.init(
                         address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.CRITICAL
                     )
             except Exception as error:
                 raise BulkError(f"Ray cannot be started or reached: {' '.join(str(error).split())[:300]}") from None
             if in_main and on_end is not None:
-                signal.signal(signal.SIGTERM, on_end)  # Ray takes it for itself
+                signal.signal(signal.SIGTERM, on_end)  # Ray installs its own handler
         yield
     finally:
         if begun:
@@ -219,8 +219,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _heard() -> Iterator[list[BaseException]]:
-    """The errors that Ray Data goes on after, in place of what it would print."""
+def _collect_errors() -> Iterator[list[BaseException]]:
+    """The errors after which Ray Data continues, collected instead of printed."""
     errors: list[BaseException] = []
 
     class Collector(logging.Handler):
@@ -246,8 +246,8 @@ def _last_line(error: BaseException) -> str:
 
 
 @contextlib.contextmanager
-def _silent() -> Iterator[None]:
-    """Without what libraries that are not Python's print to the standard error."""
+def _silence() -> Iterator[None]:
+    """Without what native libraries print to the standard error."""
     try:
         kept = os.dup(2)
     except OSError:  # there is none

@@ -49,7 +49,7 @@ class Failure:
     """What could not be done.
 
     Attributes:
-        number: of the part; None if the job as a whole cannot go on.
+        number: of the part; None if the job as a whole cannot continue.
         error: why.
     """
 
@@ -138,7 +138,7 @@ class Fit:
 
         Args:
             settings: of the job.
-            scratch: of the open `Store`, where workers leave a mark while they are at a part.
+            scratch: of the open `Store`, where workers leave a marker file while they fit a part.
             version: of the library that the job was started with; a worker that has another one does nothing.
             cache: folder for compiled programs, which need not be shared, or None.
         """
@@ -157,7 +157,7 @@ class Fit:
             raise BulkError(f"{_here()} has jaxcal {found}, the job was started with {self._version}")
         if not self._scratch.is_dir():
             raise BulkError(f"{self._scratch} is not there on {_here()}: {_SHARED}")
-        # A part that costs the life of its worker must not do so for ever.
+        # A part that kills its workers must not be tried indefinitely.
         begun = f"begun-{partition.cut.number}"
         if (lost := len(list(self._scratch.glob(f"{begun}.*")))) >= MOST_TRIES:
             raise RuntimeError(f"{lost} workers were lost over it, perhaps for want of memory")
@@ -202,7 +202,7 @@ def _changed(batch: pa.Table, kind: type, change: Callable[[Any], Item]) -> pa.T
     number: int = item.cut.number  # type: ignore[attr-defined]
     try:
         return to_row(change(item))
-    except BulkError as error:  # the next part would not fare better
+    except BulkError as error:  # the next part would fail too
         return to_row(Failure(None, BulkError(str(error))))
     except Exception as error:
         if kind is FittedPartition and isinstance(error, OSError):

@@ -148,7 +148,7 @@ class _Cleaning:
         return fine
 
     def clean_each(self, table: pd.DataFrame, of_row: NDArray[np.int64]) -> None:
-        """Clean surfaces together; where that fails in halves, so that one surface does not take the others with it."""
+        """Clean surfaces together; where that fails, by bisection, so that one surface does not fail the others."""
         try:
             fine = self._of_one_currency(table, of_row)
             self._clean(table[fine], of_row[fine])

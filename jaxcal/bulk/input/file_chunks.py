@@ -21,8 +21,8 @@ from jaxcal.market.tables.text_table import TextTable
 from jaxcal.market.tables.workbook import read_workbook
 from jaxcal.venues.read_quotes import read_venue_file
 
-LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is asked
-CHUNK_ROWS = 131_072  # rows that are read at a time, however small the file is that they are packed in
+LARGE = 32 * 1024 * 1024  # bytes from which no reader of a venue is tried
+CHUNK_ROWS = 131_072  # rows that are read at a time, however small their compressed file is
 MOST_TEXT = 256 * 1024 * 1024  # bytes of text of so many rows
 MOST_COLUMNS = 1_000
 
@@ -34,7 +34,7 @@ class FileChunk:
     Attributes:
         file: which.
         start: position of the first row in the file, from 0.
-        table: the rows; its index is their position behind `start`.
+        table: the rows; its index is their position after `start`.
         whole: whether these are all rows of the file.
         bytes_read: of the file, up to the last row.
         tidy: whether the columns are those of the tidy table already.
@@ -49,9 +49,9 @@ class FileChunk:
 
 
 def read_file(file: SourceFile) -> Iterator[FileChunk | Problem]:
-    r"""Read a file in chunks of at most `CHUNK_ROWS` rows: memory depends on them, not on what the file unpacks to.
+    r"""Read a file in chunks of at most `CHUNK_ROWS` rows: memory depends on them, not on the decompressed file.
 
-    What cannot be read is a problem instead of an exception, and reading goes on behind it where that is possible:
+    What cannot be read is a problem instead of an exception, and reading continues after it where that is possible:
     after a damaged row group of a parquet file, after a row of a CSV file with too many cells.
 
     Raises:
@@ -97,7 +97,7 @@ def _parquet(file: SourceFile) -> Iterator[FileChunk | Problem]:
     if metadata.num_columns > MOST_COLUMNS:
         yield Problem(file.name, "file", _too_wide(metadata.num_columns))
         return
-    # Texts that are packed by number are only written out once it is known how long they all are.
+    # Dictionary-encoded strings are decoded only once their total length is known.
     texts = [field.name for field in schema if pa.types.is_string(field.type) or pa.types.is_large_string(field.type)]
     with pq.ParquetFile(file.path, metadata=metadata, read_dictionary=texts, page_checksum_verification=True) as reader:
         sizes = [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)]
@@ -111,8 +111,8 @@ def _parquet(file: SourceFile) -> Iterator[FileChunk | Problem]:
                     tables = (
                         pa.Table.from_batches([batch]) for batch in reader.iter_batches(CHUNK_ROWS, row_groups=chosen)
                     )
-                for packed in tables:
-                    table = _unpacked(packed, schema).to_pandas().reset_index(drop=True)
+                for encoded in tables:
+                    table = _decoded(encoded, schema).to_pandas().reset_index(drop=True)
                     read = int(file.size * (start + len(table)) / total)
                     yield FileChunk(file, start, table, len(table) == sum(sizes), read)
                     start += len(table)
@@ -138,17 +138,17 @@ def _together(sizes: list[int]) -> Iterator[list[int]]:
         yield chosen
 
 
-def _unpacked(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """Texts as the file has them, and not packed by number."""
-    packed = [name for name in table.column_names if pa.types.is_dictionary(table.schema.field(name).type)]
+def _decoded(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """Strings decoded, not dictionary-encoded."""
+    encoded = [name for name in table.column_names if pa.types.is_dictionary(table.schema.field(name).type)]
     length = 0
-    for name in packed:
+    for name in encoded:
         for chunk in table[name].chunks:
             lengths = pc.call_function("binary_length", [chunk.dictionary]).cast(pa.int64())
             length += pc.call_function("sum", [lengths.take(chunk.indices)]).as_py() or 0
     if length > MOST_TEXT:
         raise QuoteError(f"its texts are {length:,} bytes long, more than the {MOST_TEXT:,} of so many rows of quotes")
-    for name in packed:
+    for name in encoded:
         kind = schema.field(name).type
         if not pa.types.is_dictionary(kind):
             table = table.set_column(table.column_names.index(name), name, table[name].cast(kind))
@@ -176,7 +176,7 @@ def _csv(file: SourceFile) -> Iterator[FileChunk | Problem]:
 
 
 class _Text(io.RawIOBase):
-    """A stream that ends in an error where a chunk takes too many bytes: a quote that is never closed, a line of them.
+    """A stream that raises where a chunk takes too many bytes: a quotation mark never closed, or one huge line.
 
     Attributes:
         taken: bytes since the last chunk.
@@ -204,18 +204,18 @@ def _text(file: SourceFile, raw: io.BufferedIOBase) -> _Text:
 
 
 def _csv_rows(file: SourceFile, text: TextTable, start: int, error: Exception) -> Iterator[FileChunk | Problem]:
-    """What is left from row `start` on, read by a slower reader that passes over rows with too many cells."""
+    """What is left from row `start` on, read by a slower reader that skips rows with too many cells."""
     bad: list[str] = []
     count, read = 0, 0
 
-    def pass_over(cells: list[str]) -> None:
+    def skip(cells: list[str]) -> None:
         nonlocal count
         count += 1
         if not bad:
             bad.append(one_line(",".join(map(str, cells[:50])), 120))
 
     options = {name: value for name, value in text.options.items() if name not in ("low_memory", "index_col")}
-    options |= {"compression": None, "engine": "python", "on_bad_lines": pass_over, "chunksize": CHUNK_ROWS}
+    options |= {"compression": None, "engine": "python", "on_bad_lines": skip, "chunksize": CHUNK_ROWS}
     with file.path.open("rb") as raw, _text(file, raw) as stream, pd.read_csv(stream, **options) as reader:
         for table in map(text.numbers_of, reader):
             stream.taken = 0
@@ -237,7 +237,7 @@ def _too_wide(count: int) -> str:
 
 
 def _sentence(error: BaseException) -> str:
-    """What is wrong: of exceptions that are no finding of a reader the type too."""
+    """What is wrong; for exceptions that no reader raises itself, their type too."""
     known = isinstance(
         error, QuoteError | UnreadableFileError | OSError | EOFError | pa.ArrowException | pd.errors.ParserError
     )

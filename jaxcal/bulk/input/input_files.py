@@ -36,17 +36,17 @@ class SourceFile:
 
     @property
     def is_parquet(self) -> bool:
-        """By its ending."""
+        """By its extension."""
         return self.name.lower().endswith((".parquet", ".pq"))
 
     @property
     def is_csv(self) -> bool:
-        """By its ending."""
+        """By its extension."""
         return self.name.lower().endswith(text_table.ENDINGS)
 
     @property
     def is_workbook(self) -> bool:
-        """By its ending."""
+        """By its extension."""
         return self.name.lower().endswith(workbook.ENDINGS)
 
 
@@ -57,7 +57,7 @@ class Source:
     Attributes:
         root: the file or folder that was named.
         files: in the order in which they are read: by name, folder by folder.
-        ignored: number of files whose ending is none of `ENDINGS`.
+        ignored: number of files whose extension is none of `ENDINGS`.
     """
 
     root: Path
@@ -82,8 +82,8 @@ class Source:
     def digest(self, stop: threading.Event) -> str:
         """The same, unless `stop` is set before all files are read: then nothing.
 
-        It is SHA-256 of every byte, 0.7 seconds of CPU time a gigabyte: sizes and times of change tell nothing of a
-        file that was put back, or rewritten by a program that keeps them.
+        It is SHA-256 of every byte, 0.7 seconds of CPU time a gigabyte: sizes and modification times do not
+        reveal a file that was restored, or rewritten by a program that keeps them.
         """
         found = hashlib.sha256()
         for file in self.files:
@@ -93,22 +93,22 @@ class Source:
         return found.hexdigest()[:16]
 
     def changed(self) -> list[str]:
-        """Names of files that have another size or time of change than when they were listed."""
+        """Names of files whose size or modification time has changed since they were listed."""
         return [file.name for file in self.files if file.modified and _signs(file.path) != (file.size, file.modified)]
 
 
 def find_source(path: str | os.PathLike[str]) -> Source:
     """List the input: a file that `read_quotes` reads, or a folder with any number of them, at any depth.
 
-    Names that begin with `.` or `_` are not looked at, as is the custom in partitioned datasets. A folder named
+    Names that begin with `.` or `_` are skipped, as is the custom in partitioned datasets. A folder named
     `column=value` gives its files that column, where they do not have it themselves.
 
     Args:
         path: file or folder.
 
     Returns:
-        The files, sorted by name, folder by folder, and with them links to nowhere and folders that cannot be listed:
-        a job says so when it comes to them. No file is opened, so that 100,000 of them take a second or two.
+        The files, sorted by name, folder by folder, and with them broken links and folders that cannot be listed: a job
+        reports them when it reads them. No file is opened, so that 100,000 of them take a second or two.
 
     Raises:
         BulkError: there is no such file or folder, or nothing in it to read.
@@ -154,7 +154,7 @@ def _walk(root: Path) -> tuple[list[SourceFile], int]:
                 ignored += 1
             elif (status := _status(entry)) is None or stat.S_ISREG(status.st_mode):
                 found.append((name, status))
-            else:  # a pipe or the like would be waited for
+            else:  # a pipe or the like would block
                 ignored += 1
     found.sort(key=lambda pair: pair[0])
     files = [
@@ -171,7 +171,7 @@ def _walk(root: Path) -> tuple[list[SourceFile], int]:
 
 
 def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """None of a link to nowhere, and where it may not be asked for."""
+    """None for a broken link, and where permission is denied."""
     try:
         return entry.stat()
     except OSError:
@@ -179,7 +179,7 @@ def _status(entry: os.DirEntry[str]) -> os.stat_result | None:
 
 
 def _readable(name: str) -> str:
-    """The name of a file, where bytes that are no UTF-8 are written out: it goes into tables and sentences."""
+    """The name of a file, where bytes that are not UTF-8 are escaped: it goes into tables and sentences."""
     return name.encode(errors="backslashreplace").decode()
 
 

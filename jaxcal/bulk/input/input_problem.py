@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-_LONGEST = 450  # letters of a sentence
+_LONGEST = 450  # characters of a sentence
 
 
 class BulkError(ValueError):
-    """A job that cannot start or go on; the sentence says why and what to do. What is written stays.
+    """A job that cannot start or continue; the sentence says why and what to do. What is written stays.
 
     Example:
         >>> raise BulkError("there is no such file")
@@ -29,7 +29,7 @@ class Problem:
             same quotes twice), `"scattered"` (the rows of a surface do not stand together), `"currencies"` (prices in
             several currencies), `"error"` (a surface that ended in an exception, whose type and message the sentence
             has), `"empty"` (no rows: nothing is lost).
-        sentence: what happened, in one line of at most 450 letters.
+        sentence: what happened, in one line of at most 450 characters.
 
     Example:
         >>> print(Problem("a.csv", "file", "it has no rows"))
@@ -41,7 +41,7 @@ class Problem:
     sentence: str
 
     def __post_init__(self) -> None:
-        """Keep it short, whatever the data are that it tells of."""
+        """Keep it short, whatever the data are."""
         object.__setattr__(self, "source", _line(self.source))
         object.__setattr__(self, "sentence", _line(self.sentence))
 
@@ -56,7 +56,7 @@ class Problem:
 
 
 def told(error: BaseException) -> str:
-    r"""An exception in a line: its type, so that what is a mistake of this library can be told, and what it says.
+    r"""An exception in one line: its type, by which a bug of this library is recognised, and its message.
 
     Example:
         >>> told(OverflowError("int too large\nto convert"))
@@ -67,5 +67,5 @@ def told(error: BaseException) -> str:
 
 
 def _line(text: str) -> str:
-    text = " ".join(text.encode(errors="backslashreplace").decode().split())  # half a letter cannot be written
+    text = " ".join(text.encode(errors="backslashreplace").decode().split())  # a lone surrogate cannot be encoded
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."

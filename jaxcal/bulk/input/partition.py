@@ -1,4 +1,4 @@
-"""Partition: so many surfaces, cut from the input in its order: what is fitted in one batch and written in one go."""
+"""Partition: consecutive surfaces of the input, which are fitted in one batch and written together."""
 
 import hashlib
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from jaxcal.bulk.input.row_blocks import RowBlock, SurfaceKey, Window
 MOST_ROWS = 500_000  # of a surface: ten times those of the largest chains
 MOST_PART_ROWS = 4_000_000  # rows with which a part is full, however few its surfaces are
 _MOST_OPEN = 8_000_000  # rows of surfaces that are not complete
-_MOST_SCATTERED = 1_000  # surfaces that go on where they should not, before the job stops
+_MOST_SCATTERED = 1_000  # surfaces with rows after their end, before the job stops
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,7 @@ class PartitionKey:
         size: surfaces in it.
         digest: a hash of keys, numbers of rows and files: equal if the part was cut from the same rows.
         bytes_read: about how much of the input this part and those before it are.
-        problems: met while reading since the part before was cut.
+        problems: found while reading since the part before was cut.
     """
 
     number: int
@@ -83,7 +83,7 @@ class Partition:
         number: position of the part, from 0.
         surfaces: in the order of their first rows, window by window.
         bytes_read: about how much of the input this part and those before it are.
-        problems: met while reading since the part before was cut.
+        problems: found while reading since the part before was cut.
     """
 
     number: int
@@ -102,7 +102,7 @@ class Partition:
 
 @dataclass
 class _Open:
-    """A surface whose rows may go on in the next window."""
+    """A surface that may have rows in the next window."""
 
     surface: RawSurface
     window: int
@@ -213,7 +213,7 @@ class _Cutter:
 def cut_partitions(windows: Iterator[Window], size: int) -> Iterator[Partition]:
     r"""Cut the input into parts of `size` surfaces, in an order and at places that depend on the input alone.
 
-    A surface is complete when a whole window goes by without a row of it. Rows of it that come later are left out,
+    A surface is complete when a whole window has no row of it. Rows of it that come later are left out,
     with a problem. Memory is bounded by rows: a part is full with `MOST_PART_ROWS` of them too, and of a surface with
     more than `MOST_ROWS` none is kept.
 

@@ -16,7 +16,7 @@ from jaxcal.bulk.settings import Settings
 
 @dataclass(frozen=True, eq=False)
 class PartitionRows:
-    """What a part holds, apart from the blocks of the input that it was cut from: those hold rows of other parts too.
+    """The rows of a part, copied from the blocks of the input: those hold rows of other parts too.
 
     Attributes:
         cut: which part.

@@ -19,7 +19,7 @@ FILES = 64  # small files that are read as one table
 _EARLIEST, _LATEST = np.datetime64("1800-01-01", "us"), np.datetime64("2300-01-01", "us")  # what a quote_time may be
 _MOST_TRIES = 1_000  # to find the rows that a table cannot be read for
 
-# Underlying; microseconds since 1970 in UTC; and the file, for surfaces that cannot go on in another one.
+# Underlying; microseconds since 1970 in UTC; and the file, for surfaces that do not continue in another one.
 SurfaceKey = tuple[str | None, int | None, str | None]
 
 
@@ -34,7 +34,7 @@ class RowBlock:
         file: `[n]` position in `files`.
         row: `[n]` position of the row in its file.
         files: names.
-        form: what must be equal for the tables of two blocks to be laid together.
+        form: what must be equal for the tables of two blocks to be concatenated.
     """
 
     table: pd.DataFrame
@@ -90,14 +90,14 @@ def read_windows(source: Source, venue: str | None = None) -> Iterator[Window]:
 def _finish(
     window: Window, chunks: list[FileChunk], source: Source, venue: str | None, polls: dict[str, pd.DataFrame]
 ) -> Window:
-    """The chunks as blocks: whole files with the same columns, one after the other, are laid together."""
+    """The chunks as blocks: consecutive whole files with the same columns are concatenated."""
     start = 0
     for stop in range(1, len(chunks) + 1):
         if stop < len(chunks) and _alike(chunks[start], chunks[stop]):
             continue
         group, start = chunks[start:stop], stop
         found = _block(group, source, venue, polls)
-        if isinstance(found, Problem):  # one bad file must not take the others with it, nor a bad row its file
+        if isinstance(found, Problem):  # one bad file must not fail the others, nor a bad row its file
             alone = [one for chunk in group for one in _salvaged(chunk, source, venue, polls)]
         else:
             alone = [found]
@@ -117,7 +117,7 @@ def _alike(a: FileChunk, b: FileChunk) -> bool:
 
 
 def _kinds(table: pd.DataFrame) -> tuple[str, ...]:
-    """How the times of a table are written: what is written differently must not be read as one column."""
+    """The formats of the times of a table: different formats must not be parsed as one column."""
     kinds = []
     for name in ("expiry", "quote_time", "snapshot_ts", "session_date"):
         column = table.get(name)
@@ -170,7 +170,7 @@ def _salvaged(
         start, stop = todo.pop()
         tries += 1
         if tries > _MOST_TRIES:
-            return [found]  # it is not a matter of some rows
+            return [found]  # the cause is not some of the rows
         rows = replace(chunk, table=chunk.table.iloc[start:stop])
         if tries > 1 and isinstance(_block([rows], source, venue, {}), RowBlock):
             continue
@@ -274,7 +274,7 @@ def _keys(
 
 
 def _readable(name: str) -> str:
-    """A name that can be written to a file, also where half a letter is in it."""
+    """A name that can be written to a file, also with a lone surrogate in it."""
     return name.strip().encode(errors="backslashreplace").decode()
 
 

@@ -1,4 +1,4 @@
-"""Store: the folder of a bulk job's result, a lock, a record of the settings, and parts, whole or absent."""
+"""Store: the folder of a bulk job's result, a lock, a record of the settings, and parts, written atomically."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ else:
     import fcntl
 
 RECORD, PROBLEMS = "_job.json", "_problems.csv"
-FORMAT = 2  # of the folder: 1 had no checksums, and knew its input by sizes and times of change
+FORMAT = 2  # of the folder: 1 had no checksums, and knew its input by sizes and modification times
 _LOCK, _UNFINISHED = "_lock", "_unfinished"
 _RUN = re.compile(r"[0-9a-f]{32}")  # a folder of what a run has not finished
 _CHECKSUMS = re.compile(r"part-(\d{6,})\.sha256")
@@ -49,10 +49,10 @@ class Store:
     Attributes:
         path: the folder.
         done: for every part that is written, the digest of what it was made from.
-        damaged: parts that were found damaged and removed, to be made again.
+        damaged: parts that were found damaged and removed, to be computed again.
         resumed: whether the folder had a job of these settings already.
-        scratch: folder of what is not finished. It is of this run alone and goes with it, so that a process that has
-            outlived its run can no longer put anything into the result.
+        scratch: folder of what is not finished. It belongs to this run and is removed with it, so that a process that
+            outlives its run can no longer write into the result.
     """
 
     def __init__(self, path: Path, lock: IO[str]) -> None:
@@ -65,7 +65,7 @@ class Store:
 
     @classmethod
     def open(cls, path: Path, record: Mapping[str, Any], *, restart: bool = False) -> "Store":
-        """Make the folder, or take up the job that is in it.
+        """Make the folder, or resume the job that is in it.
 
         Nothing is ever removed but what a job wrote: its parts are those that have checksums.
 
@@ -75,7 +75,7 @@ class Store:
             restart: remove the job that is in the folder first.
 
         Raises:
-            BulkError: another job is at work there, the record is another one, the folder holds something else, or it
+            BulkError: another job is running there, the record is another one, the folder holds something else, or it
                 cannot be written to.
         """
         try:
@@ -104,7 +104,7 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        """Let the next job in."""
+        """Release the lock."""
         shutil.rmtree(self.scratch, ignore_errors=True)
         self._lock.close()
 
@@ -207,7 +207,7 @@ def _parts_of_job(path: Path) -> set[int]:
 
 
 def _refuse_others(path: Path) -> None:
-    """Raise where a folder holds what is of no job, or parts that the job in it did not write."""
+    """Raise where a folder holds files of no job, or parts that the job in it did not write."""
     names = _names(path)
     if RECORD in names:
         own = _parts_of_job(path)

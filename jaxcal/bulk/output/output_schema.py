@@ -102,7 +102,7 @@ def surface_table(
 
     for name in _OF_FIT if len(fitted) else ():
         put(name, fitted[name].tolist())
-    if len(fitted):  # no step is no number of steps
+    if len(fitted):  # where nothing was fitted there is no number of steps
         steps = zip(fitted["outcome"], fitted["num_steps"].tolist(), strict=True)
         put("num_steps", [number if Outcome[name].fitted else None for name, number in steps])
     for name in _parameters(model) if len(fitted) else ():
@@ -113,7 +113,7 @@ def surface_table(
         if outcome is None and columns["outcome"][place] is None:
             outcome, status = ERROR, (failed or {}).get(place, "Not fitted.")
         if outcome is not None:
-            # half a letter of the data may be in it, which no file can hold
+            # a lone surrogate of the data may be in it, which cannot be encoded
             readable = (status or "").encode(errors="backslashreplace").decode()
             columns["outcome"][place], columns["status"][place] = outcome, readable
             columns["converged"][place] = False
@@ -128,7 +128,7 @@ def surface_table(
     constants = {"model": model.__name__, "version": version, "settings": settings.hash}
     columns |= {name: [value] * size for name, value in constants.items()}
     schema = surface_schema(model)
-    # What is not a number is not there: averages in SQL pass over nulls, not over NaN.
+    # NaN becomes null: averages in SQL skip nulls, not NaN.
     arrays = {field.name: pa.array(columns[field.name], field.type, from_pandas=True) for field in schema}
     return pa.table(arrays, schema=schema)
 

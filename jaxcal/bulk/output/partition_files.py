@@ -1,4 +1,4 @@
-"""PartFile: a part of a result as files, whole or absent, with checksums by which damage is found."""
+"""PartFile: a part of a result as files, written atomically, with checksums by which damage is found."""
 
 import contextlib
 import hashlib
@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from jaxcal.bulk.input.input_problem import BulkError
 
-# Readers of partitioned datasets pass over names that begin with an underscore: the folder itself is the dataset.
+# Readers of partitioned datasets skip names that begin with an underscore: the folder itself is the dataset.
 SUMMARY, QUOTES, CHECKSUMS = "_summary.json", "_quotes", "_checksums"
 _PART = re.compile(r"part-(\d{6,})\.parquet")
 _LINE = re.compile(r"([0-9a-f]{64})  (\S+)\n")
@@ -48,7 +48,7 @@ def checksums_name(number: int) -> str:
 
 @contextlib.contextmanager
 def whole(folder: Path, scratch: Path, name: str) -> Iterator[Path]:
-    """A path to write to, which takes its name in the folder only when all is on the disk."""
+    """A path to write to, renamed into the folder once all is on the disk."""
     target = folder / name
     unfinished = scratch / f"{target.name}.{uuid.uuid4().hex}"  # a part may be written twice at once
     try:
@@ -88,7 +88,7 @@ def write_part(
 
 
 def is_part(path: Path) -> bool:
-    """Whether a file says of itself that a bulk job wrote it."""
+    """Whether the metadata of a file say that a bulk job wrote it."""
     try:
         return _ROWS in (pq.read_schema(path).metadata or {})
     except (OSError, ValueError, pa.ArrowException):
