@@ -1,4 +1,4 @@
-r"""json_values: what a file of JSON holds, read in pieces, with bounds on what it may hold."""
+r"""json_values: the values of a JSON file, read in chunks, with bounds on their size and number."""
 
 import codecs
 import json
@@ -11,27 +11,27 @@ from typing import Any
 from jaxcal.market.tables.table_file import QuoteError
 
 ENDINGS = (".json", ".json.gz", ".jsonl", ".jsonl.gz")
-LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of one document, unpacked: 60 times a list of all options of one coin
-MOST_VALUES = 4_000_000  # in one document: an empty table takes two letters there, and a hundred bytes of memory
+LARGEST_DOCUMENT = 32 * 1024 * 1024  # bytes of one document, decompressed: 60 times a list of all options of one coin
+MOST_VALUES = 4_000_000  # in one document: an empty object takes two characters there, and a hundred bytes of memory
 LARGEST_LINE = 4 * 1024 * 1024  # bytes of one line of JSON lines
-LARGEST_FILE = 1024 * 1024 * 1024  # bytes of JSON lines, unpacked
+LARGEST_FILE = 1024 * 1024 * 1024  # bytes of JSON lines, decompressed
 _PIECE = 1024 * 1024
-_GZIP = 31  # zlib's name for its largest window inside the frame of gzip
+_GZIP = 31  # zlib's code for its largest window, in the gzip format
 _SHOWN = 80
 _OF_QUOTES = re.compile(rb'"(instrument_name|strike)"', re.IGNORECASE)
 
 
 def json_values(path: Path) -> Iterator[Any | ValueError]:
-    r"""The JSON values of a file: one of `.json`, one a line of `.jsonl`; either may be packed (`.gz`).
+    r"""The JSON values of a file: one of `.json`, one a line of `.jsonl`; either may be compressed (`.gz`).
 
-    The file is read in pieces of a megabyte, so a small one that unpacks to gigabytes is stopped at the bounds above.
-    Nothing in it is evaluated: numbers, texts, lists and tables are all it can hold.
+    The file is read in chunks of a megabyte, so a small one that decompresses to gigabytes is stopped at the bounds
+    above. Nothing in it is executed: it can hold numbers, strings, arrays and objects only.
 
     Args:
         path: of the file.
 
     Returns:
-        The values in order. A line that is no JSON (a recording that was cut) is a `ValueError` with a sentence, in
+        The values in order. A line that is no JSON (a truncated recording) is a `ValueError` with a sentence, in
         its place; the lines before and after it are read.
 
     Raises:
@@ -72,10 +72,10 @@ def parsed(text: bytes | str, *, resaved: bool = False) -> Any:
 
     Args:
         text: of one value.
-        resaved: take NaN, which other programs write for a value that is not there, for null.
+        resaved: read NaN, which other programs write for a missing value, as null.
 
     Raises:
-        ValueError: it is none: a sentence with the place; names given twice, numbers that are not finite and lists
+        ValueError: it is none: a sentence with the place; duplicate keys, numbers that are not finite and arrays
             nested thousands deep are refused too.
 
     Example:
@@ -132,13 +132,13 @@ _LENIENT = json.JSONDecoder(parse_constant=_constant_or_none, object_pairs_hook=
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
-    """The file's bytes, unpacked, at most a megabyte at a time; what comes before a damage is given before it."""
-    packed = path.name.lower().endswith(".gz")
+    """The file's bytes, decompressed, at most a megabyte at a time; those before a damaged place are yielded first."""
+    compressed = path.name.lower().endswith(".gz")
     with path.open("rb") as file:
         member = zlib.decompressobj(_GZIP)
         begun = False
         while piece := file.read(_PIECE):
-            if not packed:
+            if not compressed:
                 yield piece
                 continue
             try:
@@ -146,12 +146,12 @@ def _pieces(path: Path) -> Iterator[bytes]:
                     if member.eof:
                         member, begun = zlib.decompressobj(_GZIP), False
                     begun = True
-                    if unpacked := member.decompress(piece, _PIECE):
-                        yield unpacked
+                    if decompressed := member.decompress(piece, _PIECE):
+                        yield decompressed
                     piece = member.unconsumed_tail or member.unused_data
             except zlib.error as error:
                 raise QuoteError(f"{shown(path)} is damaged: {error}") from None
-        if packed and not (begun and member.eof):
+        if compressed and not (begun and member.eof):
             raise QuoteError(f"{shown(path)} is damaged: it ends in the middle")
 
 
@@ -161,7 +161,7 @@ def _lines(path: Path) -> Iterator[Any | ValueError]:
     while True:
         try:
             piece = next(pieces, b"")
-        except QuoteError as error:  # what was unpacked before the damage counts
+        except QuoteError as error:  # what was decompressed before the damage counts
             piece, damage = b"", ValueError(f"the file ends here: {error}")
         size += len(piece)
         rest += piece

@@ -14,7 +14,7 @@ from jaxcal.market.tables.table_file import QuoteError, layout_of
 from jaxcal.venues.deribit.deribit_table import LARGEST_TABLE, quotes_of
 from jaxcal.venues.json_file import is_lines, json_values, shown
 
-# Names of fields that only one venue's interface has, and what a table made of its answers must say.
+# Names of fields that only one venue's API has, and what a table made of its answers must say.
 _VENUES = {
     "Bybit": (("retCode", "bid1Iv", "markIv", "bid1Price"), "prices are in money for a coin, '0' is none"),
     "OKX": (
@@ -28,7 +28,7 @@ _VENUES = {
     "Schwab": (("callExpDateMap", "putExpDateMap"), "exercise is A but for indices, volatilities are in percent"),
     "Cboe": (("option_root", "current_price", "percent_change"), "its CSV page is read as it is"),
 }
-_MOST_FIELDS = 2000  # that are looked at
+_MOST_FIELDS = 2000  # that are examined
 _TIMES = ("expiry", "quote_time", "snapshot_ts", "session_date")
 _EARLIEST, _LATEST = 1_262_304_000_000, 4_102_444_800_000  # ms since 1970: 2010 and 2100
 

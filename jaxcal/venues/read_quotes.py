@@ -47,7 +47,7 @@ def read_quotes(
 
     Args:
         path: a table of text (`.csv`, `.tsv`, `.txt`, also `.gz`; commas, semicolons, tabs or bars between cells;
-            UTF-8, UTF-16 or cp1252), a parquet file, an Excel workbook (`.xlsx`), what Deribit's public interface
+            UTF-8, UTF-16 or cp1252), a parquet file, an Excel workbook (`.xlsx`), what Deribit's public API
             answered (`.json`, `.jsonl`, also `.gz`; see `read_deribit`), or Cboe's table of delayed quotes (see
             `read_cboe`).
             Names of columns may be in any case, with blanks, brackets or quotes around.

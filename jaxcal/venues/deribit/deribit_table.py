@@ -28,7 +28,7 @@ class DeribitTable:
         entries: one row an entry: `kind` (`"option"`, `"future"`, `"perpetual"`, `"instrument"`, `"book"` or
             `"other"`), `fault` (why it is no quote of an option, empty if it is), `instrument_name`, `underlying`,
             `quote_time`, `expiry` (UTC), `strike`, `option_type`, `currency_of_price`, and the columns of
-            `deribit_record.NUMBERS`: prices in the coin (inverse options) or in the money of the contract (linear ones,
+            `deribit_record.NUMBERS`: prices in the coin (inverse options) or in the quote currency (linear ones,
             futures), volatilities as decimals, sizes and `open_interest` in contracts, `funding_8h` as a decimal.
 
     Example:
@@ -103,7 +103,7 @@ def read_deribit(path: str | PathLike[str]) -> DeribitTable:
 
     Args:
         path: `.json` (an answer of JSON-RPC, or the list that is its result), `.jsonl` (an answer or a message of a
-            subscription on every line), or either of them packed (`.gz`).
+            subscription on every line), or either of them compressed (`.gz`).
 
     Returns:
         Every entry of the file, with a reason if it is not an option quote. `docs/deribit.md` has the exchange's

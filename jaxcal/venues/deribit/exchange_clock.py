@@ -5,20 +5,20 @@ from statistics import median
 from typing import Any
 
 EARLIEST, LATEST = 1_262_304_000_000, 4_102_444_800_000  # ms since 1970: 2010 and 2100
-_WITNESSES = 10  # messages from which their times count
-_APART = 300_000.0  # ms between the clock and the messages that cannot be the way of a message
+_WITNESSES = 10  # number of messages from which their times count
+_APART = 300_000.0  # ms between the clock and the messages that latency cannot explain
 
 
 class ExchangeClock:
-    """What time it is on the exchange; the clock of this machine is only where it begins.
+    """The time on the exchange; the clock of this machine is only its initial value.
 
-    An answer of the exchange is believed where it is a time in milliseconds between 2010 and 2100, and not five minutes
+    An answer of the exchange is accepted where it is a time in milliseconds between 2010 and 2100, and not five minutes
     away from what most of the last messages say. Where the messages contradict the clock, it should be asked for again;
-    and where its answer cannot be believed either, the messages set it. So neither a wrong answer nor a jump of the
-    machine's clock, nor a machine that slept, makes quotes old or new that are not.
+    and where that answer is not accepted either, the messages set it. So neither a wrong answer nor a jump of the
+    machine's clock, nor a machine that slept, changes the age of quotes.
 
     Args:
-        at: local time in seconds, of a clock that only grows; so are all others.
+        at: local time in seconds, of a monotonic clock; so are all others.
         wall: seconds since 1970, as this machine has it.
     """
 
@@ -31,7 +31,7 @@ class ExchangeClock:
         return int(1e3 * at + self._ahead)
 
     def answered(self, value: Any, asked: float, came: float) -> bool:
-        """Take the answer of the exchange to the question for its time, if it can be believed.
+        """Take the answer of the exchange to the question for its time, if it is plausible.
 
         Returns:
             Whether it is.

@@ -27,7 +27,7 @@ class DeribitInstrument:
         money: `USDC` and the like for a linear contract, None for an inverse one, which is settled in the coin.
         kind: `"option"`, `"future"` or `"perpetual"`.
         expiry: 08:00 UTC of its day; None for a perpetual.
-        strike: in US dollars (or the money) for one coin; None but for an option.
+        strike: in US dollars (or the quote currency) for one coin; None but for an option.
         is_call: None but for an option.
 
     Example:

@@ -1,4 +1,4 @@
-"""DeribitRecord: one entry of what Deribit's public interface answers, read and checked."""
+"""DeribitRecord: one entry of what Deribit's public API answers, read and checked."""
 
 import math
 from collections.abc import Iterator, Mapping

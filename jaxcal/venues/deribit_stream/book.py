@@ -8,7 +8,7 @@ from typing import Any
 from jaxcal._text import brief
 
 Level = tuple[str, float, float]  # what becomes of it, price, amount
-_MOST_WAITING = 32  # changes that came before their predecessor
+_MOST_WAITING = 32  # changes that are out of order
 _MOST_LEVELS = 5000  # of one side: more are no book of the exchange
 _ACTIONS = ("new", "change", "delete")
 _LARGEST_ID = 2**63
@@ -69,15 +69,15 @@ class DeribitBook:
     """The book of one contract; `take` gives the next one.
 
     A change is applied where its `prev_change_id` is the number of the book. One that is older is a repetition. One
-    that is newer came too early: it waits for what is missing, and if that does not come the book is given up until
-    a snapshot comes. What waits is bounded.
+    that is newer is out of order: it waits for the missing ones, and if they do not come the book is dropped until
+    a snapshot comes. The number of changes that wait is bounded.
 
     Attributes:
         bids, asks: amount by price; as they were before, while the book is not in order.
         change_id: number of the state; None before the first snapshot and after a gap.
         time: of the last message in the book, ms since 1970.
-        waiting: changes that came too early.
-        floor: number below which a snapshot is an old one that came late; None if any will do.
+        waiting: changes that came out of order.
+        floor: number below which a snapshot is outdated; None if any will do.
     """
 
     bids: Mapping[float, float] = field(default_factory=dict)

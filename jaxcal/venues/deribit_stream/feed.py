@@ -1,4 +1,4 @@
-"""DeribitFeed: Deribit's public stream kept alive: subscriptions, snapshots, heartbeats, reconnection."""
+"""DeribitFeed: a client of Deribit's public stream: subscriptions, snapshots, heartbeats, reconnection."""
 
 import asyncio
 import contextlib
@@ -22,11 +22,11 @@ DERIBIT_URL = "wss://www.deribit.com/ws/api/v2"
 _LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 _CHANNELS_A_REQUEST = 400
 _LARGEST_MESSAGE = 4 * 1024 * 1024
-_ROUND = 0.2  # seconds between looks at what is overdue
+_ROUND = 0.2  # seconds between checks for what is overdue
 
 
 class FeedError(Exception):
-    """What a feed cannot go on with, or what broke a connection; a sentence.
+    """Why a feed cannot continue, or a connection broke; a sentence.
 
     Example:
         >>> DeribitFeed("BTC", url="ws://example.com")
@@ -41,11 +41,11 @@ class FeedSettings:
 
     Attributes:
         interval: how often the exchange groups changes: `"100ms"`, or `"agg2"`; `"raw"` needs an account.
-        heartbeat: how often the exchange asks whether anybody is there; at least 10.
-        silence: without any message for so long the connection is taken for lost.
+        heartbeat: how often the exchange sends a test request; at least 10.
+        silence: without any message for so long the connection counts as lost.
         timeout: for an answer.
         refresh: how often to ask for the list of contracts: new ones are listed every day.
-        first_wait, longest_wait: bounds of the wait before the first and the later tries to connect again.
+        first_wait, longest_wait: bounds of the wait before the first and the later attempts to reconnect.
     """
 
     interval: str = "100ms"
@@ -61,7 +61,7 @@ class DeribitFeed:
     """A client of the exchange's public stream, for all options and futures of one coin.
 
     `run` connects, asks for the list of contracts, subscribes to order books and tickers of all of them, and keeps
-    `market` up to date until it is cancelled. A lost connection is made again, after waits that grow. Nothing but
+    `market` up to date until it is cancelled. A lost connection is made again, with exponential backoff. Nothing but
     public methods is called: no account is needed, and no credentials are taken. The server's certificate is verified.
 
     Args:
@@ -69,7 +69,7 @@ class DeribitFeed:
         url: of the exchange; `wss://`, or `ws://` of this machine.
         settings: times.
         market: where to keep the state.
-        clock: local seconds that only grow.
+        clock: local seconds, monotonic.
         rng: of the jitter.
         tls: for a certificate authority of one's own; verification is always on.
 
@@ -152,21 +152,21 @@ class DeribitFeed:
                 self.last_error = _sentence(error)
             finally:
                 self.market.disconnected()
-            if self.ready.is_set():  # it has worked: begin with short waits again
+            if self.ready.is_set():  # it has worked: the backoff starts again
                 waits = backoff(self.settings.first_wait, self.settings.longest_wait, self._rng)
             await asyncio.sleep(next(waits))
 
     def _connect(self) -> contextlib.AbstractAsyncContextManager[Any]:
         from websockets.asyncio.client import connect
 
-        proxy = None if self._secure is None else True  # none to this machine; else what the environment says
+        proxy = None if self._secure is None else True  # none to this machine; else that of the environment
         timeout = self.settings.timeout
         return connect(
             self.url, ssl=self._secure, proxy=proxy, max_size=_LARGEST_MESSAGE, open_timeout=timeout, close_timeout=2
         )
 
     async def _converse(self, socket: Any, rpc: JsonRpc) -> None:
-        """One connection: read in one task, ask in the other, until either ends."""
+        """One connection: read in one task, send requests in the other, until either ends."""
         self.connections += 1
         self._heard = self._clock()
         tasks = [asyncio.create_task(self._read(socket, rpc)), asyncio.create_task(self._manage(rpc))]
@@ -189,7 +189,7 @@ class DeribitFeed:
                 continue
             try:
                 wanted = self._take(message, rpc)
-            except Exception as error:  # whatever comes in, the session goes on, and says so
+            except Exception as error:  # whatever comes in, the session continues, and counts it
                 self.market.counts["messages not understood"] += 1
                 self.last_error = _sentence(error)
                 continue
@@ -198,7 +198,7 @@ class DeribitFeed:
         raise Broken("the exchange closed the connection")
 
     def _take(self, message: Any, rpc: JsonRpc) -> bool:
-        """Take in a message; whether the exchange asks if anybody is there."""
+        """Take in a message; whether it is a test request of the heartbeat."""
         if not isinstance(message, dict):
             self.market.counts["garbage"] += 1
         elif message.get("method") == "heartbeat":
@@ -214,7 +214,7 @@ class DeribitFeed:
     async def _manage(self, rpc: JsonRpc) -> None:
         """Set the connection up, then look after it."""
         await self._set_clock(rpc)
-        with contextlib.suppress(Refused):  # silence shows without it too
+        with contextlib.suppress(Refused):  # a lost connection shows without it too
             await rpc.ask("public/set_heartbeat", {"interval": self.settings.heartbeat})
         listed = self._clock()
         await self._follow(rpc, await self._contracts(rpc))
@@ -235,7 +235,7 @@ class DeribitFeed:
                 await self._follow(rpc, await self._contracts(rpc), more=True)
 
     async def _set_clock(self, rpc: JsonRpc) -> None:
-        """Ask the exchange for its time; where its answer cannot be believed, count it and go by the messages."""
+        """Ask the exchange for its time; where its answer is implausible, count it and follow the messages."""
         asked, before = self._clock(), self.now()
         answer = None
         with contextlib.suppress(Refused):

@@ -1,4 +1,4 @@
-"""JsonRpc: questions and answers over a websocket, beside which messages nobody asked for come in."""
+"""JsonRpc: requests and responses over a websocket that carries notifications too."""
 
 import asyncio
 import json
@@ -14,11 +14,11 @@ class Broken(Exception):  # noqa: N818
 
 
 class Refused(Broken):
-    """The exchange answered with an error, or with what is no answer; a sentence."""
+    """The exchange answered with an error, or with a malformed response; a sentence."""
 
 
 class JsonRpc:
-    """Requests of JSON-RPC 2.0 over one connection; somebody else reads it and passes the answers on.
+    """Requests of JSON-RPC 2.0 over one connection; its reader passes the responses on.
 
     Args:
         socket: an open connection.

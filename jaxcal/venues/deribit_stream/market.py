@@ -12,7 +12,7 @@ from jaxcal.venues.deribit.record import DeribitRecord, records
 from jaxcal.venues.deribit_stream.book import BookChange, BookVerdict, DeribitBook
 
 _NO_BOOK = DeribitBook()
-_SKEW = 10_000.0  # ms by which a message may be ahead of the clock without a doubt
+_SKEW = 10_000.0  # ms by which a message may be ahead of the clock and count as on time
 _BESIDE = ("forward", "index_price", "mark", "mark_iv")  # what a ticker says beside the levels of its book
 
 
@@ -23,7 +23,7 @@ class Contract:
     Attributes:
         ticker: its last ticker, None before the first.
         book: its order book.
-        overdue: when (ms of the exchange) the book is given up for what it waits for; None if it waits for nothing.
+        overdue: when (ms of the exchange) the book is dropped for want of a change; None if it waits for nothing.
         asked: when a snapshot of the book was asked for, None if none is on its way.
     """
 
@@ -35,7 +35,7 @@ class Contract:
 
 @dataclass(frozen=True)
 class MarketView:
-    """The market at one time; data that another thread may read while messages come in.
+    """A snapshot of the market; other threads may read it while messages come in.
 
     Attributes:
         contracts: by name.
@@ -100,13 +100,13 @@ class MarketView:
 class DeribitMarket:
     """The state of the contracts that are followed; `receive` takes a message in.
 
-    It does no input and output, and knows no clock: times are given to it. It is changed by one thread; `view` gives
+    It does no input and output, and reads no clock: times are arguments. It is changed by one thread; `view` gives
     what others may read. Whatever comes in, it holds no more than the books of the contracts that are followed.
 
     Args:
-        patience: seconds for which an order book waits for a change that was overtaken.
+        patience: seconds for which an order book waits for a missing change.
         max_age: seconds without a message after which a contract's quote is stale.
-        horizon: seconds by which a message may be ahead of the clock; one further ahead is not believed.
+        horizon: seconds by which a message may be ahead of the clock; one further ahead is rejected.
 
     Attributes:
         counts: how many messages came, by what became of them: `"ticker"`, `"late ticker"`, the verdicts of books in
@@ -129,14 +129,14 @@ class DeribitMarket:
         self._contracts = {name: self._contracts.get(name, Contract()) for name in names}
 
     def receive(self, message: Any, now: int) -> list[int]:
-        """Take in a message of a subscription, parsed; whatever is none of one is counted.
+        """Take in a message of a subscription, parsed; anything else is counted.
 
         Args:
             message: parsed JSON.
             now: time of the exchange, ms since 1970.
 
         Returns:
-            The times (ms of the exchange) of quotes of contracts that are followed, those that are not believed too.
+            The times (ms of the exchange) of quotes of contracts that are followed, those that are rejected too.
         """
         times: list[int] = []
         for record in records(message):
@@ -168,7 +168,7 @@ class DeribitMarket:
         if record.kind == "book":
             return self._take_book(name, contract, record, now)
         last = 0 if contract.ticker is None else contract.ticker.time or 0
-        ahead = last > now + _SKEW >= record.time  # when it came: it must not silence all that come after it
+        ahead = last > now + _SKEW >= record.time  # on arrival: it must not make all later ones late
         if last > record.time and not ahead:
             return "late ticker"
         self._contracts[name] = replace(contract, ticker=record)
@@ -199,7 +199,7 @@ class DeribitMarket:
         self._contracts[name] = Contract(contract.ticker, contract.book.given_up(trust=True), now, contract.asked)
 
     def snapshots_needed(self, now: int, *, again: float = 5.0) -> list[str]:
-        """Contracts whose order books need a new snapshot; they are taken for asked for.
+        """Contracts whose order books need a new snapshot; they are then marked as asked for.
 
         Those are the books that have waited for longer than the patience, and those whose snapshot was asked for
         `again` seconds ago and has not come. A book without any message has asked when it was subscribed to.

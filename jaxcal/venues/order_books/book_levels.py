@@ -31,10 +31,10 @@ def check_levels(levels: pd.DataFrame) -> pd.DataFrame:
         The rows in their order, with the columns `venue`, `underlying`, `quote_time`, `expiry`, `strike`,
         `option_type`, `side` (1 bid, -1 ask, 0 unknown), `level` (NaN where not given), `price`, `amount`,
         `currency_of_price`, `instrument_name`, those of `CARRIED` that are there, and `fault`: why a row is not used,
-        empty if it is. Levels at fault are those with a number that is none or not positive, an unknown side, a
-        contract that cannot be read, a currency unlike that of their contract, a level or a price that occurs twice,
-        a price out of the order of its levels, a side that crosses the other side of its own book, and books of
-        which the venue sent a later one in the same poll.
+        empty if it is. Levels at fault are those with a number that is missing, not a number or not positive, an
+        unknown side, a contract that cannot be read, a currency unlike that of their contract, a level or a price that
+        occurs twice, a price out of the order of its levels, a side that crosses the other side of its own book, and
+        books of which the venue sent a later one in the same poll.
 
     Raises:
         QuoteError: the table is empty or lacks a column.
@@ -132,17 +132,17 @@ def _contracts(levels: pd.DataFrame, table: pd.DataFrame, faults: _Faults) -> No
             known[name], sentences[name] = None, str(error)
         if (found := known[name]) is not None and found.kind != "option":
             known[name], sentences[name] = None, f"instrument {name!r} is a {found.kind}, no option"
-    told = {name: found for name, found in known.items() if found is not None}
+    contracts = {name: found for name, found in known.items() if found is not None}
 
     def of_name(values: dict[str, object]) -> pd.Series:
         return names.map(values).astype(object)
 
     parts: dict[str, pd.Series] = {
-        "underlying": of_name({name: found.underlying for name, found in told.items()}),
-        "expiry": of_name({name: found.expiry for name, found in told.items()}),
-        "strike": of_name({name: found.strike for name, found in told.items()}),
-        "option_type": of_name({name: "C" if found.is_call else "P" for name, found in told.items()}),
-        "currency_of_price": of_name({name: "coin" if found.inverse else "quote" for name, found in told.items()}),
+        "underlying": of_name({name: found.underlying for name, found in contracts.items()}),
+        "expiry": of_name({name: found.expiry for name, found in contracts.items()}),
+        "strike": of_name({name: found.strike for name, found in contracts.items()}),
+        "option_type": of_name({name: "C" if found.is_call else "P" for name, found in contracts.items()}),
+        "currency_of_price": of_name({name: "coin" if found.inverse else "quote" for name, found in contracts.items()}),
     }
     for name, of_names in parts.items():
         if name in levels:
@@ -237,15 +237,15 @@ def _in_order(table: pd.DataFrame, faults: _Faults) -> None:
     broken = np.zeros(len(table), bool)
     for _, rows in ranked[ranked["book"].isin(ranked.loc[step < 0, "book"])].groupby("book"):
         # Backwards, so that of two levels of which either may be wrong the better numbered one is kept.
-        kept = _longest_growth((-rows["worse"]).tolist()[::-1])
+        kept = _longest_increase((-rows["worse"]).tolist()[::-1])
         broken[rows.index.delete([len(rows) - 1 - i for i in kept])] = True
     faults.add(
         broken, lambda i: f"price {table['price'].iloc[i]:g} at level {table['level'].iloc[i]:g} is out of order"
     )
 
 
-def _longest_growth(values: list[float]) -> list[int]:
-    """Positions, last first, of a longest growing subsequence, found by its piles (Fredman 1975, patience sorting)."""
+def _longest_increase(values: list[float]) -> list[int]:
+    """Positions, last first, of a longest increasing subsequence, by patience sorting (Fredman 1975)."""
     tops: list[float] = []
     at: list[int] = []
     before: list[int] = []
@@ -265,7 +265,7 @@ def _longest_growth(values: list[float]) -> list[int]:
 
 
 def _uncrossed(table: pd.DataFrame, faults: _Faults) -> None:
-    """A book whose bids reach its asks loses the fewest best levels that part them; both best ones if that is a tie."""
+    """A locked or crossed book loses the fewest best levels that uncross it; both best ones if that is a tie."""
     good = table.loc[faults.good]
     book = good.groupby([*CONTRACT, "venue"], dropna=False).ngroup()
     bid = good["price"].where(good["side"] > 0).groupby(book).max()

@@ -1,4 +1,4 @@
-"""Order books of one or several venues as one quote table, with what the venues disagree about."""
+"""Order books of one or several venues as one quote table, and where the venues disagree."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class MergedBooks:
             the levels (`forward`, `mark`, ...), as the median over the contract.
         disagreements: one row a contract that several venues quote and do not agree about, in the unit of its price:
             `crossed_by`, how far the best bid of one is above the best ask of another (0 if it is not);
-            `crossed_net_by`, the same after fees: what one is paid to trade it; `mids_apart`, the distance of the
+            `crossed_net_by`, the same after fees: the arbitrage profit; `mids_apart`, the distance of the
             outermost mids; `narrowest_spread`, which that exceeds unless only crossed; `bid_venue`, `ask_venue`.
         levels: the rows that were read, in their order, with `fault` (see `check_levels`).
 
@@ -62,8 +62,8 @@ def merge_books(
 
     Args:
         levels: one row a level (see `check_levels`); `DeribitMarket.view(...).levels()` gives them of a live feed.
-        fees: of all venues, or by venue; a venue that is not named is free. A bid is what is left of it after the fee,
-            an ask what it costs with it. Fees on prices that are not in the coin need a column `forward`,
+        fees: of all venues, or by venue; a venue that is not named is free. A bid is net of the fee, an ask
+            includes it. Fees on prices that are not in the coin need a column `forward`,
             `index_price` or `spot`.
         within: amounts count for the depth where their price is within this share of the mid.
 
