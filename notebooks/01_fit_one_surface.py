@@ -75,7 +75,7 @@ print(fit.summary())
 assert fit.converged, str(fit.status)
 
 # %% [markdown]
-# ## Look
+# ## The picture
 #
 # Dots are mids, bars go from bid to ask, the line is the model, the dashed line the forward.
 
@@ -103,7 +103,7 @@ pd.DataFrame(
 # %% [markdown]
 # ## Standard errors
 #
-# Here the model is right and only noise is in the way, so the fitted parameters should lie within two or three standard
+# Here the model is right and the only error is noise, so the fitted parameters should lie within two or three standard
 # errors of the truth.
 
 # %%
@@ -129,7 +129,7 @@ assert comparison["distance in standard errors"].abs().max() < 4
 # ## A real surface
 #
 # Now the DAX. Heston does not match it: the residuals are not noise, they have a shape. The standard errors then tell
-# how sharply the quotes pin each parameter down **within this model**. They do not tell how wrong the model is.
+# how precisely the quotes determine each parameter **within this model**. They do not tell how wrong the model is.
 
 # %%
 dax = jc.Surface.from_quotes(jc.dax_quotes())
@@ -148,7 +148,7 @@ frame = fit.to_frame()
 # %% [markdown]
 # ## A parameter at its bound
 #
-# Let us forbid what the surface asks for: a vol of variance above 2. The fit converges, in the sense that no step
+# Let us exclude what the surface calls for: a vol of variance above 2. The fit converges, in the sense that no step
 # *within the bounds* lowers the cost, and the status names the parameter. That parameter has no standard error, and
 # those of the others hold only if the bound is really meant.
 
@@ -159,7 +159,7 @@ assert bounded.status.at_bounds == ("sigma",)
 
 # %% [markdown]
 # A bound that you did not set is a warning: the quotes may not contain what you ask of them. One short smile hardly
-# tells fast mean reversion from high vol of variance. Here the speed of mean reversion runs to the bound of the model,
+# tells fast mean reversion from high vol of variance. Here the speed of mean reversion ends at the bound of the model,
 # and the standard errors of `v0`, `theta` and `sigma` are larger than the parameters. The smile is fitted, but these
 # numbers mean nothing.
 
@@ -174,8 +174,8 @@ assert alone.standard_errors.v0 > alone.model.v0
 # %% [markdown]
 # ## Fixed parameters
 #
-# The remedy is to say what the quotes cannot. Give an instance with the value, and name the parameters that are free.
-# Fixed ones keep their value and have no standard error.
+# The remedy is to fix what the quotes do not determine. Give an instance with the value, and name the parameters that
+# are free. Fixed ones keep their value and have no standard error.
 
 # %%
 start = jc.Heston(v0=0.2, kappa=5.0, theta=0.1, sigma=1.0, rho=-0.5)
@@ -184,13 +184,14 @@ print(fixed.summary())
 assert fixed.model.kappa == 5.0
 
 # %% [markdown]
-# `v0`, `sigma` and `rho` are now sharp, given `kappa` and `theta`. The error of the fit shows what the two cost.
+# `v0`, `sigma` and `rho` are now well determined, given `kappa` and `theta`. The RMSE of the fit shows what the two
+# cost.
 #
-# ## What is made small
+# ## The objective
 #
-# By default the differences in implied volatility, each quote counting the same. `weights` (an array in the shape of
-# `surface.weight`) changes the second, `residual` the first. Where the model cannot match the market the choice
-# matters:
+# By default a fit minimises the squared differences in implied volatility, with equal weights. `weights` (an array in
+# the shape of `surface.weight`) changes the weights, `residual` the differences. Where the model cannot match the
+# market the choice matters:
 
 # %%
 choices = {
@@ -206,7 +207,7 @@ pd.DataFrame(
 ).round(4)
 
 # %% [markdown]
-# ## Keep it
+# ## Save it
 #
 # `jc.write_fit(fit, "folder")` writes the parameters as JSON, the residuals as CSV and the picture. From the command
 # line `jaxcal calibrate quotes.csv` reads, cleans, fits and writes.

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Which model?
 #
-# Several models on the same quotes, side by side: how close each comes, what it costs in parameters, and whether it
-# still holds where it has not looked. Nothing is downloaded: the quotes are the DAX surface of 5 July 2002 and a
+# Several models on the same quotes, side by side: how close each comes, with how many parameters, and whether it
+# still holds out of sample. Nothing is downloaded: the quotes are the DAX surface of 5 July 2002 and a
 # synthetic Bitcoin chain.
 #
 # `make notebooks` runs this file and writes a notebook beside it.
@@ -45,15 +45,15 @@ print(on_dax.summary())
 # - **RMSE** is the root mean square of model minus market volatility, in vol points, of the fit to all quotes.
 # - **held out** is the same over the held-out quotes, under the fit that did not see them. Most lie between quotes
 #   that were seen, so it tests how a model interpolates. It does not say how the model does tomorrow.
-# - **AIC** is `n ln(SSE / n) + 2 p`: the misfit, and a price of 2 for each parameter. Only differences count. It
+# - **AIC** is `n ln(SSE / n) + 2 p`: the misfit, and a penalty of 2 for each parameter. Only differences count. It
 #   takes the residuals for independent noise, which they are not, so on real quotes it favours large models.
-# - **first** contains the time to compile. A fit after that takes what stands under **fit**.
+# - **first** contains the time to compile. Every later fit takes the time under **fit**.
 #
 # Jumps more than halve the error of Heston: they give the shortest expiries the smile that a diffusion cannot. SABR
 # has parameters of its own for every expiry, so its `parameters` count all of them together. It says nothing about
 # the time between the expiries, and does not keep them free of calendar arbitrage. ClockedDoubleHeston lets the levels
 # of these eight expiries free too, as the pace of its clock, but has one law for the whole surface: fewer parameters,
-# no arbitrage, and a smaller error, where it has not looked too.
+# no arbitrage, and a smaller error, out of sample too.
 
 # %%
 scores = on_dax.to_frame().set_index("model")
@@ -75,7 +75,7 @@ jc.plot_comparison(on_dax, title="DAX, 5 July 2002")
 # %% [markdown]
 # ## What the parameters are worth
 #
-# A better fit with more parameters may pin each of them down less. The standard errors say how sharply the quotes
+# A better fit with more parameters may determine each of them less. The standard errors say how precisely the quotes
 # determine a parameter within its model; NaN stands where they do not, or where a parameter ended at its bound.
 
 # %%
@@ -100,8 +100,8 @@ print(on_btc.summary())
 # by as much as one pays to trade.
 #
 # Bates contains Heston, so its error over all quotes cannot be larger, but the jumps only fit noise. AIC charges more
-# for its three parameters than they bring. SABR, with three numbers for each expiry, has its own idea of every smile,
-# and is worse than the truth where it has not looked. Even the true model does not put every quote inside: the noise of
+# for its three parameters than they bring. SABR, with three numbers for each expiry, fits the noise of every smile,
+# and is worse than the truth out of sample. Even the true model does not put every quote inside: the noise of
 # a mid is sometimes larger than its spread.
 #
 # Do not expect the verdict to be as clear with fewer quotes. The noise of this chain is larger for short expiries,

@@ -15,7 +15,7 @@
 #
 # Every underlying on every day, fitted in one call: what goes in, what comes out, what the statuses mean, and how to
 # work with the results as a table. Nothing is downloaded: we make 10,000 small surfaces from Heston models whose
-# parameters we know, add noise, and spoil a few of them.
+# parameters we know, add noise, and corrupt a few of them.
 #
 # `make notebooks` runs this file and writes a notebook beside it. It takes about a minute on two cores.
 
@@ -40,7 +40,7 @@ jc.enable_compilation_cache()  # keeps compiled programs on disk: the second run
 # ## The surfaces
 #
 # 500 underlyings on 20 business days. Each underlying has its own long-run variance, speed, vol of variance and
-# correlation; its variance of today moves from day to day.
+# correlation; its variance today moves from day to day.
 
 # %%
 rng = np.random.default_rng(7)
@@ -88,9 +88,8 @@ strike = 100.0 * np.exp(np.asarray(places * (volatility[:, None] * jnp.sqrt(expi
 exact.shape, bool(np.isfinite(exact).all())
 
 # %% [markdown]
-# Real surfaces are ragged: NaN in `vol` means that there is no quote. We drop a tenth of the quotes, and spoil three
-# surfaces: one has only three quotes left, one has a NaN among the weights that we pass, one has quotes without any
-# shape.
+# Real surfaces are ragged: NaN in `vol` means that there is no quote. We drop a tenth of the quotes, and corrupt
+# three surfaces: one has only three quotes left, one has a NaN among the weights that we pass, one has random quotes.
 
 # %%
 noisy[rng.random(exact.shape) < 0.1] = np.nan
@@ -154,7 +153,7 @@ for key in (few, bad_weight, wild):
 # - **UNRESOLVED**: the finest pricing grid does not resolve the prices at the solution.
 # - **NOT_FINITE**: the model has no finite price at the start.
 #
-# The wild surface has an optimum like any other; only its error tells that the model says nothing about it.
+# The surface of random quotes has an optimum like any other; only its RMSE shows that the model does not fit it.
 
 # %%
 assert table.loc[few, "outcome"] == "TOO_FEW_QUOTES"
@@ -184,8 +183,8 @@ by_name = good.groupby("underlying").agg(
 by_name.nsmallest(5, "rho").round(4)
 
 # %% [markdown]
-# How sharply do the quotes pin each parameter down? The standard error in units of the parameter, in the median and for
-# the worst hundredth.
+# How precisely do the quotes determine each parameter? The standard error relative to the parameter: its median and its
+# 99th percentile.
 
 # %%
 relative = pd.DataFrame(
@@ -220,7 +219,7 @@ pd.Series(within).round(2)
 # ## The next day
 #
 # Tomorrow's fits may start from today's: pass a model whose fields have a leading axis of surfaces (or a dictionary of
-# models). Here, those of the last day start from the parameters of the day before. Starts that are near save a few
+# models). Here, those of the last day start from the parameters of the day before. A start nearby saves a few
 # steps; a cold start, read off the data, is already good.
 
 # %%
@@ -228,8 +227,8 @@ last = {key: surfaces[key] for key in keys if key[1] == days[-1]}
 yesterday = table.xs(days[-2], level="quote_time")
 assert list(yesterday.index) == [name for name, _ in last]
 again = jc.calibrate_many(jc.Heston(**{name: jnp.asarray(yesterday[name]) for name in fields}), last)
-print("from yesterday:", again.summary(), f"{again.num_steps.mean():.1f} steps in the mean")
-print(f"from the data: {table.xs(days[-1], level='quote_time')['num_steps'].mean():.1f} steps in the mean")
+print("from yesterday:", again.summary(), f"{again.num_steps.mean():.1f} steps on average")
+print(f"from the data: {table.xs(days[-1], level='quote_time')['num_steps'].mean():.1f} steps on average")
 
 # %% [markdown]
 # ## More than fits into memory
@@ -241,7 +240,7 @@ print(f"from the data: {table.xs(days[-1], level='quote_time')['num_steps'].mean
 # ```
 #
 # It reads a file, a folder or a partitioned dataset of quotes in the tidy format, fits every surface, and writes a
-# partitioned parquet dataset with one row a surface. Memory does not grow with the number of surfaces, and a job that
-# was killed goes on where it was. The result is queryable at once, for instance with `pandas.read_parquet("OUT")`.
+# partitioned parquet dataset with one row a surface. Memory does not grow with the number of surfaces, and a killed
+# job resumes. The result is queryable at once, for instance with `pandas.read_parquet("OUT")`.
 #
 # [`docs/many_surfaces.md`](../docs/many_surfaces.md) says how batches, lanes, precision and devices work.

@@ -11,9 +11,9 @@
 # ---
 
 # %% [markdown]
-# # Noise, bad quotes and priors
+# # Noise, outliers and priors
 #
-# What a few bad quotes do to a fit and how a robust loss undoes it; what weights and priors add. The truth is known
+# What a few outliers do to a fit and how a robust loss undoes it; what weights and priors add. The truth is known
 # here, so every claim can be checked. [`docs/losses_and_priors.md`](../docs/losses_and_priors.md) says how to choose.
 #
 # `make notebooks` runs this file and writes a notebook beside it.
@@ -38,7 +38,7 @@ exact
 # %% [markdown]
 # ## One quote in twenty is wrong
 #
-# Every quote gets a noise of 0.3 vol points; one in twenty is 10 vol points too high on top: a stale price, a wrong
+# Every quote gets noise of 0.3 vol points; one in twenty is also 10 vol points too high: a stale price, a wrong
 # strike, a fat finger.
 
 # %%
@@ -50,7 +50,7 @@ noisy = eqx.tree_at(lambda s: s.vol, exact, exact.vol + noise)
 spoiled = eqx.tree_at(lambda s: s.vol, exact, exact.vol + noise + 0.10 * wrong)
 
 # %%
-fits = {"truth": None, "linear, no bad quotes": jc.calibrate(jc.Heston, noisy)}
+fits = {"truth": None, "linear, no outliers": jc.calibrate(jc.Heston, noisy)}
 for loss in ("linear", "huber", "cauchy"):
     fits[loss] = jc.calibrate(jc.Heston, spoiled, loss=loss)
 pd.DataFrame(
@@ -61,8 +61,8 @@ pd.DataFrame(
 ).T.round(3)
 
 # %% [markdown]
-# Least squares follow the bad quotes. The robust fits end about where the fit without bad quotes does. Their scale, the
-# misfit beyond which a quote counts less, came from the residuals themselves:
+# Least squares follow the outliers. The robust fits end about where the fit without outliers does. Their scale, the
+# residual beyond which a quote is downweighted, is estimated from the residuals:
 
 # %%
 for name in ("huber", "cauchy"):
@@ -78,7 +78,7 @@ axes.legend()
 figure.tight_layout()
 
 # %% [markdown]
-# The residuals of the robust fit show which quotes were wrong: all misfits above five times the noise.
+# The residuals of the robust fit show which quotes were wrong: those above five times the noise.
 
 # %%
 robust = np.abs(np.asarray(fits["huber"].residuals))
@@ -91,7 +91,7 @@ print(
 # %% [markdown]
 # ## Weights
 #
-# A rule, or a column of the table of quotes. Here quotes are trusted in proportion to one over their spread.
+# A rule, or a column of the table of quotes. Here quotes are weighted by the inverse of their spread.
 
 # %%
 chain = jc.synthetic_chain()
@@ -102,7 +102,7 @@ print(fit.summary())
 # %% [markdown]
 # ## A prior, where quotes say little
 #
-# Two short expiries determine neither the speed of mean reversion nor the level that variance returns to.
+# Two short expiries determine neither the speed of mean reversion nor the long-run variance.
 
 # %%
 short = jc.synthetic_surface(truth, expiry=[0.05, 0.1])
@@ -114,9 +114,9 @@ for fit in (alone, guided):
     print(fit.summary(), "\n")
 
 # %% [markdown]
-# The strength is the noise of a quote; then the fit is the most likely model given quotes and prior. If the noise is
-# all one knows, the discrepancy principle finds the largest strength at which quotes are still fitted to it. These say
-# so little that it may fix both parameters.
+# The strength is the noise of a quote; then the fit is the maximum of the posterior density. If only the noise is
+# known, the discrepancy principle finds the largest strength at which quotes are still fitted to it. These say so
+# little that it may fix both parameters.
 
 # %%
 searched = jc.calibrate(jc.Heston, short, prior=jc.Scaled(history, "discrepancy", noise=0.003))
@@ -125,7 +125,7 @@ print(f"{float(searched.prior.strength):.3g} times the prior; RMSE {100 * float(
 # %% [markdown]
 # ## From one day to the next
 #
-# Toward yesterday's fit, in each direction as firmly as yesterday's quotes determined it.
+# Toward yesterday's fit, in each direction with the precision with which yesterday's quotes determined it.
 
 # %%
 yesterday = jc.calibrate(jc.Heston, noisy)

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Sensitivities
 #
-# Greeks of an option, the parameters by the quotes they were fitted to, and an exotic hedged with those quotes. Nothing
-# is downloaded: the quotes are the DAX surface of 5 July 2002.
+# Greeks of an option, the derivatives of the parameters with respect to the quotes they were fitted to, and an exotic
+# hedged with those quotes. Nothing is downloaded: the quotes are the DAX surface of 5 July 2002.
 #
 # `make notebooks` runs this file and writes a notebook beside it.
 
@@ -41,8 +41,8 @@ print(fit.summary())
 # %% [markdown]
 # ## Greeks
 #
-# All strikes at once. The delta of the model lets the smile move with the forward; with the smile held at its strikes
-# it is Black's delta.
+# All strikes at once. The delta of the model lets the smile move with the forward; with a sticky-strike smile it is
+# Black's delta.
 
 # %%
 years, forward = float(surface.expiry[4]), float(surface.forward[4])
@@ -52,16 +52,17 @@ black_delta = jc.greeks(fit.model, strike, years, forward=forward, smile="strike
 
 figure, axes = plt.subplots(1, 2, figsize=(10, 3.5))
 axes[0].plot(strike, model_delta.delta, label="model")
-axes[0].plot(strike, black_delta.delta, "--", label="smile held at its strikes")
+axes[0].plot(strike, black_delta.delta, "--", label="sticky strike")
 axes[0].set(title="Delta of calls", xlabel="strike")
 axes[0].legend()
 axes[1].plot(strike, model_delta.gamma * forward, label="model")
-axes[1].plot(strike, black_delta.gamma * forward, "--", label="smile held at its strikes")
+axes[1].plot(strike, black_delta.gamma * forward, "--", label="sticky strike")
 axes[1].set(title="Gamma times forward", xlabel="strike")
 figure.tight_layout()
 
 # %% [markdown]
-# Vega is by parameter: a model whose leaves are the derivatives. The option's own Black vega stands beside it.
+# Vega is a model whose leaves are the derivatives with respect to its parameters. The option's own Black vega stands
+# beside it.
 
 # %%
 vegas = {f"by {name}": np.asarray(getattr(model_delta.vega, name)) for name in fit.free}
@@ -71,7 +72,7 @@ table = pd.DataFrame(
 table.iloc[::8].round(2)
 
 # %% [markdown]
-# ## The parameters by the quotes
+# ## Sensitivities of the parameters to the quotes
 #
 # Which quotes decide on which parameter? One linear system gives all 104 x 5 derivatives.
 
@@ -84,12 +85,12 @@ for axis, name in zip(axes, ("v0", "rho"), strict=True):
     shown = axis.imshow(
         values, aspect="auto", cmap="RdBu", vmin=-np.nanmax(np.abs(values)), vmax=np.nanmax(np.abs(values))
     )
-    axis.set(title=f"{name} by a vol point of each quote", xlabel="strike, from low to high", ylabel="expiry")
+    axis.set(title=f"change of {name} per vol point of each quote", xlabel="strike, from low to high", ylabel="expiry")
     figure.colorbar(shown, ax=axis)
 figure.tight_layout()
 
 # %% [markdown]
-# Is it true? Move one quote by a tenth of a vol point up and down, fit again, and compare.
+# A check: move one quote by a tenth of a vol point up and down, fit again, and compare.
 
 # %%
 place, step = (2, 4), 1e-3
@@ -115,7 +116,7 @@ assert np.allclose(
 check.round(4)
 
 # %% [markdown]
-# ## An exotic by the quotes
+# ## Sensitivities of an exotic to the quotes
 #
 # A digital call pays 1 if the index ends above 4,800 in nine months, which no quote here is about. Its bucketed vega
 # under the model is the gradient of its price, chained with the derivatives above.
@@ -134,11 +135,11 @@ def digital(model):
 
 bucketed = jc.through_fit(digital, fit)
 by_expiry = pd.Series(np.asarray(bucketed.sum(axis=1)) / 100.0, index=np.round(np.asarray(surface.expiry), 3))
-by_expiry.plot.bar(title="Digital call: change of its price by a vol point on all quotes of an expiry", figsize=(9, 3))
-print(f"price {float(digital(fit.model)):.4f}, by a parallel move of a vol point {by_expiry.sum():.5f}")
+by_expiry.plot.bar(title="Digital call: change of its price per vol point on all quotes of an expiry", figsize=(9, 3))
+print(f"price {float(digital(fit.model)):.4f}, per vol point of a parallel shift {by_expiry.sum():.5f}")
 
 # %% [markdown]
-# A parallel move, checked by refitting to the moved surface:
+# A parallel shift, checked by refitting to the shifted surface:
 
 # %%
 parallel = eqx.tree_at(lambda s: s.vol, surface, surface.vol + 1e-3)

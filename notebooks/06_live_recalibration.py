@@ -14,7 +14,7 @@
 # # Live recalibration
 #
 # The same model is fitted again and again as quotes come in. Here a stream of 40 synthetic chains, six hours apart: the
-# truth wanders, jumps once, and once the feed sends nonsense. Nothing is downloaded.
+# truth drifts, jumps once, and once the feed sends nonsense. Nothing is downloaded.
 
 # %%
 # %matplotlib inline
@@ -32,8 +32,8 @@ import jaxcal as jc
 # %% [markdown]
 # ## A stream whose truth we know
 #
-# The variance today wanders by 4 % a step, the other parameters stay. At step 20 the variance doubles and stays there.
-# Quotes have errors of half a vol point. At step 30 one surface is garbage.
+# The variance today is a random walk of 4 % a step, the other parameters stay. At step 20 the variance doubles and
+# stays there. Quotes have errors of half a vol point. At step 30 one surface is garbage.
 
 # %%
 rng = np.random.default_rng(1)
@@ -83,7 +83,7 @@ path.set_index("quote_time")[["update", "rmse_vol", "surprise", "v0"]].iloc[[0, 
 jc.plot_path(path, title="Heston, a synthetic stream")
 
 # %% [markdown]
-# The doubled variance was followed, the garbage was not, and the surface after it is taken as if nothing had been.
+# The doubled variance was followed, the garbage was rejected, and the surface after it is used as usual.
 
 # %%
 assert path["used"].iloc[20:22].any()
@@ -92,10 +92,10 @@ assert not path["used"].iloc[30]
 assert path["used"].iloc[31]
 
 # %% [markdown]
-# ## Against fits of every surface by itself
+# ## Against independent fits of every surface
 #
-# Roughness is the median absolute change from one surface to the next, here of logarithms. The speed of mean reversion
-# did not move at all.
+# Roughness is the median absolute change from one surface to the next, here of logarithms. The true speed of mean
+# reversion is constant.
 
 # %%
 alone = jc.calibrate_many(jc.Heston, surfaces).to_frame()

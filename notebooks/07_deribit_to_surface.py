@@ -13,7 +13,7 @@
 # %% [markdown]
 # # From an exchange's answer to a surface
 #
-# What Deribit's public interface answers, order books of two venues, and a clock that does not stop at weekends but
+# What Deribit's public API answers, order books of two venues, and a clock that does not stop at weekends but
 # slows down. The answers are made here, in the exchange's own format, from a model whose parameters we know. Nothing is
 # downloaded.
 
@@ -37,7 +37,7 @@ import jaxcal as jc
 # ## An answer of `get_book_summary_by_currency`
 #
 # Prices are in bitcoin, volatilities in percent, times in milliseconds; futures stand among the options. One entry is
-# spoilt: its bid is ten times too high.
+# corrupted: its bid is ten times too high.
 
 # %%
 rng = np.random.default_rng(7)
@@ -85,7 +85,7 @@ path.write_text(json.dumps({"jsonrpc": "2.0", "result": entries + futures}))
 entries[30]
 
 # %% [markdown]
-# ## Reading: every entry has a row, and every row that is no quote a reason
+# ## Reading: every entry has a row, and every row that is not a quote has a reason
 
 # %%
 table = jc.read_deribit(path)
@@ -129,7 +129,7 @@ jc.plot_smiles(fit)
 # ## Order books of two venues
 #
 # A second venue quotes the same contracts with other sizes and fees, and is late on one of them: there both cross. The
-# merged table has the best bid and ask after fees. The spoilt entry's book crosses itself, and is left out.
+# merged table has the best bid and ask after fees. The corrupted entry's book crosses itself, and is left out.
 
 # %%
 rows = []
@@ -165,7 +165,7 @@ pd.DataFrame({"summaries": vars(fit.model), "books": vars(weighted.model), "trut
 # ## Time that slows down at weekends
 #
 # A clock on which Saturday and Sunday count half, and a meeting on the 18th counts for a day and a half more.
-# Volatilities are restated per year of that clock; forwards and discounts are as before.
+# Volatilities are expressed per year of that clock; forwards and discounts are as before.
 
 # %%
 clock = jc.VarianceClock(weekend=0.5, market="always", events={"2026-03-18T18:00Z": 1.5})
