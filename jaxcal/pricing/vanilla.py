@@ -209,7 +209,7 @@ def _refined(
     """Outside jit on finer grids where a coarser one misses the tolerance; inside, on the pricer's own."""
     if _traced(model, expiry, log_strike):
         return _compiled(pricer.sized(), as_vol, many, model, expiry, log_strike)
-    return jnp.asarray(_on_ladder(pricer, as_vol, many, model, expiry, log_strike)[0])
+    return jnp.asarray(_on_finer_grids(pricer, as_vol, many, model, expiry, log_strike)[0])
 
 
 @_refined.defjvp
@@ -220,7 +220,7 @@ def _refined_jvp(
     if _traced(*primals):
         return jax.jvp(partial(_compiled, pricer.sized(), as_vol, many), primals, tangents)
     model, expiry, log_strike = primals
-    value, used, summed = _on_ladder(pricer, as_vol, many, model, expiry, log_strike)
+    value, used, summed = _on_finer_grids(pricer, as_vol, many, model, expiry, log_strike)
     slopes = [jnp.zeros_like(jnp.asarray(value))[..., :0]]
     for method, places in used:
         quotes = model, expiry[places], log_strike[places]
@@ -237,7 +237,7 @@ def _traced(*inputs: Any) -> bool:
     return any(isinstance(x, Tracer) for x in jax.tree.leaves(inputs))
 
 
-def _on_ladder(
+def _on_finer_grids(
     pricer: AbstractPricer, as_vol: bool, many: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array
 ) -> tuple[np.ndarray, list[tuple[AbstractPricer, np.ndarray]], np.ndarray]:
     """Values; which quotes were evaluated last by which method, in chunks padded to powers of two; and where none of
