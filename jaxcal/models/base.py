@@ -16,6 +16,7 @@ from jaxtyping import Array, Bool, Complex, Float
 
 from jaxcal._shown import format_repr
 from jaxcal._types import BoolLike, RealLike
+from jaxcal.models.complex_math import Cartesian
 from jaxcal.models.interval import Interval
 
 
@@ -111,14 +112,27 @@ class JumpKinds(NamedTuple):
     log_growth: Float[Array, " kinds"]
 
 
+class LogCFBasis(NamedTuple):
+    """ln phi, and functions of which its derivatives in the parameters are combinations.
+
+    Attributes:
+        log_cf: ln phi at `z` and `t`.
+        rows: the functions, of the same shape.
+    """
+
+    log_cf: Cartesian
+    rows: tuple[Cartesian, ...]
+
+
 class AbstractFourierModel(AbstractModel):
     """A model known by its characteristic function. Subclass it, give `log_cf`, and it prices and calibrates.
 
     X = ln(S_T / F) must be a martingale in the sense E[exp X] = 1, so that `log_cf(-1j, t) = 0`.
 
     The other methods are answered here for a model that says no more, each as its docstring has it: `moment_bounds`,
-    `decay_cone`, `drift`, `revival`, and `jump_kinds` together with `given_jumps`. They and `violations` are what a
-    model may define besides; nothing else is overridden, and no model is derived from a finished one.
+    `decay_cone`, `drift`, `revival`, `jump_kinds` together with `given_jumps`, and `basis` together with `mix` and
+    `basis_size`. They and `violations` are what a model may define besides; nothing else is overridden, and no model is
+    derived from a finished one.
 
     Example:
         >>> class MyBlack(AbstractFourierModel):
@@ -130,6 +144,8 @@ class AbstractFourierModel(AbstractModel):
         >>> round(float(jc.model_vol(MyBlack(0.2), 110.0, 1.0, forward=100.0)), 9)
         0.2
     """
+
+    basis_size: ClassVar[int] = 0  # how many functions `basis` gives
 
     @abstractmethod
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
@@ -171,6 +187,21 @@ class AbstractFourierModel(AbstractModel):
     def given_jumps(self, count: Float[Array, "kinds q"]) -> "AbstractFourierModel":
         """The law given the numbers of jumps of each kind, one set a row of z, moved so that E[exp X] = 1 in it."""
         raise NotImplementedError(f"{type(self).__name__} counts no jumps")
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        """ln phi and `basis_size` functions b_k of z and t: along any direction in the parameters, the derivative of
+        ln phi is the sum of c_k b_k, with the c_k of `mix`.
+
+        A fit then integrates phi and each phi b_k, and applies the chain rule to what is left: a number for each quote.
+        Without a basis, which is the answer here, it integrates the derivative along each of its parameters.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no basis")
+
+    def mix(self, direction: "AbstractFourierModel", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+        """The c_k of `basis` along a direction, whose fields are the changes of those of the model: numbers, or of the
+        shape of `t`.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no basis")
 
     def drift(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The ln(S_T / F) at which the density has its kink or peak, and contours change the side they tilt to.

@@ -59,6 +59,18 @@ class FourierGrid(eqx.Module):
         z, log_factor = self.z.flat_rows(), self.log_factor.flat_rows()
         return Cartesian.of(model.log_cf(z.to_complex(), self.expiry[:, None])) + log_factor
 
+    def linearised(self, model: AbstractFourierModel) -> tuple[Float[Array, "e k"], Float[Array, "n e k"]]:
+        """Values, and the same functional of c phi times each row of the model's `basis`."""
+        rows, sets, nodes = self.z.re.shape
+        found = model.basis(self.z.flat_rows(), self.expiry[:, None])
+        phi = exp(found.log_cf + self.log_factor.flat_rows())
+        # columns first: one product with the weights for all of them
+        parts = jnp.stack([jnp.concatenate([x.re, x.im], axis=-1) for x in (phi, *(phi * row for row in found.rows))])
+        parts = jnp.swapaxes(parts.reshape(-1, rows, 2, sets, nodes), 2, 3).reshape(-1, rows, sets, 2 * nodes)
+        by_side = jnp.einsum("ekm,nesm->neks", self.weights, parts)
+        values = by_side[..., 0] if sets == 1 else jnp.where(self.side == 0, by_side[..., 0], by_side[..., 1])
+        return self.offset + values[0], values[1:]
+
     def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:
         """The linear functional."""
         by_side = jnp.einsum("ekm,esm->eks", self.weights, factored_cf)

@@ -1,7 +1,7 @@
 """min over y in a box of half |fn(y, args)|^2, by any solver."""
 
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +14,18 @@ from jaxtyping import Array, Bool, Float, Int
 RUNNING = -1  # not an Outcome yet
 Vector = Float[Array, " p"]  # a number for each parameter
 Residuals = Callable[[Vector, Any], Float[Array, " m"]]  # of a vector and further arguments
+
+
+class AbstractResiduals(ABC):
+    """Residuals that know a better way to their Jacobian than forward mode; callable as `Residuals` are."""
+
+    @abstractmethod
+    def __call__(self, y: Vector, args: Any) -> Float[Array, " m"]:
+        """The residuals."""
+
+    @abstractmethod
+    def linearise(self, y: Vector, args: Any) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
+        """The residuals and their Jacobian."""
 
 
 class Solution(eqx.Module):
@@ -120,13 +132,15 @@ def least_squares(
 
 
 def linearised(fn: Residuals, y: Vector, args: Any) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
-    """Residuals and their Jacobian, in forward mode: there are few parameters.
+    """Residuals and their Jacobian: their own, or in forward mode, since there are few parameters.
 
     Example:
         >>> residual, jacobian = linearised(lambda y, _: y**2, jnp.asarray([1.0, 3.0]), None)
         >>> jacobian.tolist()
         [[2.0, 0.0], [0.0, 6.0]]
     """
+    if isinstance(fn, AbstractResiduals):
+        return fn.linearise(y, args)
     column = jax.vmap(lambda v: jax.jvp(lambda y: fn(y, args), (y,), (v,)), out_axes=(None, -1))
     return column(jnp.eye(y.shape[0], dtype=y.dtype))
 

@@ -10,7 +10,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxcal._status import Outcome
-from jaxcal.calibration.objective.calibration_problem import CalibrationProblem, build_grid, build_problem
+from jaxcal.calibration.objective.calibration_problem import (
+    CalibrationProblem,
+    ProblemResiduals,
+    build_grid,
+    build_problem,
+)
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import AbstractLoss, losses, root_and_slope
 from jaxcal.calibration.objective.prior import AbstractPrior
@@ -28,6 +33,7 @@ Limits = tuple[Float[Array | np.ndarray, " p"], Float[Array | np.ndarray, " p"]]
 _VOL_TOLERANCE = 5e-8  # root mean square change of volatility on the finer grid; 1e-3 of the misfit if that is more
 MAX_STEP = 1.0  # on the search scales: a factor of e in a positive parameter
 _SMALL = 256  # places for quotes: of more, a program is slower by half without what its compilation is spared
+_RESIDUALS = ProblemResiduals()
 _LEAST_VEGA = 1e-6  # of the forward: a quote with less says nothing in volatility
 
 
@@ -171,7 +177,7 @@ def _solve(names: tuple[str, ...], method: Method, target: Target, start: Model)
     problem = build_fit_problem(names, method, target, start)
     lower, upper = method.limits
     solution = least_squares(
-        lambda y, p: p.residuals(y), method.solver, to_vector(start, names, method.scales), problem,
+        _RESIDUALS, method.solver, to_vector(start, names, method.scales), problem,
         lower=lower, upper=upper, max_step=MAX_STEP,
     )  # fmt: skip
     return _ended(method, solution, problem)
@@ -189,7 +195,7 @@ def _solve_in_turns(names: tuple[str, ...], method: Method, target: Target, star
         here = from_vector(start, names, y, method.scales)
         problem = _problem(names, method, market, target.weight, here, offset)
         solution = least_squares(
-            lambda y, p: p.residuals(y), method.solver, y, problem,
+            _RESIDUALS, method.solver, y, problem,
             lower=lower, upper=upper, max_step=MAX_STEP, run=fits,
         )  # fmt: skip
         return solution.y, (solution, problem.values(solution.y))
@@ -243,7 +249,7 @@ def solve_batch(
         return build_fit_problem(names, method if own is None else method._replace(**own._asdict()), target, start)
 
     return least_squares_many(
-        lambda y, p: p.residuals(y), method.solver, y0, (target, start, own),
+        _RESIDUALS, method.solver, y0, (target, start, own),
         build=build, keep=partial(_ended, method),
         lower=lower, upper=upper, max_step=MAX_STEP, count=count, lanes=lanes, refill=refill,
     )  # fmt: skip

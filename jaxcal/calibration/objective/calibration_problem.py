@@ -3,6 +3,7 @@
 from typing import Any, Generic
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -11,9 +12,11 @@ from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import AbstractResidual, MarketValues
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, Model
 from jaxcal.models.parameters import Scales, from_vector
+from jaxcal.pricing.fourier import FourierGrid
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.pricing.smile_grid import SmileGrid
+from jaxcal.solvers.least_squares import AbstractResiduals, linearised
 
 
 class CalibrationProblem(eqx.Module, Generic[Model]):
@@ -54,13 +57,35 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
 
         Half the sum of their squares is the cost: with a loss they are its signed roots.
         """
-        difference = self.residual(self.values(y), self.market)
+        return self._residuals(self.values(y), self.model_at(y))
+
+    def _residuals(self, values: Float[Array, "e k"], model: Model) -> Float[Array, " m"]:
+        difference = self.residual(values, self.market)
         if self.loss is not None:
             difference = self.loss.root(difference)
         quotes = (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
         if self.prior is None:
             return quotes
-        return jnp.concatenate([quotes, self.prior(self.model_at(y)).astype(quotes.dtype)])
+        return jnp.concatenate([quotes, self.prior(model).astype(quotes.dtype)])
+
+    def linearised(self, y: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
+        """Residuals and their Jacobian. Of a model with a basis that is no larger than `y`, the grid is applied to the
+        basis, and the chain rule to its values for the quotes, not at the nodes.
+        """
+        model, grid = self.model, self.grid
+        if not (isinstance(grid, FourierGrid) and isinstance(model, AbstractFourierModel)):
+            return linearised(lambda y, _: self.residuals(y), y, None)
+        if not 0 < model.basis_size <= y.size:
+            return linearised(lambda y, _: self.residuals(y), y, None)
+        here = self.model_at(y)
+        values, rows = grid.linearised(here)
+
+        def along(v: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+            _, direction = jax.jvp(self.model_at, (y,), (v,))
+            change = sum(c * row for c, row in zip(here.mix(direction, grid.expiry[:, None]), rows, strict=True))
+            return jax.jvp(self._residuals, (values, here), (change, direction))
+
+        return jax.vmap(along, out_axes=(None, -1))(jnp.eye(y.size, dtype=y.dtype))
 
     def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
         """The objective: the weighted sum of the losses of the quotes, plus half the sum of squares of the prior's
@@ -101,3 +126,13 @@ def build_grid(
         return pricer.grid(model, *quotes)
     assert isinstance(pricer, Sinh)
     return pricer.grid(model, *quotes, offset=offset)
+
+
+class ProblemResiduals(AbstractResiduals):
+    """The residuals of a `CalibrationProblem` as solvers take them."""
+
+    def __call__(self, y: Float[Array, " p"], args: CalibrationProblem) -> Float[Array, " m"]:
+        return args.residuals(y)
+
+    def linearise(self, y: Float[Array, " p"], args: CalibrationProblem) -> tuple[Array, Array]:
+        return args.linearised(y)

@@ -11,14 +11,19 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike, float_dtype
 from jaxcal.models.analytic.buckets import bucket_violations, check_buckets, numbers, years_in_buckets
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, LogCFBasis
+from jaxcal.models.complex_math import Cartesian, real
 from jaxcal.models.diffusions.double_heston import (
     DoubleHeston,
+    double_heston_basis,
     double_heston_cone,
+    double_heston_factors,
     double_heston_log_cf,
+    double_heston_mix,
     double_heston_moments,
     double_heston_violations,
 )
+from jaxcal.models.diffusions.heston import heston_slope_in_t, heston_terms
 from jaxcal.models.interval import Interval
 
 _WIDER = {
@@ -129,6 +134,22 @@ class ClockedDoubleHeston(AbstractFourierModel):
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         return double_heston_log_cf(self, z, self._clock(t.astype(jnp.real(z).dtype)))
+
+    basis_size: ClassVar[int] = 11
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        years = self._clock(t.astype(z.re.dtype))
+        still = double_heston_basis(self, z, years)
+        first, second = (
+            heston_slope_in_t(v0, kappa * theta, sigma, heston_terms(kappa, sigma, rho, z, years))
+            for v0, kappa, theta, sigma, rho in (real(z, *factor) for factor in double_heston_factors(self))
+        )
+        return LogCFBasis(still.log_cf, (*still.rows, first + second))
+
+    def mix(self, direction: "ClockedDoubleHeston", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+        years = years_in_buckets(self.knots, t)[1:]
+        pace = direction.pace.astype(t.dtype)[(..., *(None,) * t.ndim)]
+        return *double_heston_mix(self, direction), jnp.sum(pace * years, axis=0)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return double_heston_moments(self, self._clock(t))

@@ -9,9 +9,16 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
-from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import real
-from jaxcal.models.diffusions.heston import Heston, heston_log_cf, heston_moments, heston_violations
+from jaxcal.models.base import AbstractFourierModel, LogCFBasis
+from jaxcal.models.complex_math import Cartesian, real
+from jaxcal.models.diffusions.heston import (
+    Heston,
+    heston_basis,
+    heston_log_cf,
+    heston_mix,
+    heston_moments,
+    heston_violations,
+)
 from jaxcal.models.interval import Interval
 
 
@@ -59,6 +66,14 @@ class DoubleHeston(AbstractFourierModel):
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         return double_heston_log_cf(self, z, t)
 
+    basis_size: ClassVar[int] = 10
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        return double_heston_basis(self, z, t)
+
+    def mix(self, direction: "DoubleHeston", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+        return double_heston_mix(self, direction)
+
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return double_heston_moments(self, t)
 
@@ -72,13 +87,27 @@ class DoubleHeston(AbstractFourierModel):
 def double_heston_log_cf(model: Any, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Array:
     """ln phi of a model with the fields of `DoubleHeston`: the sum of its factors."""
     (years,) = real(z, t)
-    first, second = (heston_log_cf(*real(z, *parameters), z, years) for parameters in _factors(model))
+    first, second = (heston_log_cf(*real(z, *parameters), z, years) for parameters in double_heston_factors(model))
+    return first + second
+
+
+def double_heston_basis(model: Any, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+    """The basis of each factor, one after the other."""
+    (years,) = real(z, t)
+    first, second = (heston_basis(*real(z, *parameters), z, years) for parameters in double_heston_factors(model))
+    return LogCFBasis(first.log_cf + second.log_cf, first.rows + second.rows)
+
+
+def double_heston_mix(model: Any, direction: Any) -> tuple[Any, ...]:
+    """Likewise."""
+    both = zip(double_heston_factors(model), double_heston_factors(direction), strict=True)
+    first, second = (heston_mix(*parameters[1:], moves) for parameters, moves in both)
     return first + second
 
 
 def double_heston_moments(model: Any, t: Float[Array, "*shape"]) -> CriticalMoments:
     """The moments that both factors have."""
-    first, second = (heston_moments(kappa, sigma, rho, t) for _, kappa, _, sigma, rho in _factors(model))
+    first, second = (heston_moments(kappa, sigma, rho, t) for _, kappa, _, sigma, rho in double_heston_factors(model))
     return first.within(second)
 
 
@@ -92,11 +121,11 @@ def double_heston_violations(model: Any) -> dict[str, BoolLike]:
     """Heston's rules, about each factor."""
     return {
         rule.replace(" ", f"_{factor} ", 1): broken
-        for factor, parameters in enumerate(_factors(model), 1)
+        for factor, parameters in enumerate(double_heston_factors(model), 1)
         for rule, broken in heston_violations(*parameters).items()
     }
 
 
-def _factors(model: Any) -> list[tuple[Any, ...]]:
+def double_heston_factors(model: Any) -> list[tuple[Any, ...]]:
     """Heston's parameters of each factor."""
     return [tuple(getattr(model, f"{name}_{factor}") for name in Heston.bounds) for factor in (1, 2)]

@@ -11,7 +11,7 @@ from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
-from jaxcal.models.base import AbstractFourierModel
+from jaxcal.models.base import AbstractFourierModel, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, contract, expm1, log1p, real, reciprocal, sqrt, where
 from jaxcal.models.interval import Interval
 
@@ -57,6 +57,15 @@ class Heston(AbstractFourierModel):
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         parameters = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         return heston_log_cf(*real(z, *parameters), z, *real(z, t))
+
+    basis_size: ClassVar[int] = 5
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        return heston_basis(*real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho), z, *real(z, t))
+
+    def mix(self, direction: "Heston", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+        moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
+        return heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return heston_moments(self.kappa, self.sigma, self.rho, t)
@@ -174,11 +183,8 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     if not all(isinstance(x, SymbolicZero) for x in tangents[:5]):
         zero = jnp.zeros_like(v0)
         in_v0, in_kappa, in_theta, in_sigma, in_rho = (zero if isinstance(x, SymbolicZero) else x for x in tangents[:5])
-        coefficients = (
-            in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
-        )  # fmt: skip
-        basis = [terms.big_d, terms.g, through_beta, through_sigma, 1j * z * through_beta]
-        tangent = contract(coefficients, basis)
+        coefficients = heston_mix(kappa, theta, sigma, rho, (in_v0, in_kappa, in_theta, in_sigma, in_rho))
+        tangent = contract(coefficients, heston_rows(terms, z, through_beta, through_sigma))
     if not isinstance(tangents[5], SymbolicZero):
         through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
         along_z = through_q * (2.0 * z + 1j) - (rho * sigma) * (1j * through_beta)
@@ -186,6 +192,26 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     if not isinstance(tangents[6], SymbolicZero):
         tangent = tangent + (heston_slope_in_t(v0, kappa * theta, sigma, terms) * tangents[6]).to_complex()
     return value, tangent
+
+
+def heston_basis(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Cartesian, t: Array) -> LogCFBasis:
+    """`AbstractFourierModel.basis` of Heston's part of a model."""
+    terms = heston_terms(kappa, sigma, rho, z, t)
+    slopes = heston_slopes(v0, kappa * theta, sigma, t, terms, slope_of_s(terms, t))
+    return LogCFBasis(terms.value(v0, kappa * theta), heston_rows(terms, z, *slopes))
+
+
+def heston_mix(kappa: Any, theta: Any, sigma: Any, rho: Any, moves: tuple[Any, ...]) -> tuple[Any, ...]:
+    """`AbstractFourierModel.mix` of Heston's part of a model, from the changes of its five parameters."""
+    in_v0, in_kappa, in_theta, in_sigma, in_rho = moves
+    return in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
+
+
+def heston_rows(
+    terms: HestonTerms, z: Cartesian, through_beta: Cartesian, through_sigma: Cartesian
+) -> tuple[Cartesian, ...]:
+    """Derivatives of ln phi in v0, kappa theta, beta, sigma, and in beta times iz."""
+    return terms.big_d, terms.g, through_beta, through_sigma, 1j * z * through_beta
 
 
 def heston_slopes(

@@ -4,14 +4,22 @@ import math
 from collections.abc import Mapping
 from typing import ClassVar
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
-from jaxcal.models.base import AbstractFourierModel
-from jaxcal.models.complex_math import real
-from jaxcal.models.diffusions.heston import Heston, heston_log_cf, heston_moments, heston_violations
+from jaxcal.models.base import AbstractFourierModel, LogCFBasis
+from jaxcal.models.complex_math import Cartesian, real
+from jaxcal.models.diffusions.heston import (
+    Heston,
+    heston_basis,
+    heston_log_cf,
+    heston_mix,
+    heston_moments,
+    heston_violations,
+)
 from jaxcal.models.interval import Interval
 
 _RATE_BOUNDS = {"mean_reversion": Interval(1e-3, 5.0, "log"), "rate_vol": Interval(1e-5, 0.5, "log")}
@@ -118,10 +126,25 @@ class HestonHullWhite(AbstractFourierModel):
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         fields = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
-        speed, rate_vol = (jnp.asarray(p).astype(t.dtype) for p in (self.mean_reversion, self.rate_vol))
-        variance = rate_vol**2 * _bond_integrals(speed, t)[1]
         heston = heston_log_cf(*real(z, *fields), z, *real(z, t))
-        return heston - 0.5 * variance.astype(z.dtype) * (z * z + 1j * z)
+        return heston - 0.5 * self._rate_variance(t).astype(z.dtype) * (z * z + 1j * z)
+
+    def _rate_variance(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+        """Of the forward, from the rate."""
+        speed, rate_vol = (jnp.asarray(p).astype(t.dtype) for p in (self.mean_reversion, self.rate_vol))
+        return rate_vol**2 * _bond_integrals(speed, t)[1]
+
+    basis_size: ClassVar[int] = 6
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        heston = heston_basis(*real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho), z, *real(z, t))
+        normal = -0.5 * (z * z + 1j * z)
+        return LogCFBasis(heston.log_cf + self._rate_variance(t).astype(z.re.dtype) * normal, (*heston.rows, normal))
+
+    def mix(self, direction: "HestonHullWhite", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+        moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
+        _, of_rate = jax.jvp(lambda model: model._rate_variance(t), (self,), (direction,))
+        return *heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves), of_rate
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """Those of Heston: a Gaussian factor has every moment."""

@@ -9,15 +9,24 @@ from jaxtyping import Array, Complex, Float
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
 from jaxcal.models.analytic.given_jumps import WithNormal
-from jaxcal.models.base import AbstractFourierModel, JumpKinds
+from jaxcal.models.base import AbstractFourierModel, JumpKinds, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, real
-from jaxcal.models.diffusions.heston import Heston, heston_log_cf, heston_moments, heston_violations
+from jaxcal.models.diffusions.heston import (
+    Heston,
+    heston_basis,
+    heston_log_cf,
+    heston_mix,
+    heston_moments,
+    heston_violations,
+)
 from jaxcal.models.interval import Interval
 from jaxcal.models.jumps.merton import (
     JUMP_BOUNDS,
     normal_jump_cone,
     normal_jump_kinds,
+    normal_jump_mix,
     normal_jump_revival,
+    normal_jump_rows,
     normal_jump_variance,
     normal_jumps,
 )
@@ -67,6 +76,20 @@ class Bates(AbstractFourierModel):
         *heston, intensity, mean, std, t = real(z, *diffusion, *jumps, t)
         jumped = (intensity * t) * normal_jumps(mean, std, Cartesian.of(z))
         return heston_log_cf(*heston, z, t) + jumped.to_complex()
+
+    basis_size: ClassVar[int] = 8
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        diffusion = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
+        *heston, intensity, mean, std, t = real(z, *diffusion, self.jump_intensity, self.jump_mean, self.jump_std, t)
+        still, (jumps, rows) = heston_basis(*heston, z, t), normal_jump_rows(mean, std, z)
+        return LogCFBasis(still.log_cf + (intensity * t) * jumps, (*still.rows, *(t * row for row in rows)))
+
+    def mix(self, direction: "Bates", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+        moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
+        jumps = (direction.jump_intensity, direction.jump_mean, direction.jump_std)
+        heston = heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves)
+        return *heston, *normal_jump_mix(self.jump_intensity, self.jump_std, jumps)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         jumps = CriticalMoments.of_normal_jumps(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std), t)

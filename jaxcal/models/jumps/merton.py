@@ -1,7 +1,7 @@
 """Merton (1976): constant volatility and normal jumps of the log price."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jax.typing import ArrayLike
@@ -10,7 +10,7 @@ from jaxtyping import Array, Complex, Float
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
 from jaxcal.models.analytic.given_jumps import WithNormal
-from jaxcal.models.base import AbstractFourierModel, JumpKinds
+from jaxcal.models.base import AbstractFourierModel, JumpKinds, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, exp, expm1, real
 from jaxcal.models.diffusions.black_scholes import BlackScholes
 from jaxcal.models.interval import Interval
@@ -59,6 +59,18 @@ class Merton(AbstractFourierModel):
         diffusion = 0.5 * sigma**2 * (nodes * nodes + 1j * nodes)
         return (t * (intensity * normal_jumps(mean, std, nodes) - diffusion)).to_complex()
 
+    basis_size: ClassVar[int] = 4
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        sigma, intensity, mean, std, t = real(z, self.sigma, self.jump_intensity, self.jump_mean, self.jump_std, t)
+        normal = -0.5 * (z * z + 1j * z)
+        jumps, rows = normal_jump_rows(mean, std, z)
+        return LogCFBasis(t * (intensity * jumps + sigma**2 * normal), tuple(t * row for row in (normal, *rows)))
+
+    def mix(self, direction: "Merton", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+        moves = (direction.jump_intensity, direction.jump_mean, direction.jump_std)
+        return 2.0 * self.sigma * direction.sigma, *normal_jump_mix(self.jump_intensity, self.jump_std, moves)
+
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return CriticalMoments.of_normal_jumps(jnp.asarray(self.jump_mean), jnp.asarray(self.jump_std), t)
 
@@ -90,6 +102,19 @@ def normal_jumps(mean: Array, std: Array, z: Cartesian) -> Cartesian:
     """
     compensator = jnp.expm1(mean + 0.5 * std**2)
     return expm1(1j * z * mean - 0.5 * std**2 * (z * z)) - 1j * z * compensator
+
+
+def normal_jump_rows(mean: Array, std: Array, z: Cartesian) -> tuple[Cartesian, tuple[Cartesian, ...]]:
+    """`normal_jumps`, and the functions of which its derivatives are made by `normal_jump_mix`."""
+    jumped, grown = expm1(1j * z * mean - 0.5 * std**2 * (z * z)), jnp.expm1(mean + 0.5 * std**2)
+    value, drift = jumped - 1j * z * grown, (1.0 + grown) * (1j * z)
+    return value, (value, 1j * z * (1.0 + jumped) - drift, z * z * (1.0 + jumped) + drift)
+
+
+def normal_jump_mix(intensity: Any, std: Any, moves: tuple[Any, ...]) -> tuple[Any, ...]:
+    """From the changes of intensity, mean and standard deviation."""
+    in_intensity, in_mean, in_std = moves
+    return in_intensity, intensity * in_mean, -intensity * std * in_std
 
 
 def normal_jump_kinds(expected: Float[Array, "*shape"], mean: ArrayLike, std: ArrayLike) -> JumpKinds:

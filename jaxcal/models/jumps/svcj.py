@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,13 +12,15 @@ from jaxtyping import Array, Complex, Float
 from jaxcal._types import BoolLike
 from jaxcal.models.analytic.critical_moments import CriticalMoments
 from jaxcal.models.analytic.given_jumps import by_row
-from jaxcal.models.base import AbstractFourierModel, JumpKinds
+from jaxcal.models.base import AbstractFourierModel, JumpKinds, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, contract, expm1, log1p, real, where
 from jaxcal.models.diffusions.heston import (
     Heston,
     HestonTerms,
     heston_explodes,
     heston_log_cf,
+    heston_mix,
+    heston_rows,
     heston_slope_in_q,
     heston_slope_in_t,
     heston_slopes,
@@ -88,6 +90,17 @@ class SVCJ(AbstractFourierModel):
         diffusion = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         jumps = (self.jump_intensity, self.jump_mean, self.jump_std, self.variance_jump_mean, self.jump_correlation)
         return _log_cf(*real(z, *diffusion, *jumps), z, *real(z, t))
+
+    basis_size: ClassVar[int] = 10
+
+    def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
+        fields = tuple(getattr(self, name) for name in SVCJ.bounds)
+        found = _derivatives(*real(z, *fields), z, *real(z, t))
+        return LogCFBasis(found.value, found.rows)
+
+    def mix(self, direction: "SVCJ", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+        here, moves = (tuple(getattr(model, name) for name in SVCJ.bounds) for model in (self, direction))
+        return _mix(here, moves)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """Heston's, as long as E[exp((jump_correlation q + D) Z)] is finite too; D grows with time, so at `t`."""
@@ -200,19 +213,34 @@ def _log_cf(
     nodes = Cartesian.of(z)
     terms = heston_terms(kappa, sigma, rho, nodes, t)
     per_jump = _parts(sigma, mean, std, variance_mean, correlation, nodes, t, terms)[3]
-    return _value(terms, v0, kappa * theta, intensity, per_jump)
+    return _value(terms, v0, kappa * theta, intensity, per_jump).to_complex()
 
 
-def _value(terms: HestonTerms, v0: Array, level: Array, intensity: Array, per_jump: Cartesian) -> Array:
+def _value(terms: HestonTerms, v0: Array, level: Array, intensity: Array, per_jump: Cartesian) -> Cartesian:
     jumps = where(terms.q.is_zero(), 0.0, intensity * per_jump)
-    return (terms.value(v0, level) + jumps).to_complex()
+    return terms.value(v0, level) + jumps
 
 
-@partial(_log_cf.defjvp, symbolic_zeros=True)
-def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
-    """Value and derivative in one pass, in the manner of Heston's."""
-    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z_, t = primals
-    z = Cartesian.of(z_)
+class _Derivatives(NamedTuple):
+    """ln phi and `rows`, its derivatives in what `_mix` gives; and the pieces of those in z and in t."""
+
+    value: Cartesian
+    rows: tuple[Cartesian, ...]
+    terms: HestonTerms
+    slope: Cartesian
+    jumped: Cartesian
+    growth: Array
+    integral: JumpIntegral
+    weight: Cartesian
+    through_beta: Cartesian
+    along_a: Cartesian
+
+
+def _derivatives(
+    v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, intensity: Array, mean: Array, std: Array,
+    variance_mean: Array, correlation: Array, z: Cartesian, t: Array,
+) -> _Derivatives:  # fmt: skip
+    """Value and derivatives in one pass, in the manner of Heston's."""
     terms = heston_terms(kappa, sigma, rho, z, t)
     jumped, growth, per_room, per_jump, integral = _parts(sigma, mean, std, variance_mean, correlation, z, t, terms)
     value = _value(terms, v0, kappa * theta, intensity, per_jump)
@@ -228,31 +256,44 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     through_sigma += weight * integral.along(variance_mean, r_dot, sigma * (slope * terms.q * per_d), b_dot)
     along_a = weight * integral.along_a(terms, variance_mean)
 
+    iz, value_j = 1j * z, jumped * integral.value
+    drift = iz * (growth * t)
+    rows = (
+        *heston_rows(terms, z, through_beta, through_sigma), per_jump, iz * value_j - drift,
+        -std * (z * z * value_j + drift), weight * integral.along_mean(terms),
+        -iz * along_a - (intensity * per_room) * drift,
+    )  # fmt: skip
+    return _Derivatives(value, rows, terms, slope, jumped, growth, integral, weight, through_beta, along_a)
+
+
+def _mix(here: tuple[Any, ...], moves: tuple[Any, ...]) -> tuple[Any, ...]:
+    """From the changes of the parameters, in their order."""
+    _, kappa, theta, sigma, rho, intensity, _, _, variance_mean, correlation = here
+    in_intensity, in_mean, in_std, in_variance, in_correlation = moves[5:]
+    in_product = variance_mean * in_correlation + correlation * in_variance
+    heston = heston_mix(kappa, theta, sigma, rho, moves[:5])
+    return *heston, in_intensity, intensity * in_mean, intensity * in_std, in_variance, in_product
+
+
+@partial(_log_cf.defjvp, symbolic_zeros=True)
+def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
+    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z_, t = primals
+    z = Cartesian.of(z_)
+    found = _derivatives(*primals[:10], z, t)
+    terms, slope, integral, weight, growth = found.terms, found.slope, found.integral, found.weight, found.growth
+    value = found.value.to_complex()
+
     tangent = jnp.zeros_like(value)
     if not all(isinstance(x, SymbolicZero) for x in tangents[:10]):
         zero = jnp.zeros_like(v0)
-        in_v0, in_kappa, in_theta, in_sigma, in_rho, in_intensity, in_mean, in_std, in_variance, in_correlation = (
-            zero if isinstance(x, SymbolicZero) else x for x in tangents[:10]
-        )
-        in_product = variance_mean * in_correlation + correlation * in_variance
-        iz, value_j = 1j * z, jumped * integral.value
-        coefficients = (
-            in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho,
-            in_intensity, intensity * in_mean, intensity * in_std, in_variance, in_product,
-        )  # fmt: skip
-        drift = iz * (growth * t)
-        basis = [
-            terms.big_d, terms.g, through_beta, through_sigma, iz * through_beta, per_jump, iz * value_j - drift,
-            -std * (z * z * value_j + drift), weight * integral.along_mean(terms),
-            -iz * along_a - (intensity * per_room) * drift,
-        ]  # fmt: skip
-        tangent = contract(coefficients, basis)
+        moves = tuple(zero if isinstance(x, SymbolicZero) else x for x in tangents[:10])
+        tangent = contract(_mix(primals[:10], moves), found.rows)
     if not isinstance(tangents[10], SymbolicZero):
         through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
-        s_dot = 0.5 * sigma**2 * (slope * per_d)
-        b_dot = variance_mean * integral.per_a - 0.5 * sigma**2 * per_d
-        through_q += weight * integral.along(variance_mean, -0.5 * per_d, s_dot, b_dot)
-        turned = (rho * sigma) * through_beta + (variance_mean * correlation) * along_a
+        s_dot = 0.5 * sigma**2 * (slope * terms.per_d)
+        b_dot = variance_mean * integral.per_a - 0.5 * sigma**2 * terms.per_d
+        through_q += weight * integral.along(variance_mean, -0.5 * terms.per_d, s_dot, b_dot)
+        turned = (rho * sigma) * found.through_beta + (variance_mean * correlation) * found.along_a
         along_z = through_q * (2.0 * z + 1j) - 1j * turned
         jump_slope = Cartesian(-(std**2) * z.re, mean - std**2 * z.im)
         growing = intensity * t * (growth - 1.0)
@@ -260,6 +301,6 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
         tangent = tangent + along_z.to_complex() * tangents[10]
     if not isinstance(tangents[11], SymbolicZero):
         along_t = heston_slope_in_t(v0, kappa * theta, sigma, terms)
-        along_t += intensity * (jumped * integral.along_t(terms) - 1.0 - 1j * z * (growth - 1.0))
+        along_t += intensity * (found.jumped * integral.along_t(terms) - 1.0 - 1j * z * (growth - 1.0))
         tangent = tangent + (along_t * tangents[11]).to_complex()
     return value, tangent
