@@ -37,6 +37,7 @@ _OF_MODEL = Scales()
 
 def to_vector(model: AbstractModel, names: Sequence[str], scales: Scales = _OF_MODEL) -> Float[Array, " p"]:
     """The named parameters of `model` on their search scales, one after the other; a field may be a vector."""
+    model = _tied(model, scales)
     return jnp.concatenate([jnp.ravel(search_value(model, name, scales)) for name in names])
 
 
@@ -48,16 +49,22 @@ def search_value(model: AbstractModel, name: str, scales: Scales = _OF_MODEL) ->
 
 def from_vector(model: Model, names: Sequence[str], y: Float[Array, " p"], scales: Scales = _OF_MODEL) -> Model:
     """`model` with its named parameters replaced by those of a search vector, and tied ones by those they follow."""
-    position = 0
-    for name in names:
-        old = jnp.asarray(getattr(model, name))
-        interval = scales.of(model, name)
-        value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
-        model = with_fields(model, {name: value})
-        position += old.size
-    for name, other in scales.ties:
-        model = with_fields(model, {name: jnp.asarray(getattr(model, other))})
+    for _ in range(2 if scales.ties else 1):  # bounds may depend on tied parameters, which follow later ones
+        position = 0
+        for name in names:
+            old = jnp.asarray(getattr(model, name))
+            interval = scales.of(model, name)
+            value = interval.absolute(interval.from_search(y[position : position + old.size].reshape(old.shape)), model)
+            model = with_fields(model, {name: value})
+            position += old.size
+        model = _tied(model, scales)
     return model
+
+
+def _tied(model: Model, scales: Scales) -> Model:
+    """`model` with its tied parameters equal to those they follow."""
+    ties = {name: jnp.asarray(getattr(model, other)) for name, other in scales.ties}
+    return with_fields(model, ties) if ties else model
 
 
 def with_fields(tree: Any, values: Mapping[str, Any]) -> Any:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import jaxcal as jc
-from jaxcal.models.parameters import from_vector, search_bounds, to_vector
+from jaxcal.models.parameters import Scales, from_vector, search_bounds, to_vector
 
 NAMES = ("v0", "kappa", "theta", "sigma", "rho")
 inside = st.tuples(
@@ -19,6 +19,21 @@ inside = st.tuples(
         for interval in (jc.Heston.bounds[name] for name in NAMES)
     )
 )
+
+
+@pytest.mark.parametrize(("tied", "other"), [("theta", "v0"), ("kappa", "rho")])
+def test_bounds_that_depend_on_a_tied_parameter_follow_it(tied, other):
+    """Also where the tied parameter stands before the one it follows."""
+    scales = Scales((("sigma", jc.feller_bounds(jc.Heston)["sigma"]),), ((tied, other),))
+    free = tuple(name for name in NAMES if name != tied)
+    start = jax.tree.map(jnp.asarray, jc.Heston(0.04, 1.5, 0.09, 0.2, 0.7))
+    y = to_vector(start, free, scales)
+    moved = from_vector(start, free, y.at[free.index("sigma")].set(0.0) + 0.1, scales)  # 0: on the edge
+    assert getattr(moved, tied) == getattr(moved, other) != getattr(start, other)
+    edge = np.sqrt(2.0 * moved.kappa * moved.theta)
+    np.testing.assert_allclose(moved.sigma, edge * np.exp(0.1), rtol=1e-14)
+    back = from_vector(start, free, to_vector(moved, free, scales), scales)
+    np.testing.assert_allclose(jax.tree.leaves(back), jax.tree.leaves(moved), rtol=1e-14)
 
 
 @given(inside)
