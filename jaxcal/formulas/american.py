@@ -20,11 +20,12 @@ from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import Block, Flags, float_arrays
+from jaxcal.compilation.side_by_side import side_by_side
 from jaxcal.formulas.double_boundary import double_boundary_exercise
 from jaxcal.formulas.exercise_boundary import early_exercise
 from jaxcal.formulas.normal import normal_cdf
 
-_BLOCK = 2048  # options worked on together: what they need stays in a core's cache
+_BLOCK = 2048, 131072  # options worked on together, on a processor and on an accelerator
 _NEVER = 1e-8  # a rate of that size is none
 _LEAST_VOL = 2e-3  # below it prices are interpolated to the one without volatility
 
@@ -156,8 +157,8 @@ def _surely(log_inner: Array, expiry: Array, gain: Array, loss: Array) -> Array:
 
 
 @partial(jax.jit, static_argnums=0, static_argnames="block")
-def in_blocks(fn: Callable[..., Array], *arrays: Array, block: int = _BLOCK) -> Array:
-    """`fn` of the arrays, broadcast and flattened, at most `block` numbers at a time: `[b]` to `[b]`.
+def in_blocks(fn: Callable[..., Array], *arrays: Array, block: tuple[int, int] = _BLOCK) -> Array:
+    """`fn` of the arrays, broadcast and flattened, at most `block` numbers at a time (see `side_by_side`): `[b]` to `[b]`.
 
     >>> in_blocks(jnp.add, jnp.ones((2, 1)), jnp.ones(3)).shape
     (2, 3)
@@ -167,7 +168,7 @@ def in_blocks(fn: Callable[..., Array], *arrays: Array, block: int = _BLOCK) -> 
     if not size:
         return jnp.zeros(shape, arrays[0].dtype)
     flat = [jnp.broadcast_to(x, shape).ravel() for x in arrays]
-    number = -(-size // block)
-    block = -(-size // number)
-    rows = tuple(jnp.pad(x, (0, number * block - size), mode="edge").reshape(number, block) for x in flat)
+    number = -(-size // side_by_side(*block))
+    length = -(-size // number)
+    rows = tuple(jnp.pad(x, (0, number * length - size), mode="edge").reshape(number, length) for x in flat)
     return jax.lax.map(lambda row: fn(*row), rows).ravel()[:size].reshape(shape)

@@ -10,13 +10,14 @@ from jaxtyping import Array, Float
 
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import Block, Flags, float_arrays
+from jaxcal.compilation.side_by_side import side_by_side
 from jaxcal.formulas.american import american_price, in_blocks, least_block, most_worth, price_block
 from jaxcal.formulas.black import black_vega
 from jaxcal.formulas.implied_vol import implied_vol
 
 _LEAST, _MOST = 1e-3, 10.0  # volatilities that are looked for
 _FIRST, STEPS = 5, 40  # taken by all of a block, and at most
-_FEW = 128  # volatilities that are looked for together when most are found
+_FEW = 128, 131072  # volatilities that are looked for together when most are found, by platform
 # of the last step, relative; of the price, over its time value: below that prices are noise
 TOLERANCE = {np.dtype(np.float64): (1e-8, 1e-6), np.dtype(np.float32): (1e-5, 1e-4)}
 MUCH = 0.01  # of the spot: no more of the time value counts
@@ -115,7 +116,7 @@ def _search(
     # most end soon; the others come together, a few at a time, so that few wait for the slowest
     state = _of_quotes(start, quotes, tolerance, _FIRST)
     order = jnp.argsort(state.done, stable=True)
-    width = min(_FEW, order.size)
+    width = min(side_by_side(*_FEW), order.size)
     rows = jnp.pad(order, (0, -order.size % width), mode="edge").reshape(-1, width)
     state, quotes = jax.tree.map(lambda x: x[rows], (state, quotes))
     found = jax.lax.map(lambda row: _of_quotes(row[0], row[1], tolerance, STEPS).found, (state, quotes))

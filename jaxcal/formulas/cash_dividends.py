@@ -25,7 +25,7 @@ from jaxcal.formulas.american_vol import MUCH, NO_VALUE, TOLERANCE, begin_search
 from jaxcal.formulas.black import black_price, black_vega
 from jaxcal.formulas.implied_vol import implied_vol
 
-_BLOCK = 128  # options worked on together
+_BLOCK = 128, 8192  # options worked on together, on a processor and on an accelerator
 _STEPS = 128  # of the finer of two trees
 _LEAST_DEVIATION = 1e-4
 _NEXT_TO_NONE = 1e-3  # a volatility

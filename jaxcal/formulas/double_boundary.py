@@ -24,11 +24,12 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Int
 
 from jaxcal._types import Block, Flags
+from jaxcal.compilation.side_by_side import side_by_side
 from jaxcal.formulas.black import black_price
 
 _STEPS = 96  # of the finer of two trees
 _FALL, _STEEPEST = 3.0, 0.5  # of nodes until expiry, in distances between them; of one step, in its deviation
-_FEW = 64  # options that are worked on together, where there are any
+_FEW = 64, 4096  # options that are worked on together, where there are any, by platform
 
 
 class DoubleExercise(NamedTuple):
@@ -72,7 +73,7 @@ def double_boundary_exercise(
     numbers = (vol, moneyness, expiry, rate, dividend_yield)
     options = [jnp.where(wanted, x, y) for x, y in zip(numbers, harmless, strict=True)]
     size = wanted.shape[0]
-    few = min(_FEW, size)
+    few = min(side_by_side(*_FEW), size)
     order = jnp.argsort(~wanted, stable=True)
     rows = jnp.pad(order, (0, -size % few), mode="edge").reshape(-1, few)
     nothing = jnp.zeros(few, vol.dtype), jnp.zeros(few, bool)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Bool, Float
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
 from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.compilation.side_by_side import map_some, side_by_side
 from jaxcal.formulas.black import black_otm, log_moneyness
 from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, in_domain
@@ -21,6 +22,7 @@ from jaxcal.pricing.jump_sum import value_by_counts
 from jaxcal.pricing.pricer import AbstractPricer, by_logs
 from jaxcal.pricing.saddle import Saddle
 
+_TOGETHER = 65536  # quotes of several models side by side on an accelerator
 _CHUNK = 1 << 20  # characteristic functions evaluated by one program outside jit, so that memory stays bounded
 
 
@@ -192,10 +194,11 @@ def _one(pricer: AbstractPricer, as_vol: bool, model: AbstractFourierModel, expi
 def _program(
     pricer: AbstractPricer, as_vol: bool, many: bool, model: AbstractFourierModel, expiry: Array, log_strike: Array
 ) -> Array:
-    """Of one model or, one after the other, of many."""
+    """Of one model or of many: on a processor one after the other."""
     if not many:
         return _one(pricer, as_vol, model, expiry, log_strike)
-    return jax.lax.map(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model)
+    together = side_by_side(1, _TOGETHER // max(expiry.size, 1))
+    return map_some(lambda model: _one(pricer, as_vol, model, expiry, log_strike), model, together)
 
 
 # for tracers too: `vmap` and `grad` outside jit would run it operation by operation, each a program

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from jaxcal._arguments import NumbersLike, SidesLike, named_only, numbers, sides
 from jaxcal._types import float_dtype
 from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.compilation.side_by_side import map_some, side_by_side
 from jaxcal.formulas.black import black_price, log_moneyness
 from jaxcal.formulas.implied_vol import implied_vol
 from jaxcal.market.padding import power_of_two
@@ -31,7 +32,7 @@ Settlement = Literal["quote", "coin"]
 # than the error of the finer.
 _LADDER = (Saddle(128), Saddle(512), Saddle(2048))
 _FEW = 64  # quotes of a program that compiles quickly: of 512 it runs a fifth longer
-_BATCH = 128  # quotes side by side, so that memory stays bounded
+_BATCH = 128, 8192  # quotes side by side, by platform, so that memory stays bounded
 
 
 @named_only
@@ -161,17 +162,17 @@ def _checked_fields(found: Greeks, law: AbstractModel) -> list[Array]:
 
 def _padded(quotes: Options) -> Options:
     """To a power of two, then to multiples of a batch: few programs."""
-    count = quotes.strike.size
-    size = power_of_two(count, 8) if 0 < count <= _BATCH else -(-count // _BATCH) * _BATCH
+    count, batch = quotes.strike.size, side_by_side(*_BATCH)
+    size = power_of_two(count, 8) if 0 < count <= batch else -(-count // batch) * batch
     return Options(*(jnp.concatenate([x, jnp.broadcast_to(x[-1:], size - count)]) for x in quotes))
 
 
 def _program(
     law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, convention: Convention, many: bool
 ) -> Greeks:
-    """Of one model or, one after the other, of many."""
+    """Of one model or of many: on a processor one after the other."""
     one = partial(_of_model, quotes=quotes, pricer=pricer, convention=convention)
-    return jax.lax.map(one, law) if many else one(law)
+    return map_some(one, law, side_by_side(1, _BATCH[1] // max(quotes.strike.size, 1))) if many else one(law)
 
 
 def _are_few(law: AbstractModel, quotes: Options, *settings: Any) -> bool:
@@ -182,7 +183,7 @@ _compiled = QuickJit(_program, static_argnums=(3, 4), small=_are_few, task="gree
 
 
 def _of_model(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None, convention: Convention) -> Greeks:
-    count = quotes.strike.size
+    count, batch = quotes.strike.size, side_by_side(*_BATCH)
 
     def part(some: Options) -> Greeks:
         # NaN and nonsense must not reach the derivatives of others: they are put back at the end
@@ -193,10 +194,10 @@ def _of_model(law: AbstractModel, quotes: Options, pricer: AbstractPricer | None
             return where_known(valid, _expanded(law, safe, pricer, convention))
         return where_known(valid, _priced(law, safe, pricer, convention))
 
-    if count <= _BATCH:
+    if count <= batch:
         return part(quotes)
     whole = _padded(quotes)
-    pieces = Options(*(x.reshape(-1, _BATCH) for x in whole))
+    pieces = Options(*(x.reshape(-1, batch) for x in whole))
     found = jax.lax.map(part, pieces)
     return jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -2).reshape(*leaf.shape[1:-1], -1)[..., :count], found)
 

@@ -27,6 +27,7 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual, MarketValues
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.compilation.side_by_side import map_some, side_by_side
 from jaxcal.market.padding import power_of_two
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import from_vector, natural_vector, to_vector
@@ -34,7 +35,8 @@ from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.pricing.sinh import Sinh
 from jaxcal.solvers.implicit import minimum
 
-_CHUNK = 64  # fits in one program
+_TOGETHER = 64  # fits worked on together on an accelerator
+_CHUNK = 64, 1024  # fits in one program, by platform
 
 
 class Refit(NamedTuple):
@@ -159,8 +161,9 @@ def _size(values: NDArray, known: NDArray) -> NDArray:
 def _in_chunks(fn: Callable[[_Item], tuple[Array, ...]], items: _Item) -> tuple[NDArray, ...]:
     """Padded to powers of two, so that few programs serve all."""
     count, found = len(items.held), []
-    for start in range(0, count, _CHUNK):
-        rows = np.arange(start, min(start + _CHUNK, count))
+    chunk = side_by_side(*_CHUNK)
+    for start in range(0, count, chunk):
+        rows = np.arange(start, min(start + chunk, count))
         padded = np.resize(rows, power_of_two(len(rows)))
         parts = fn(jax.tree.map(lambda x: jnp.asarray(x[padded]), items))  # noqa: B023
         found.append([np.array(part)[: len(rows)] for part in parts])
@@ -171,8 +174,8 @@ def _in_chunks(fn: Callable[[_Item], tuple[Array, ...]], items: _Item) -> tuple[
 def _compiled(
     names: tuple[str, ...], moved: tuple[str, ...], pricer: AbstractPricer | None, items: _Item
 ) -> tuple[Array, ...]:
-    """One after the other: a minimum fills the processor by itself."""
-    return jax.lax.map(partial(_one, names, moved, pricer), items)
+    """On a processor one after the other: a minimum fills it by itself."""
+    return map_some(partial(_one, names, moved, pricer), items, side_by_side(1, _TOGETHER))
 
 
 def _one(
