@@ -1,6 +1,9 @@
 """The one idea behind every price here: a linear functional of the characteristic function on fixed nodes."""
 
+from typing import Any
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float, Int
 
@@ -60,7 +63,16 @@ class FourierGrid(eqx.Module):
         return Cartesian.of(model.log_cf(z.to_complex(), self.expiry[:, None])) + log_factor
 
     def linearised(self, model: AbstractFourierModel) -> tuple[Float[Array, "e k"], Float[Array, "n e k"]]:
-        """Values, and the same functional of c phi times each row of the model's `basis`."""
+        """Values, and the same functional of c phi times each row of the model's `basis`. On an accelerator, under
+        `vmap`, by one kernel for all.
+        """
+        if jax.default_backend() != "cpu" and not model.vectors:
+            values = _columns_by_kernel(self, model)
+        else:
+            values = self._columns(model)
+        return self.offset + values[0], values[1:]
+
+    def _columns(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
         rows, sets, nodes = self.z.re.shape
         found = model.basis(self.z.flat_rows(), self.expiry[:, None])
         phi = exp(found.log_cf + self.log_factor.flat_rows())
@@ -68,8 +80,7 @@ class FourierGrid(eqx.Module):
         parts = jnp.stack([jnp.concatenate([x.re, x.im], axis=-1) for x in (phi, *(phi * row for row in found.rows))])
         parts = jnp.swapaxes(parts.reshape(-1, rows, 2, sets, nodes), 2, 3).reshape(-1, rows, sets, 2 * nodes)
         by_side = jnp.einsum("ekm,nesm->neks", self.weights, parts)
-        values = by_side[..., 0] if sets == 1 else jnp.where(self.side == 0, by_side[..., 0], by_side[..., 1])
-        return self.offset + values[0], values[1:]
+        return by_side[..., 0] if sets == 1 else jnp.where(self.side == 0, by_side[..., 0], by_side[..., 1])
 
     def apply(self, factored_cf: Float[Array, "e s m"]) -> Float[Array, "e k"]:
         """The linear functional."""
@@ -87,3 +98,20 @@ class FourierGrid(eqx.Module):
         control = exp(self.log_factor - (0.5 * variance) * (self.z * self.z + 1j * self.z))
         offset = black - self.apply(jnp.concatenate([control.re, control.im], axis=-1))
         return eqx.tree_at(lambda grid: grid.offset, self, offset)
+
+
+@jax.custom_batching.custom_vmap
+def _columns_by_kernel(grid: FourierGrid, model: AbstractFourierModel) -> Float[Array, "n e k"]:
+    """Of one grid as XLA has it; of many by `fourier_kernel.py`."""
+    return grid._columns(model)
+
+
+@_columns_by_kernel.def_vmap
+def _(size: int, mapped: Any, grid: FourierGrid, model: AbstractFourierModel) -> tuple[Array, bool]:
+    from jaxcal.pricing.fourier_kernel import linearised_lanes
+
+    def wide(leaf: Array, has: bool) -> Array:
+        return leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
+
+    grid, model = (jax.tree.map(wide, tree, has) for tree, has in zip((grid, model), mapped, strict=True))
+    return linearised_lanes(model, grid.expiry, grid.z, grid.log_factor, grid.weights, grid.side), True
