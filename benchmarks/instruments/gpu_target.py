@@ -48,8 +48,8 @@ def missing() -> str:
         found = None
     if found is None or assembler() is None:
         return (
-            "compiling for a GPU needs jax-cuda12-pjrt and jax-cuda12-plugin (of the version of jax, with --no-deps) and "
-            "nvidia-cuda-nvcc-cu12; they need no GPU"
+            "compiling for a GPU needs jax-cuda12-pjrt and jax-cuda12-plugin (of jax's version, with --no-deps), and "
+            "nvidia-cuda-nvcc-cu12; no GPU"
         )
     return ""
 

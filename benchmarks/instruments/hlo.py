@@ -4,7 +4,19 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-_BYTES = {"f64": 8, "s64": 8, "u64": 8, "c64": 8, "c128": 16, "f32": 4, "s32": 4, "u32": 4, "f16": 2, "bf16": 2, "s16": 2}
+_BYTES = {
+    "f64": 8,
+    "s64": 8,
+    "u64": 8,
+    "c64": 8,
+    "c128": 16,
+    "f32": 4,
+    "s32": 4,
+    "u32": 4,
+    "f16": 2,
+    "bf16": 2,
+    "s16": 2,
+}
 _BYTES |= {"u16": 2, "s8": 1, "u8": 1, "pred": 1}
 _ARRAY = re.compile(rf"\b({'|'.join(_BYTES)})\[([\d,]*)\]")
 _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\) -> .*\{")

@@ -1,4 +1,4 @@
-"""Kernels as machine code for NVIDIA's GPUs: registers, spills, and double-precision instructions, from the assembler."""
+"""Kernels as machine code of NVIDIA's GPUs: registers, spills and double-precision instructions."""
 
 import re
 import struct

@@ -4,9 +4,9 @@
     python -m benchmarks.speed.gpu_compile --target a100 --programs "fits Heston" implied_vol
     python -m benchmarks.speed.gpu_compile --lanes 4096 --kernels 10        # the ten kernels of a step that move most
 
-Nothing runs on a GPU: programs are compiled for one, and their kernels, bytes, registers and spills are counted. A row a
-program: kernels and kilobytes of a turn of its largest loop (of fits, a step; else of the whole program), per lane, quote
-or option; those of the loop that refills lanes, per fit; loops whose turns grow with the batch; temporary memory;
+Nothing runs on a GPU: programs are compiled for one, and their kernels, bytes, registers and spills are counted. A row
+a program: kernels and kilobytes of a turn of its largest loop (of fits, a step; else of the whole program), per lane,
+quote or option; those of the loop that refills lanes, per fit; loops whose turns grow with the batch; temporary memory;
 registers and spilled bytes of the kernel that has most. Then the bound that this implies, by the model of `Model`.
 
 Writes `benchmarks/results/gpu_compile.csv`. `benchmarks/instruments/gpu_target.py` says what has to be installed.
@@ -128,7 +128,8 @@ def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any,
         found[f"evaluation {type(model).__name__}"] = partial(evaluation, model)
     found["fits Heston, float32"] = partial(fits, models[0], dtype=np.float32)
     return found | {
-        "implied_vol": vols, "price Heston": prices, "greeks Heston, order 2": sensitivities, "american_price": americans,
+        "implied_vol": vols, "price Heston": prices, "greeks Heston, order 2": sensitivities,
+        "american_price": americans,
     }  # fmt: skip
 
 

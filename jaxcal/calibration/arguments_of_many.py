@@ -4,7 +4,7 @@
 becomes its reason; one that all break is a ValueError.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -16,20 +16,22 @@ from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.prior import AbstractPrior, Scaled, make_prior
 from jaxcal.calibration.objective.weights import AbstractWeights
 from jaxcal.market.surface import Surface
+from jaxcal.market.surface_rows import SurfaceRows
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import as_batch, batch_size
 
 Tree = TypeVar("Tree")
 
 
-def in_order(surfaces: Any) -> tuple[tuple, tuple[Any, ...]]:
+def in_order(surfaces: Any) -> tuple[tuple, Sequence[Any]]:
     """Keys and surfaces; a ValueError where there are none."""
     if isinstance(surfaces, Surface):
         if surfaces.vol.ndim != 3:
             raise ValueError("calibrate_many takes several surfaces: a sequence, a dict, or one Surface of shape [B]")
-        fields = jax.tree.map(np.asarray, surfaces)
-        given = tuple(jax.tree.map(lambda x, i=i: x[i], fields) for i in range(len(fields.vol)))
-        return tuple(range(len(given))), given
+        rows = SurfaceRows(surfaces)
+        if not len(rows):
+            raise ValueError("there are no surfaces to fit")
+        return tuple(range(len(rows))), rows
     if isinstance(surfaces, Mapping):
         keys, given = tuple(surfaces), tuple(surfaces.values())
     else:
@@ -75,12 +77,34 @@ def starts_given(model: Any, keys: tuple) -> tuple[type[AbstractModel], list | N
     return kinds.pop(), starts
 
 
+class TargetRows(Mapping[int, Target]):
+    """The targets of `SurfaceRows`; `stacked` has them all."""
+
+    def __init__(self, stacked: Target) -> None:
+        """Of all surfaces, on the host."""
+        self.stacked = stacked
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.stacked.vol)
+
+    def __iter__(self) -> Iterator[int]:
+        """Their places."""
+        return iter(range(len(self)))
+
+    def __getitem__(self, i: int) -> Target:
+        """One of them."""
+        return jax.tree.map(lambda x: x[i], self.stacked)
+
+
 def make_targets(
-    given: tuple[Any, ...], weights: list | None, reasons: dict[int, str], *, spread: bool, remembered: bool
-) -> dict[int, Target]:
+    given: Sequence[Any], weights: list | None, reasons: dict[int, str], *, spread: bool, remembered: bool
+) -> Mapping[int, Target]:
     """The surfaces in terms of a fit, on the host, with their bid-ask spreads or without; what cannot be fitted gets a
     reason instead; so gets one that would have weights that a spec remembers twice, see `weighted`.
     """
+    if isinstance(given, SurfaceRows) and weights is None:
+        return TargetRows(jax.tree.map(np.asarray, Target.of(given.stacked, spread=spread)))
     found = {}
     for i, surface in enumerate(given):
         if not isinstance(surface, Surface):
@@ -100,7 +124,7 @@ def make_targets(
     return found
 
 
-def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int, str]) -> list | None:
+def checked_starts(begin: list | None, given: Sequence[Any], reasons: dict[int, str]) -> list | None:
     """The starts in the dtype of the surfaces."""
     if begin is None:
         return None
@@ -112,6 +136,22 @@ def checked_starts(begin: list | None, given: tuple[Any, ...], reasons: dict[int
         except ValueError as error:
             reasons[i] = f"Not fitted: {error}."
     return found
+
+
+def shapes_of(targets: Mapping[int, Target], chosen: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Expiries and strikes of some of the targets."""
+    if isinstance(targets, TargetRows):
+        return [targets.stacked.vol.shape[1:]] * len(chosen)
+    return [targets[i].vol.shape for i in chosen.tolist()]
+
+
+def stacked_targets(targets: Mapping[int, Target], chosen: NDArray[np.int64], shape: tuple[int, int]) -> Target:
+    """Some of the targets with a leading axis, padded to this shape."""
+    if not isinstance(targets, TargetRows):
+        return stacked([targets[i] for i in chosen.tolist()], shape)
+    whole = len(chosen) == len(targets)  # in their own order
+    dtype = targets.stacked.vol.dtype
+    return jax.tree.map(lambda x: (x if whole else x[chosen]).astype(dtype, copy=False), targets.stacked)
 
 
 def for_each(settings: Tree, size: int, dtype: np.dtype) -> Tree:

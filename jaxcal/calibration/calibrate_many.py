@@ -22,8 +22,10 @@ from jaxcal.calibration.arguments_of_many import (
     in_order,
     make_priors,
     make_targets,
+    shapes_of,
     stacked_priors,
     stacked_starts,
+    stacked_targets,
     starts_given,
 )
 from jaxcal.calibration.best_fit import best_fit
@@ -32,7 +34,7 @@ from jaxcal.calibration.engine.dispatch import Devices, Precision, single
 from jaxcal.calibration.engine.many_surfaces import ManySurfaces
 from jaxcal.calibration.engine.multistart import FitSettings
 from jaxcal.calibration.engine.one_surface import OneSurface
-from jaxcal.calibration.engine.shape_buckets import few_shapes, stacked
+from jaxcal.calibration.engine.shape_buckets import few_shapes
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective
@@ -151,9 +153,9 @@ def calibrate_many(
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             parts += pool.map(alone, fitted.tolist())
         return Fits(keys, given, reasons, names, tuple(parts), objective, asked)
-    for group, shape in few_shapes([targets[i].vol.shape for i in fitted]):  # type: ignore[misc]
+    for group, shape in few_shapes(shapes_of(targets, fitted)):
         for place in _of_one_search(fitted[group], rules, priors):
-            target = stacked([targets[i] for i in place], shape)
+            target = stacked_targets(targets, place, shape)
             start = template if begin is None else stacked_starts([begin[i] for i in place], target)
             if precision == "float32":
                 target = single(target)

@@ -158,7 +158,7 @@ def _surely(log_inner: Array, expiry: Array, gain: Array, loss: Array) -> Array:
 
 @partial(jax.jit, static_argnums=0, static_argnames="block")
 def in_blocks(fn: Callable[..., Array], *arrays: Array, block: tuple[int, int] = _BLOCK) -> Array:
-    """`fn` of the arrays, broadcast and flattened, at most `block` numbers at a time (see `side_by_side`): `[b]` to `[b]`.
+    """`fn` of the arrays, broadcast and flattened, at most `block` numbers at a time, by platform: `[b]` to `[b]`.
 
     >>> in_blocks(jnp.add, jnp.ones((2, 1)), jnp.ones(3)).shape
     (2, 3)

@@ -1,8 +1,8 @@
 """The values of many grids, and of their models' bases, as one kernel for NVIDIA's GPUs: phi stays in registers.
 
-XLA writes phi and its pieces to memory and reads them again: of Heston some 550 of 580 kB that a step moves for each
-surface. Here a program of the kernel takes a few surfaces and one expiry, evaluates the basis a few nodes at a time, and
-adds up its products with the weights.
+XLA writes phi and its pieces to memory and reads them again: of the 580 kB that a step of a Heston fit moves for each
+surface, 390. Here a program of the kernel takes a few surfaces and one expiry, evaluates the basis a few nodes at a
+time, and adds up its products with the weights.
 """
 
 from collections.abc import Callable

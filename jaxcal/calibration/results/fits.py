@@ -1,7 +1,7 @@
 """Fits: the results of `calibrate_many`, in the caller's order."""
 
 import dataclasses
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Generic, NamedTuple
 
@@ -26,6 +26,7 @@ from jaxcal.calibration.results.make_fit import make_fit, resolve_outcome
 from jaxcal.calibration.results.parameter_scale import own_size
 from jaxcal.calibration.results.standard_errors import standard_errors, weighted_misfit
 from jaxcal.market.surface import Surface
+from jaxcal.market.surface_rows import SurfaceRows
 from jaxcal.models.base import Model
 from jaxcal.models.parameters import with_fields
 
@@ -69,7 +70,7 @@ class Fits(Generic[Model]):
     """
 
     keys: tuple[Hashable, ...]
-    surfaces: tuple[Any, ...]  # a `Surface` each, but where a caller gave something else, with a reason
+    surfaces: Sequence[Any]  # a `Surface` each, but where a caller gave something else, with a reason
     reasons: Mapping[int, str]
     free: tuple[str, ...]
     parts: tuple[ShapeBatch, ...]
@@ -136,26 +137,31 @@ class Fits(Generic[Model]):
     @cached_property
     def _vols(self) -> tuple[NDArray, ...]:
         """`[e, k]` of each surface: the volatilities of its model, also of far quotes."""
-        found = []
-        for i, (number, row) in enumerate(self._row):
-            part = self.parts[number]
-            vols = np.reshape(part.result.model_vol[row], part.weight.shape[1:])
-            if isinstance(self.surfaces[i], Surface):
-                e, k = self.surfaces[i].vol.shape
-                model = jax.tree.map(lambda leaf: leaf[row], part.result.model)  # noqa: B023
-                vols = with_far_vols(vols[:e, :k], model, self._weighed(i))
-            found.append(vols)
-        return tuple(found)
+        return tuple(self._vols_of(i) for i in range(len(self)))
+
+    def _vols_of(self, i: int) -> NDArray:
+        number, row = self._row[i]
+        part, surface = self.parts[number], self.surfaces[i]
+        vols = np.reshape(part.result.model_vol[row], part.weight.shape[1:])
+        if not isinstance(surface, Surface):
+            return vols
+        e, k = surface.vol.shape
+        model = jax.tree.map(lambda leaf: leaf[row], part.result.model)
+        return with_far_vols(vols[:e, :k], model, self._weighed(i))
 
     @cached_property
     def _goodness(self) -> NDArray[np.floating]:
         """`[B, 3]` of `GoodnessOfFit`."""
-        return np.asarray(
-            [
-                GoodnessOfFit.of(vols, self._weighed(i)) if isinstance(self.surfaces[i], Surface) else 3 * (np.nan,)
-                for i, vols in enumerate(self._vols)
-            ]
-        )
+        found = np.full((len(self), 3), np.nan)
+        left = np.ones(len(self), bool)
+        if isinstance(self.surfaces, SurfaceRows):
+            for part in self.parts:
+                known, rows = GoodnessOfFit.of_rows(part.result.model_vol, part.weight, self.surfaces, part.place)
+                found[part.place[known]], left[part.place[known]] = rows, False
+        for i in np.flatnonzero(left).tolist():
+            if isinstance(self.surfaces[i], Surface):
+                found[i] = GoodnessOfFit.of(self._vols_of(i), self._weighed(i))
+        return found
 
     def _status(self, i: int) -> str:
         number, row = self._row[i]
@@ -190,7 +196,10 @@ class Fits(Generic[Model]):
     def residuals(self) -> NDArray:
         """`[B, E, K]` model minus market, NaN at padding."""
         whole = gather(self, [np.reshape(part.result.residuals, part.weight.shape) for part in self.parts])
-        e, k = np.max([s.vol.shape if isinstance(s, Surface) else (1, 1) for s in self.surfaces], axis=0)
+        if isinstance(self.surfaces, SurfaceRows):
+            e, k = self.surfaces.stacked.vol.shape[1:]
+        else:
+            e, k = np.max([s.vol.shape if isinstance(s, Surface) else (1, 1) for s in self.surfaces], axis=0)
         return whole[:, :e, :k]
 
     @property

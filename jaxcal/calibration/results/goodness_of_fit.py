@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
+from numpy.typing import NDArray
 
 from jaxcal.market.surface import Surface
+from jaxcal.market.surface_rows import SurfaceRows
 from jaxcal.models.base import AbstractModel, AbstractVolModel, in_domain
 from jaxcal.pricing.vanilla import model_vol as vol_of_model
 
@@ -64,6 +66,37 @@ class GoodnessOfFit(NamedTuple):
         return cls(
             _root_mean_square(off), float(within.mean()) if sided.any() else np.nan, _root_mean_square(off[wide] / half)
         )
+
+    @staticmethod
+    def of_rows(
+        model_vol: NDArray[np.floating], weight: NDArray[np.floating], rows: SurfaceRows, place: NDArray[np.int64]
+    ) -> tuple[Bool[np.ndarray, " b"], Float[np.ndarray, "n 3"]]:
+        """Of many surfaces at once: which have a volatility at every used quote, and the three figures of those.
+
+        Args:
+            model_vol, weight: `[b, e, k]`.
+            rows, place: the surfaces, and where among them each one is.
+        """
+        used = weight > 0
+        model_vol = np.reshape(model_vol, weight.shape)
+        known = ~np.any(used & np.isnan(model_vol), axis=(1, 2))
+        used, model, at = used[known], model_vol[known].astype(np.float64), place[known]
+        market, bid, ask = (
+            x[at].astype(np.float64) for x in (rows.stacked.vol, rows.stacked.bid_vol, rows.stacked.ask_vol)
+        )
+        sided = used & np.isfinite(bid) & np.isfinite(ask)
+        wide = sided & (ask > bid)
+        off = np.where(used, model - market, 0.0)
+        half = np.where(wide, 0.5 * (ask - bid), 1.0)
+
+        def mean(values: NDArray, counted: NDArray[np.bool_]) -> NDArray[np.floating]:
+            count = counted.sum(axis=(1, 2))
+            total = np.where(counted, values, 0.0).sum(axis=(1, 2))
+            return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+        within = (bid <= model) & (model <= ask)
+        found = (np.sqrt(mean(off**2, used)), mean(within, sided), np.sqrt(mean((off / half) ** 2, wide)))
+        return known, np.stack(found, axis=1)
 
 
 def _root_mean_square(values: Float[np.ndarray, " n"]) -> float:

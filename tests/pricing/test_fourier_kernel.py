@@ -1,0 +1,99 @@
+"""The kernel that values many grids at once, in JAX's interpreter, against XLA's own operations."""
+
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxcal as jc
+from jaxcal.pricing import fourier_kernel
+from jaxcal.pricing.fourier_kernel import linearised_lanes
+
+HESTON = (0.09, 3.0, 0.08, 0.4, -0.3)
+JUMPS = (0.5, -0.1, 0.2)
+MODELS = (
+    jc.Heston(*HESTON),
+    pytest.param(jc.Bates(*HESTON, *JUMPS), marks=pytest.mark.slow),
+    pytest.param(jc.SVCJ(*HESTON, *JUMPS, 0.05, -0.5), marks=pytest.mark.slow),
+    pytest.param(jc.DoubleHeston(*HESTON, 0.02, 0.5, 0.03, 0.3, -0.4), marks=pytest.mark.slow),
+    pytest.param(jc.HestonHullWhite(*HESTON, 0.05, 0.015), marks=pytest.mark.slow),
+    pytest.param(jc.Merton(0.2, *JUMPS), marks=pytest.mark.slow),
+)
+EXPIRY = jnp.asarray([0.1, 1.5])
+LOG_STRIKE = jnp.asarray([[-0.2, -0.05, 0.0, 0.04, 0.1], [-0.6, -0.2, 0.0, 0.3, 0.5]])
+
+
+def grids_of(model, size, pricer, dtype):
+    """Lanes of models about one, each with a grid of its own."""
+    rng = np.random.default_rng(4)
+    models = jax.tree.map(lambda x: jnp.asarray(x * rng.uniform(0.9, 1.1, size), dtype), model)
+    vol = (0.3 * jnp.sqrt(EXPIRY)).astype(dtype)
+    expiry, log_strike = EXPIRY.astype(dtype), LOG_STRIKE.astype(dtype)
+    return models, jax.vmap(lambda one: pricer.grid(one, expiry, log_strike, vol))(models)
+
+
+def both(models, grids, **how):
+    parts = (grids.expiry, grids.z, grids.log_factor, grids.weights, grids.side)
+    return linearised_lanes(models, *parts, interpret=True, **how), jax.vmap(lambda g, m: g._columns(m))(grids, models)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)
+def test_the_kernel_has_the_values_of_xla(model):
+    """Lanes, strikes and nodes that fill no whole tile; two sets of nodes."""
+    models, grids = grids_of(model, 6, jc.Sinh(18), jnp.float64)
+    kernel, plain = jax.jit(partial(both, lanes=4))(models, grids)
+    assert kernel.shape == (6, 1 + model.basis_size, 2, 5)
+    np.testing.assert_allclose(kernel, plain, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(plain))))
+
+
+def test_one_set_of_nodes_in_single_precision():
+    models, grids = grids_of(jc.Heston(*HESTON), 3, jc.Laguerre(16), jnp.float32)
+    assert grids.z.re.shape[2] == 1
+    kernel, plain = jax.jit(partial(both, lanes=2))(models, grids)
+    assert kernel.dtype == jnp.float32
+    np.testing.assert_allclose(kernel, plain, rtol=0, atol=2e-6 * float(jnp.max(jnp.abs(plain))))
+
+
+def test_a_lane_without_numbers_changes_no_other():
+    models, grids = grids_of(jc.Heston(*HESTON), 4, jc.Sinh(18), jnp.float64)
+    broken = eqx.tree_at(lambda m: m.kappa, models, models.kappa.at[1].set(jnp.nan))
+    run = jax.jit(partial(both, lanes=4))
+    (whole, _), (kernel, _) = run(models, grids), run(broken, grids)
+    assert bool(jnp.all(jnp.isnan(kernel[1, 1:])))
+    np.testing.assert_array_equal(np.delete(kernel, 1, axis=0), np.delete(whole, 1, axis=0))
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """An accelerator whose kernels JAX interprets."""
+    jax.clear_caches()
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(fourier_kernel, "linearised_lanes", partial(linearised_lanes, interpret=True, lanes=8))
+    yield
+    jax.clear_caches()
+
+
+@pytest.mark.parametrize("size", [20, pytest.param(1024, marks=pytest.mark.slow)])
+def test_batches_fitted_through_the_kernel(request, size):
+    """Order, statuses, steps and a surface without numbers, as on a processor."""
+    rng = np.random.default_rng(8)
+    truths = [jc.Heston(*(x * rng.uniform(0.8, 1.25) for x in HESTON)) for _ in range(size)]
+    strikes = np.asarray([85.0, 95.0, 100.0, 106.0])
+    surfaces = [
+        jc.Surface.from_vols(
+            [0.2, 1.0], strikes, [jc.model_vol(truth, strikes, t, forward=100.0) for t in (0.2, 1.0)], forward=100.0
+        )
+        for truth in truths
+    ]
+    surfaces[7] = eqx.tree_at(lambda s: s.vol, surfaces[7], surfaces[7].vol * jnp.nan)
+    plain = jc.calibrate_many(jc.Heston, surfaces)
+    request.getfixturevalue("interpreted")
+    fits = jc.calibrate_many(jc.Heston, surfaces)
+    assert not fits.converged[7]
+    np.testing.assert_array_equal(fits.outcome, plain.outcome)
+    np.testing.assert_array_equal(fits.num_steps, plain.num_steps)
+    np.testing.assert_allclose(fits.cost, plain.cost, rtol=1e-9, atol=1e-20)
+    np.testing.assert_allclose(fits.model_vol, plain.model_vol, rtol=1e-9)
