@@ -23,6 +23,7 @@ from unittest.mock import patch
 from benchmarks.instruments import gpu_target
 from benchmarks.instruments.hlo import Loop, Module
 from benchmarks.instruments.machine_code import assembled
+from benchmarks.instruments.roofline import INSTRUCTIONS, PEAKS, Peak
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "gpu_compile.csv"
 PIECE = 16384  # surfaces in a batch
@@ -36,22 +37,29 @@ class Model:
     """How a time is made of counts. Modelled, not measured.
 
     Attributes:
-        bandwidth: bytes a second that a kernel reaches: 0.88 of the data sheet's.
+        peak: of the device; a kernel reaches 0.88 of its bandwidth and 0.5 of its instructions.
         launch: seconds that a kernel takes at least, in a graph of kernels.
         turn: seconds for what the host decides in a turn of a loop.
     """
 
-    bandwidth: float
+    peak: Peak
     launch: float = 1.5e-6
     turn: float = 50e-6
 
-    def seconds(self, loop: Loop) -> float:
-        """Of one turn."""
-        moved = sum(max(self.launch, (kernel.read + kernel.written) / self.bandwidth) for kernel in loop.kernels)
+    def moving(self, loop: Loop) -> float:
+        """Seconds of one turn, if arithmetic took none."""
+        bandwidth = 0.88 * self.peak.bandwidth
+        moved = sum(max(self.launch, (kernel.read + kernel.written) / bandwidth) for kernel in loop.kernels)
         return moved + self.turn
 
+    def fits(self, step: Loop, refill: Loop, lanes: int, refilled: int) -> float:
+        """Heston fits a second: a step takes what it moves or what it computes, whichever is longer."""
+        computing = lanes * INSTRUCTIONS / (0.5 * self.peak.double)
+        of_a_fit = STEPS * max(self.moving(step), computing) / lanes + self.moving(refill) / refilled
+        return 1.0 / of_a_fit
 
-BANDWIDTH = {"h200": 4.8e12, "a100": 2.04e12, "rtx4090": 1.01e12}
+
+DEVICES = {"h200": "H200", "a100": "A100", "rtx4090": "RTX 4090"}
 
 
 def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any, ...], int]]]:
@@ -133,8 +141,10 @@ def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any,
     }  # fmt: skip
 
 
-def compiled_row(name: str, target: str, lanes: int, folder: Path, make: Callable[[int], Any]) -> dict[str, Any]:
-    """Compile a program, and count."""
+def compiled_row(
+    name: str, target: str, lanes: int, folder: Path, make: Callable[[int], Any], shown: int = 0
+) -> dict[str, Any]:
+    """Compile a program, and count; print so many of its kernels, those that move most."""
     fn, args, size = make(lanes)
     with patch("jax.default_backend", lambda: "gpu"):  # by which the library sizes its blocks
         program = gpu_target.compile_for(target, fn, *args, folder=folder)
@@ -142,9 +152,11 @@ def compiled_row(name: str, target: str, lanes: int, folder: Path, make: Callabl
     loops, step = module.loops(), module.step()
     whole = Loop("", module.entry, None, module.kernels(module.entry))
     turn = step if step is not None and step.read + step.written > whole.read + whole.written else whole
+    for kernel in sorted(turn.kernels, key=lambda kernel: -kernel.read - kernel.written)[:shown]:
+        print(f"{kernel.read / size / 1e3:9.2f} kB read {kernel.written / size / 1e3:9.2f} written  {kernel.name}")
     within = [loop for loop in loops if loop.inside == turn.body]
     refill = max(within, key=lambda loop: loop.read + loop.written, default=None) if name.startswith("fits") else None
-    model = Model(0.88 * BANDWIDTH[target])
+    model = Model(PEAKS[DEVICES[target]])
     kernels = assembled(gpu_target.assembler(), gpu_target.ARCHITECTURES[target], program.ptx)  # type: ignore[arg-type]
     row: dict[str, Any] = {
         "program": name, "target": target, "size": size, "kernels": len(turn.kernels),
@@ -157,13 +169,11 @@ def compiled_row(name: str, target: str, lanes: int, folder: Path, make: Callabl
         "double per thread": max((kernel.double for kernel in kernels), default=0),
         "lowering s": program.lowering, "compiling s": program.compiling,
     }  # fmt: skip
-    seconds = model.seconds(turn)
     if refill is not None:
         fits = max(1, size // 8)
         row |= {"refill kernels": len(refill.kernels), "refill kB a fit": (refill.read + refill.written) / fits / 1e3}
-        row["modelled M/s"] = 1e-6 / (STEPS * seconds / size + model.seconds(refill) / fits)
-    elif name.startswith("evaluation"):
-        row["modelled M/s"] = 1e-6 * size / seconds
+        if name == "fits Heston":
+            row["modelled M fits/s"] = 1e-6 * model.fits(turn, refill, size, fits)
     return row
 
 
@@ -186,7 +196,7 @@ def main() -> None:
     for name, make in programs().items():
         if options.programs and not name.startswith(tuple(options.programs)):
             continue
-        rows.append(compiled_row(name, options.target, options.lanes, folder, make))
+        rows.append(compiled_row(name, options.target, options.lanes, folder, make, options.kernels))
         print(pd.Series(rows[-1]).to_string(), flush=True)
     pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.4g")
     print(f"written: {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
