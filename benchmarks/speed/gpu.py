@@ -2,7 +2,7 @@
 
     python -m benchmarks.speed.gpu                                       # 1,000 to 1,000,000 surfaces, three precisions
     python -m benchmarks.speed.gpu --surfaces 1000 100000 --precisions float64
-    python -m benchmarks.speed.gpu --peak-flops 9.7e12 19.5e12 --peak-bandwidth 2e12   # of a data sheet, if not in `PEAKS`
+    python -m benchmarks.speed.gpu --peak-flops 9.7e12 19.5e12 --peak-bandwidth 2e12   # not in `PEAKS`
 
 120 quotes a surface, starts from the data, streamed from the host in pieces. Two rows for each size: "fits", the
 compiled fits alone with their transfers in both directions; "calibrate_many", from `Surface` to `Fits`. Writes
