@@ -71,6 +71,7 @@ def test_imports_stand_at_the_top() -> None:
         "compilation/kept_programs.py": {"jax"},
         "market/arbitrage/repair.py": {"scipy"},
         "market/forwards/put_call_parity.py": {"scipy"},
+        "pricing/fourier.py": {"jaxcal"},
         "venues/deribit_stream/feed.py": {"websockets"},
     }
     found: dict[str, set[str]] = {}

@@ -94,7 +94,7 @@ def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any,
 
     def fits(model: Any, lanes: int, dtype: Any = np.float64) -> tuple[Any, tuple[Any, ...], int]:
         method, target = about(model, dtype)
-        solve = partial(solve_batch.__wrapped__, tuple(model.bounds), lanes, max(1, lanes // 8), method)
+        solve = partial(solve_batch.__wrapped__, tuple(model.bounds), lanes, max(1, lanes // 4), method)
         size = max(PIECE, lanes)
         count = jax.ShapeDtypeStruct((), np.int32)
         return solve, (wide(target, size, dtype), wide(model, size, dtype), count), lanes
@@ -170,7 +170,7 @@ def compiled_row(
         "lowering s": program.lowering, "compiling s": program.compiling,
     }  # fmt: skip
     if refill is not None:
-        fits = max(1, size // 8)
+        fits = max(1, size // 4)
         row |= {"refill kernels": len(refill.kernels), "refill kB a fit": (refill.read + refill.written) / fits / 1e3}
         if name == "fits Heston":
             row["modelled M fits/s"] = 1e-6 * model.fits(turn, refill, size, fits)

@@ -138,22 +138,6 @@ def checked_starts(begin: list | None, given: Sequence[Any], reasons: dict[int, 
     return found
 
 
-def shapes_of(targets: Mapping[int, Target], chosen: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """Expiries and strikes of some of the targets."""
-    if isinstance(targets, TargetRows):
-        return [targets.stacked.vol.shape[1:]] * len(chosen)
-    return [targets[i].vol.shape for i in chosen.tolist()]
-
-
-def stacked_targets(targets: Mapping[int, Target], chosen: NDArray[np.int64], shape: tuple[int, int]) -> Target:
-    """Some of the targets with a leading axis, padded to this shape."""
-    if not isinstance(targets, TargetRows):
-        return stacked([targets[i] for i in chosen.tolist()], shape)
-    whole = len(chosen) == len(targets)  # in their own order
-    dtype = targets.stacked.vol.dtype
-    return jax.tree.map(lambda x: (x if whole else x[chosen]).astype(dtype, copy=False), targets.stacked)
-
-
 def for_each(settings: Tree, size: int, dtype: np.dtype) -> Tree:
     """Settings that all surfaces share, with a leading axis of surfaces on every leaf; numbers in `dtype`."""
 

@@ -22,10 +22,8 @@ from jaxcal.calibration.arguments_of_many import (
     in_order,
     make_priors,
     make_targets,
-    shapes_of,
     stacked_priors,
     stacked_starts,
-    stacked_targets,
     starts_given,
 )
 from jaxcal.calibration.best_fit import best_fit
@@ -34,7 +32,7 @@ from jaxcal.calibration.engine.dispatch import Devices, Precision, single
 from jaxcal.calibration.engine.many_surfaces import ManySurfaces
 from jaxcal.calibration.engine.multistart import FitSettings
 from jaxcal.calibration.engine.one_surface import OneSurface
-from jaxcal.calibration.engine.shape_buckets import few_shapes
+from jaxcal.calibration.engine.shape_buckets import few_shapes, shapes_of, stacked_targets
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.objective.loss import AbstractLoss
 from jaxcal.calibration.objective.objective import Objective

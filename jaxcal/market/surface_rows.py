@@ -18,9 +18,9 @@ class SurfaceRows(Sequence[Surface]):
     Example:
         >>> import jaxcal as jc
         >>> flat = jc.Surface.from_vols([0.5], [90.0, 100.0], [[0.2, 0.2]], forward=100.0)
-        >>> rows = SurfaceRows(jax.tree.map(lambda x: np.stack([x, 2 * x, 3 * x]), flat))
+        >>> rows = SurfaceRows(jax.tree.map(lambda x: np.stack([x, x, x]), flat))
         >>> len(rows), rows[-1].expiry.tolist()
-        (3, [1.5])
+        (3, [0.5])
     """
 
     def __init__(self, stacked: Surface) -> None:

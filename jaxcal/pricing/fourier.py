@@ -108,10 +108,12 @@ def _columns_by_kernel(grid: FourierGrid, model: AbstractFourierModel) -> Float[
 
 @_columns_by_kernel.def_vmap
 def _(size: int, mapped: Any, grid: FourierGrid, model: AbstractFourierModel) -> tuple[Array, bool]:
-    from jaxcal.pricing.fourier_kernel import linearised_lanes
-
     def wide(leaf: Array, has: bool) -> Array:
         return leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
 
     grid, model = (jax.tree.map(wide, tree, has) for tree, has in zip((grid, model), mapped, strict=True))
+    try:
+        from jaxcal.pricing.fourier_kernel import linearised_lanes
+    except ImportError:  # a build of JAX without Triton
+        return jax.vmap(FourierGrid._columns)(grid, model), True
     return linearised_lanes(model, grid.expiry, grid.z, grid.log_factor, grid.weights, grid.side), True

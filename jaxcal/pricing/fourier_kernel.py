@@ -71,7 +71,7 @@ def _program(
     size = expiry.shape[0]
     first, e = pl.program_id(0) * lanes, pl.program_id(1)
     wide = int(pl.next_power_of_2(strikes))
-    lane, strike = first + jnp.arange(lanes), jnp.arange(wide)
+    lane, strike = first + jnp.arange(lanes, dtype=jnp.int32), jnp.arange(wide, dtype=jnp.int32)
     zero = e * 0  # of one integer type: JAX's interpreter takes no other
     rows = pl.ds(first, lanes)
     here = lane < size  # the last program has lanes that are none
@@ -88,7 +88,7 @@ def _program(
     below = (take(side, pl.ds(zero, wide), mask=quoted, other=0) == 0)[:, :, None]
 
     def some(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        n = j * _CHUNK + jnp.arange(_CHUNK)
+        n = j * _CHUNK + jnp.arange(_CHUNK, dtype=jnp.int32)
         known = here[:, None] & (n < nodes)[None, :]
 
         def terms(s: int) -> list[Cartesian]:

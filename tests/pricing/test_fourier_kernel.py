@@ -50,7 +50,7 @@ def test_the_kernel_has_the_values_of_xla(model):
 
 
 def test_one_set_of_nodes_in_single_precision():
-    models, grids = grids_of(jc.Heston(*HESTON), 3, jc.Laguerre(16), jnp.float32)
+    models, grids = grids_of(jc.Heston(*HESTON), 3, jc.Cos(16), jnp.float32)
     assert grids.z.re.shape[2] == 1
     kernel, plain = jax.jit(partial(both, lanes=2))(models, grids)
     assert kernel.dtype == jnp.float32

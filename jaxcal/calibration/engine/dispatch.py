@@ -36,7 +36,9 @@ _PIECES = (512,)  # surfaces in one call, on a processor, however few they are: 
 _FEW = 16  # surfaces, at most, fitted one by one there, by the program of `calibrate`: it compiles in half the time
 _LANES, _REFILL = 8, 2  # fits that step together on one core, as many as its cache holds, and that are replaced at once
 _ACCELERATOR_PIECES = (1024, 16384, 131072)
-_ACCELERATOR_LANES = 16384
+# Of a piece an eighth steps together, at most so many, and a quarter of them is replaced at once: by the model of
+# `benchmarks.speed.gpu_compile` more lanes wait longer for the last fits, fewer for their kernels to start.
+_ACCELERATOR_LANES = 8192
 _STARTING = Lock()  # calls start one after the other and run together: two at once would both compile what is new
 
 
@@ -97,8 +99,8 @@ def _spread(
         return _one_by_one(solve_one, method, target, start, own, devices[0], workers)
     sizes = _PIECES if on_cpu else _ACCELERATOR_PIECES
     piece = next((s for s in sizes if s * workers >= size), sizes[-1])
-    lanes = min(_LANES if on_cpu else _ACCELERATOR_LANES, piece)
-    refill = _REFILL if on_cpu else max(1, lanes // 8)
+    lanes = min(_LANES, piece) if on_cpu else min(_ACCELERATOR_LANES, max(1, piece // 8))
+    refill = _REFILL if on_cpu else max(1, lanes // 4)
 
     def solve(inputs: Any, count: int) -> GridFit[Model]:
         target, start, own = inputs
@@ -135,18 +137,26 @@ def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int
     number = min(size, -(-number // workers) * workers)
     edges = np.linspace(0, size, number + 1).astype(int)
 
-    def one(i: int) -> Any:
-        first, count = edges[i], edges[i + 1] - edges[i]
+    def started(i: int) -> tuple[Any, int]:
+        first, count = edges[i], int(edges[i + 1] - edges[i])
         chosen = np.minimum(np.arange(first, first + piece), size - 1)
         with _STARTING:
-            found = fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), int(count))
+            return fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), count), count
+
+    def fetched(found: Any, count: int) -> Any:
         return jax.tree.map(lambda leaf: np.asarray(leaf)[:count], found)
 
     if workers == 1 or number == 1:
-        found = [one(i) for i in range(number)]
+        # the next piece is on its way while the results of one come back
+        found, running = [], started(0)
+        for i in range(1, number):
+            following = started(i)
+            found.append(fetched(*running))
+            running = following
+        found.append(fetched(*running))
     else:
         with ThreadPoolExecutor(workers) as pool:
-            found = list(pool.map(one, range(number)))
+            found = list(pool.map(lambda i: fetched(*started(i)), range(number)))
     return found[0] if number == 1 else jax.tree.map(lambda *leaves: np.concatenate(leaves), *found)
 
 

@@ -1,12 +1,13 @@
 """Surfaces of many sizes padded to a few common shapes, stacked on the host."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal.calibration.arguments_of_many import TargetRows
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.market.padding import power_of_two
 
@@ -60,3 +61,19 @@ def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
         for field, values in zip(jax.tree.leaves(whole), jax.tree.leaves(target), strict=True):
             field[(i, *(slice(length) for length in values.shape))] = values
     return whole
+
+
+def shapes_of(targets: Mapping[int, Target], chosen: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Expiries and strikes of some of the targets."""
+    if isinstance(targets, TargetRows):
+        return [targets.stacked.vol.shape[1:]] * len(chosen)
+    return [targets[i].vol.shape for i in chosen.tolist()]
+
+
+def stacked_targets(targets: Mapping[int, Target], chosen: NDArray[np.int64], shape: tuple[int, int]) -> Target:
+    """Some of the targets with a leading axis, padded to this shape."""
+    if not isinstance(targets, TargetRows):
+        return stacked([targets[i] for i in chosen.tolist()], shape)
+    whole = len(chosen) == len(targets)  # in their own order
+    dtype = targets.stacked.vol.dtype
+    return jax.tree.map(lambda x: (x if whole else x[chosen]).astype(dtype, copy=False), targets.stacked)
