@@ -183,6 +183,7 @@ def main() -> None:
     parser.add_argument("--target", default="h200", choices=list(gpu_target.TARGETS))
     parser.add_argument("--lanes", type=int, default=4096)
     parser.add_argument("--programs", nargs="+", help="by the beginning of their names; all by default")
+    parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--kernels", type=int, default=0, help="print so many kernels of each, those that move most")
     options = parser.parse_args()
     if lacking := gpu_target.missing():
@@ -198,8 +199,8 @@ def main() -> None:
             continue
         rows.append(compiled_row(name, options.target, options.lanes, folder, make, options.kernels))
         print(pd.Series(rows[-1]).to_string(), flush=True)
-    pd.DataFrame(rows).to_csv(RESULTS, index=False, float_format="%.4g")
-    print(f"written: {RESULTS.relative_to(Path.cwd()) if RESULTS.is_relative_to(Path.cwd()) else RESULTS}")
+    pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.4g")
+    print(f"written: {options.out}")
 
 
 if __name__ == "__main__":

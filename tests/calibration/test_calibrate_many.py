@@ -176,6 +176,26 @@ def test_stacked_surface(surfaces, fits):
         jc.calibrate_many(jc.Heston, surfaces[0])
     with pytest.raises(ValueError, match="no surfaces"):
         jc.calibrate_many(jc.Heston, [])
+    with pytest.raises(ValueError, match="no surfaces"):
+        jc.calibrate_many(jc.Heston, jax.tree.map(lambda leaf: leaf[:0], stack))
+
+
+def test_a_stacked_surface_is_the_list_of_its_rows():
+    """Bits, figures and statuses; with a surface that has too few quotes, one without numbers, and sides of quotes."""
+    each = [surface_of(truth) for truth in (*PARABOLAS, *PARABOLAS)]
+    each = [eqx.tree_at(lambda s: (s.bid_vol, s.ask_vol), s, (s.vol - 0.01, s.vol + 0.01 * s.weight)) for s in each]
+    each[1] = eqx.tree_at(lambda s: s.weight, each[1], jnp.zeros_like(each[1].weight).at[0, 0].set(1.0))
+    each[4] = eqx.tree_at(lambda s: s.vol, each[4], each[4].vol * jnp.nan)
+    stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    for asked in ({}, {"weights": "vega"}, {"prior": jc.Gaussian({"kappa": 0.2}, std=0.1, strength=0.01)}):
+        rows, listed = jc.calibrate_many(Parabola, stack, **asked), jc.calibrate_many(Parabola, each, **asked)
+        pd.testing.assert_frame_equal(rows.to_frame(), listed.to_frame(), rtol=1e-12, atol=1e-15)
+        np.testing.assert_array_equal(rows.model.kappa, listed.model.kappa)
+        np.testing.assert_array_equal(rows.residuals, listed.residuals)
+        assert rows.keys == listed.keys
+        assert str(rows[4]) == str(listed[4])
+        assert len(rows.surfaces) == 6
+        assert rows.surfaces[-1].num_quotes == each[-1].num_quotes
 
 
 def test_unknown_precision(surfaces):
