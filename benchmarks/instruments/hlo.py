@@ -124,8 +124,9 @@ class Module:
         return tuple(found)
 
     def step(self) -> Loop | None:
-        """The loop whose turn writes most, with those inside counted by themselves: of fits, a step."""
-        return max(self.loops(), key=lambda loop: loop.read + loop.written, default=None)
+        """Of the loops that stand in no other the one whose turn moves most: of fits, a step."""
+        outer = (loop for loop in self.loops() if loop.inside == self.entry)
+        return max(outer, key=lambda loop: loop.read + loop.written, default=None)
 
     def _read(self, one: Instruction, computation: str) -> int:
         here = self.computations[computation]

@@ -4,18 +4,24 @@
     python -m benchmarks.speed.gpu --surfaces 1000 100000 --precisions float64
     python -m benchmarks.speed.gpu --peak-flops 9.7e12 19.5e12 --peak-bandwidth 2e12   # not in `PEAKS`
 
+    python -m benchmarks.speed.gpu --lanes 2048 4096 8192 16384 --surfaces 131072   # how many fits step together
+    python -m benchmarks.speed.gpu --kernel off           # by XLA's own operations, without the kernel for all surfaces
+
 120 quotes a surface, starts from the data, streamed from the host in pieces. Two rows for each size: "fits", the
-compiled fits alone with their transfers in both directions; "calibrate_many", from `Surface` to `Fits`. Writes
-`benchmarks/results/gpu.csv` and `.md`.
+compiled fits alone with their transfers in both directions; "calibrate_many", from `Surface` to `Fits`. Then implied
+volatilities and American options a second, on the device. Writes `benchmarks/results/gpu.csv` and `.md`.
 """
 
 # pyright: reportArgumentType=false
 # (arrays on the host, where the nouns are declared with those of JAX)
 import argparse
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import jax
 import numpy as np
@@ -25,18 +31,32 @@ import jaxcal as jc
 from benchmarks.inputs.many_surfaces import Many, many, parameters_of, starts, target_of
 from benchmarks.instruments import machine
 from benchmarks.instruments.roofline import PEAKS, Peak, limit, peak_of
+from jaxcal.calibration.engine import dispatch
 from jaxcal.calibration.engine.dispatch import fit_batch
-from jaxcal.calibration.engine.grid_fit import Method
+from jaxcal.calibration.engine.grid_fit import Method, solve_batch
 from jaxcal.calibration.engine.grid_refinement import fit_grids
 from jaxcal.calibration.objective.residuals import ImpliedVolResidual
 from jaxcal.models.parameters import search_bounds
+from jaxcal.pricing import fourier
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 PRECISIONS = ("float64", "float32", "mixed")
 BANK = 4096  # distinct surfaces, repeated in random order
 PIECE = 131072  # surfaces on the device at a time
 NAMES = tuple(jc.Heston.bounds)
-COLUMNS = ("surfaces", "precision", "what", "fits/s", "mean steps", "converged", "recovered", "limit/s", "of the limit")
+COLUMNS = (
+    "surfaces",
+    "precision",
+    "lanes",
+    "kernel",
+    "what",
+    "fits/s",
+    "mean steps",
+    "converged",
+    "recovered",
+    "limit/s",
+    "of the limit",
+)
 
 
 def accelerator(platform: str | None) -> Any:
@@ -61,6 +81,47 @@ def streamed(
     seconds = time.perf_counter() - began
     steps, converged = (np.concatenate(column) for column in zip(*found, strict=True))
     return {"fits/s": size / seconds, "mean steps": steps.mean(), "converged": converged.mean()}
+
+
+@contextmanager
+def variant(lanes: int | None, kernel: bool) -> Iterator[None]:
+    """So many lanes at most, and the kernel for all surfaces or XLA's own operations."""
+    jax.clear_caches()
+    solve_batch.cache_clear()
+    with ExitStack() as changed:
+        if lanes is not None:
+            changed.enter_context(patch.object(dispatch, "_ACCELERATOR_LANES", lanes))
+        if not kernel:
+            changed.enter_context(patch.object(fourier, "_columns_by_kernel", fourier.FourierGrid._columns))
+        yield
+    jax.clear_caches()
+    solve_batch.cache_clear()
+
+
+def options_a_second(device: Any, size: int = 1 << 22) -> list[dict[str, object]]:
+    """Implied volatilities and American prices, of arrays that are on the device and stay there."""
+    rng = np.random.default_rng(2)
+    strike, expiry, vol = rng.uniform(70.0, 140.0, size), rng.uniform(0.05, 2.0, size), rng.uniform(0.1, 0.6, size)
+    strike, expiry, vol = jax.device_put((strike, expiry, vol), device)
+    price = jc.black_price(vol, strike, expiry, forward=100.0)
+    some = slice(size // 8)
+
+    def implied() -> Any:
+        return jc.implied_vol(price, strike, expiry, forward=100.0)
+
+    def american() -> Any:
+        return jc.american_price(vol[some], strike[some], expiry[some], spot=100.0, rate=0.03)
+
+    rows: list[dict[str, object]] = []
+    for what, run, count in (("implied_vol", implied, size), ("american_price", american, size // 8)):
+        run().block_until_ready()  # compiles
+        seconds = []
+        for _ in range(5):
+            began = time.perf_counter()
+            run().block_until_ready()
+            seconds.append(time.perf_counter() - began)
+        rows.append({"surfaces": count, "precision": "float64", "what": what, "fits/s": count / np.median(seconds)})
+    return rows
 
 
 def measure(surfaces: Many, size: int, precision: str, device: Any, piece: int) -> list[dict[str, object]]:
@@ -121,7 +182,9 @@ def page(table: pd.DataFrame, about: dict[str, str]) -> str:
     columns = [column for column in COLUMNS if column in table]
     lines += [f"| {' | '.join(columns)} |", "|" + " ---: |" * len(columns)]
     for _, row in table.iterrows():
-        lines.append(f"| {' | '.join(figures.get(c, '{}').format(row[c]) for c in columns)} |")
+        lines.append(
+            f"| {' | '.join('' if pd.isna(row[c]) else figures.get(c, '{}').format(row[c]) for c in columns)} |"
+        )
     lines += ["", "The limit is that of the steps alone, as if grids and their checks cost nothing (`roofline.py`)."]
     return "\n".join(lines) + "\n"
 
@@ -131,9 +194,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--surfaces", type=int, nargs="+", default=[1_000, 10_000, 100_000, 1_000_000])
     parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=PRECISIONS)
+    parser.add_argument("--lanes", type=int, nargs="+", help="fits that step together, at most; a row each")
+    parser.add_argument(
+        "--kernel", nargs="+", default=["on"], choices=("on", "off"), help="one kernel for all surfaces"
+    )
     parser.add_argument("--piece", type=int, default=PIECE, help="surfaces on the device at a time")
     parser.add_argument("--peak-flops", type=float, nargs=2, metavar=("F64", "F32"), help=f"if not of {list(PEAKS)}")
     parser.add_argument("--peak-bandwidth", type=float, help="bytes a second")
+    parser.add_argument(
+        "--options", type=int, default=1 << 22, help="implied volatilities in a call; an eighth American"
+    )
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--platform", help=argparse.SUPPRESS)  # to try the program where there is no accelerator
     options = parser.parse_args()
@@ -152,14 +222,22 @@ def main() -> None:
         print(f"the peak figures of {device.device_kind} are not known: give --peak-flops and --peak-bandwidth")
     surfaces, rows = many(BANK if max(options.surfaces) >= BANK else 256), []
     options.out.mkdir(parents=True, exist_ok=True)
-    for precision in sorted(options.precisions, key=("float32", "float64", "mixed").index):
-        share = recovered(surfaces, precision, device)
-        for size in options.surfaces:
-            rows += [row | {"recovered": share} for row in measure(surfaces, size, precision, device, options.piece)]
-            table = with_limits(pd.DataFrame(rows), peak)
-            table.assign(**about).to_csv(options.out / "gpu.csv", index=False, float_format="%.6g")
-            (options.out / "gpu.md").write_text(page(table, about), encoding="utf-8")
-            print(table.tail(2).to_string(index=False), flush=True)
+
+    def write(new: list[dict[str, object]]) -> None:
+        rows.extend(new)
+        table = with_limits(pd.DataFrame(rows), peak)
+        table.assign(**about).to_csv(options.out / "gpu.csv", index=False, float_format="%.6g")
+        (options.out / "gpu.md").write_text(page(table, about), encoding="utf-8")
+        print(table.tail(len(new)).to_string(index=False), flush=True)
+
+    write(options_a_second(device, options.options))
+    order = sorted(options.precisions, key=("float32", "float64", "mixed").index)
+    for precision, lanes, kernel in itertools.product(order, options.lanes or [None], options.kernel):
+        with variant(lanes, kernel == "on"):
+            share = recovered(surfaces, precision, device)
+            for size in options.surfaces:
+                how = {"lanes": str(lanes or "by size"), "kernel": kernel, "recovered": share}
+                write([row | how for row in measure(surfaces, size, precision, device, options.piece)])
 
 
 if __name__ == "__main__":
