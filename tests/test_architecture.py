@@ -111,7 +111,7 @@ def test_tests_import_no_peer_of_the_benchmarks() -> None:
         path.name: names for path in TESTS if (names := imports(ast.parse(path.read_text(encoding="utf-8"))) & peers)
     }
     # what these test imports no peer
-    expected = ("bulk_tables", "first_calls", "market_data", "model_tables", "uncertainty")
+    expected = ("bulk_tables", "first_calls", "gpu_compile", "market_data", "model_tables", "uncertainty")
     assert found == {f"test_{name}.py": {"benchmarks"} for name in expected}
 
 

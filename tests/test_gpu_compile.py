@@ -93,12 +93,12 @@ def test_programs_compiled_for_an_h200(tmp_path):
         *names,
     ]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
-    rows = pd.read_csv(tmp_path / "rows.csv").set_index("program")
-    assert (rows["grow with the batch"] == 0).all()
-    step, one = rows.loc["fits Heston"], rows.loc["evaluation Heston"]
+    rows = pd.read_csv(tmp_path / "rows.csv").set_index("program").to_dict("index")
+    assert all(row["grow with the batch"] == 0 for row in rows.values())
+    step, one, vols = rows["fits Heston"], rows["evaluation Heston"], rows["implied_vol"]
     assert step["kernels"] <= 34
     assert step["kB read"] + step["kB written"] <= 215
     assert step["refill kB a fit"] <= 1250
     assert one["kernels"] <= 15
     assert one["kB read"] + one["kB written"] <= 180
-    assert rows.loc["implied_vol", ["kernels", "spilled bytes"]].tolist() == [1, 0]
+    assert (vols["kernels"], vols["spilled bytes"]) == (1, 0)

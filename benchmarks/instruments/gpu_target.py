@@ -119,7 +119,9 @@ def compile_for(target: str, fn: Callable[..., Any], *args: Any, folder: Path) -
     between = time.process_time()
     compiled = lowered.compile()
     ended = time.process_time()
-    memory = compiled.memory_analysis()
+    memory, text = compiled.memory_analysis(), compiled.as_text()
+    assert memory is not None
+    assert text is not None
     texts = (path.read_text(encoding="utf-8") for path in sorted(set(folder.glob("*.ptx")) - before))
     ptx = tuple(text for text in texts if text.strip())  # a module that only moves data has no kernel of its own
-    return Compiled(compiled.as_text(), int(memory.temp_size_in_bytes), between - began, ended - between, ptx)
+    return Compiled(text, int(memory.temp_size_in_bytes), between - began, ended - between, ptx)

@@ -86,8 +86,8 @@ def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any,
         return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((size, *np.shape(leaf)), dtype), tree)
 
     def about(model: Any, dtype: Any) -> tuple[Any, Any]:
-        quotes = np.ones((EXPIRIES, STRIKES))
-        target = Target(np.ones(EXPIRIES), np.ones(EXPIRIES), quotes, quotes, quotes)
+        quotes, years = jnp.ones((EXPIRIES, STRIKES)), jnp.ones(EXPIRIES)
+        target = Target(years, years, quotes, quotes, quotes)
         box = search_bounds(model, model.bounds, tuple(model.bounds), np.dtype(dtype))
         pricer, check = fit_grids(type(model), None)[0]
         return Method(ImpliedVolResidual(), None, jc.LevenbergMarquardt(), box, pricer, check), target

@@ -5,7 +5,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from functools import reduce
 from types import MappingProxyType
-from typing import ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
@@ -197,7 +197,7 @@ class AbstractFourierModel(AbstractModel):
         """
         raise NotImplementedError(f"{type(self).__name__} has no basis")
 
-    def mix(self, direction: "AbstractFourierModel", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         """The c_k of `basis` along a direction, whose fields are the changes of those of the model: numbers, or of the
         shape of `t`.
         """

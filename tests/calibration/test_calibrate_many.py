@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -187,6 +188,7 @@ def test_a_stacked_surface_is_the_list_of_its_rows():
     each[1] = eqx.tree_at(lambda s: s.weight, each[1], jnp.zeros_like(each[1].weight).at[0, 0].set(1.0))
     each[4] = eqx.tree_at(lambda s: s.vol, each[4], each[4].vol * jnp.nan)
     stack = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    asked: dict[str, Any]
     for asked in ({}, {"weights": "vega"}, {"prior": jc.Gaussian({"kappa": 0.2}, std=0.1, strength=0.01)}):
         rows, listed = jc.calibrate_many(Parabola, stack, **asked), jc.calibrate_many(Parabola, each, **asked)
         pd.testing.assert_frame_equal(rows.to_frame(), listed.to_frame(), rtol=1e-12, atol=1e-15)

@@ -48,7 +48,7 @@ def test_a_session_follows_the_market(tmp_path):
     assert 4 <= len(steps) <= 7  # the first compiles; then one every 0.5 s
     for step in steps:
         assert step.used
-        assert step.quotes >= 25
+        assert step.quotes >= 18  # of 27: contracts move one by one, and cleaning leaves out some that lag their smile
         assert 0.58 < step.parameters["sigma"] < 0.72
         assert 0.4 < step.parameters["sigma_low"] < step.parameters["sigma"] < step.parameters["sigma_high"] < 0.9
     gaps = pd.Series([step.time for step in steps[1:]]).diff().dt.total_seconds().dropna()

@@ -66,8 +66,9 @@ def stacked(targets: Sequence[Target], shape: tuple[int, int]) -> Target:
 def shapes_of(targets: Mapping[int, Target], chosen: NDArray[np.int64]) -> list[tuple[int, int]]:
     """Expiries and strikes of some of the targets."""
     if isinstance(targets, TargetRows):
-        return [targets.stacked.vol.shape[1:]] * len(chosen)
-    return [targets[i].vol.shape for i in chosen.tolist()]
+        e, k = targets.stacked.vol.shape[1:]
+        return [(e, k)] * len(chosen)
+    return [targets[i].vol.shape for i in chosen.tolist()]  # type: ignore[misc]
 
 
 def stacked_targets(targets: Mapping[int, Target], chosen: NDArray[np.int64], shape: tuple[int, int]) -> Target:

@@ -77,7 +77,7 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             return linearised(lambda y, _: self.residuals(y), y, None)
         if not 0 < model.basis_size <= y.size:
             return linearised(lambda y, _: self.residuals(y), y, None)
-        here = self.model_at(y)
+        here: Any = self.model_at(y)
         values, rows = grid.linearised(here)
 
         def along(v: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:

@@ -156,7 +156,9 @@ class Fits(Generic[Model]):
         left = np.ones(len(self), bool)
         if isinstance(self.surfaces, SurfaceRows):
             for part in self.parts:
-                known, rows = GoodnessOfFit.of_rows(part.result.model_vol, part.weight, self.surfaces, part.place)
+                known, rows = GoodnessOfFit.of_rows(
+                    np.asarray(part.result.model_vol), part.weight, self.surfaces, part.place
+                )
                 found[part.place[known]], left[part.place[known]] = rows, False
         for i in np.flatnonzero(left).tolist():
             if isinstance(self.surfaces[i], Surface):

@@ -95,7 +95,7 @@ class GoodnessOfFit(NamedTuple):
             return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
         within = (bid <= model) & (model <= ask)
-        found = (np.sqrt(mean(off**2, used)), mean(within, sided), np.sqrt(mean((off / half) ** 2, wide)))
+        found = (np.sqrt(mean(off**2, used)), mean(np.asarray(within), sided), np.sqrt(mean((off / half) ** 2, wide)))
         return known, np.stack(found, axis=1)
 
 

@@ -1,7 +1,7 @@
 """Double Heston on a clock of its own: the clock has the level of expiries, two factors the shape of their smiles."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -146,7 +146,7 @@ class ClockedDoubleHeston(AbstractFourierModel):
         )
         return LogCFBasis(still.log_cf, (*still.rows, first + second))
 
-    def mix(self, direction: "ClockedDoubleHeston", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         years = years_in_buckets(self.knots, t)[1:]
         pace = direction.pace.astype(t.dtype)[(..., *(None,) * t.ndim)]
         return *double_heston_mix(self, direction), jnp.sum(pace * years, axis=0)

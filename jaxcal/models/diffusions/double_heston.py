@@ -71,7 +71,7 @@ class DoubleHeston(AbstractFourierModel):
     def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
         return double_heston_basis(self, z, t)
 
-    def mix(self, direction: "DoubleHeston", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         return double_heston_mix(self, direction)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
@@ -94,14 +94,14 @@ def double_heston_log_cf(model: Any, z: Complex[Array, "*shape"], t: Float[Array
 def double_heston_basis(model: Any, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
     """The basis of each factor, one after the other."""
     (years,) = real(z, t)
-    first, second = (heston_basis(*real(z, *parameters), z, years) for parameters in double_heston_factors(model))
+    first, second = (heston_basis(real(z, *parameters), z, years) for parameters in double_heston_factors(model))
     return LogCFBasis(first.log_cf + second.log_cf, first.rows + second.rows)
 
 
 def double_heston_mix(model: Any, direction: Any) -> tuple[Any, ...]:
     """Likewise."""
     both = zip(double_heston_factors(model), double_heston_factors(direction), strict=True)
-    first, second = (heston_mix(*parameters[1:], moves) for parameters, moves in both)
+    first, second = (heston_mix(parameters, moves) for parameters, moves in both)
     return first + second
 
 

@@ -1,6 +1,6 @@
 """Heston (1993): square-root stochastic variance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -61,11 +61,12 @@ class Heston(AbstractFourierModel):
     basis_size: ClassVar[int] = 5
 
     def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
-        return heston_basis(*real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho), z, *real(z, t))
+        *parameters, t = real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho, t)
+        return heston_basis(parameters, z, t)
 
-    def mix(self, direction: "Heston", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
-        return heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves)
+        return heston_mix((self.v0, self.kappa, self.theta, self.sigma, self.rho), moves)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return heston_moments(self.kappa, self.sigma, self.rho, t)
@@ -183,7 +184,7 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     if not all(isinstance(x, SymbolicZero) for x in tangents[:5]):
         zero = jnp.zeros_like(v0)
         in_v0, in_kappa, in_theta, in_sigma, in_rho = (zero if isinstance(x, SymbolicZero) else x for x in tangents[:5])
-        coefficients = heston_mix(kappa, theta, sigma, rho, (in_v0, in_kappa, in_theta, in_sigma, in_rho))
+        coefficients = heston_mix(primals[:5], (in_v0, in_kappa, in_theta, in_sigma, in_rho))
         tangent = contract(coefficients, heston_rows(terms, z, through_beta, through_sigma))
     if not isinstance(tangents[5], SymbolicZero):
         through_q = heston_slope_in_q(v0, kappa * theta, sigma, t, terms, slope)
@@ -194,15 +195,17 @@ def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Arr
     return value, tangent
 
 
-def heston_basis(v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, z: Cartesian, t: Array) -> LogCFBasis:
-    """`AbstractFourierModel.basis` of Heston's part of a model."""
+def heston_basis(parameters: Sequence[Array], z: Cartesian, t: Array) -> LogCFBasis:
+    """`AbstractFourierModel.basis` of Heston's part of a model, from its five parameters."""
+    v0, kappa, theta, sigma, rho = parameters
     terms = heston_terms(kappa, sigma, rho, z, t)
     slopes = heston_slopes(v0, kappa * theta, sigma, t, terms, slope_of_s(terms, t))
     return LogCFBasis(terms.value(v0, kappa * theta), heston_rows(terms, z, *slopes))
 
 
-def heston_mix(kappa: Any, theta: Any, sigma: Any, rho: Any, moves: tuple[Any, ...]) -> tuple[Any, ...]:
-    """`AbstractFourierModel.mix` of Heston's part of a model, from the changes of its five parameters."""
+def heston_mix(parameters: Sequence[Any], moves: Sequence[Any]) -> tuple[Any, ...]:
+    """`AbstractFourierModel.mix` of Heston's part of a model, from its five parameters and their changes."""
+    _, kappa, theta, sigma, rho = parameters
     in_v0, in_kappa, in_theta, in_sigma, in_rho = moves
     return in_v0, theta * in_kappa + kappa * in_theta, in_kappa, in_sigma, -rho * in_sigma - sigma * in_rho
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -137,14 +137,15 @@ class HestonHullWhite(AbstractFourierModel):
     basis_size: ClassVar[int] = 6
 
     def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
-        heston = heston_basis(*real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho), z, *real(z, t))
+        *parameters, years = real(z, self.v0, self.kappa, self.theta, self.sigma, self.rho, t)
+        heston = heston_basis(parameters, z, years)
         normal = -0.5 * (z * z + 1j * z)
         return LogCFBasis(heston.log_cf + self._rate_variance(t).astype(z.re.dtype) * normal, (*heston.rows, normal))
 
-    def mix(self, direction: "HestonHullWhite", t: Float[Array, "*shape"]) -> tuple[Float[Array, "..."], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
         _, of_rate = jax.jvp(lambda model: model._rate_variance(t), (self,), (direction,))
-        return *heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves), of_rate
+        return *heston_mix((self.v0, self.kappa, self.theta, self.sigma, self.rho), moves), of_rate
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         """Those of Heston: a Gaussian factor has every moment."""

@@ -1,7 +1,7 @@
 """Bates (1996): Heston's stochastic variance with normal jumps of the log price."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Complex, Float
@@ -82,13 +82,13 @@ class Bates(AbstractFourierModel):
     def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
         diffusion = (self.v0, self.kappa, self.theta, self.sigma, self.rho)
         *heston, intensity, mean, std, t = real(z, *diffusion, self.jump_intensity, self.jump_mean, self.jump_std, t)
-        still, (jumps, rows) = heston_basis(*heston, z, t), normal_jump_rows(mean, std, z)
+        still, (jumps, rows) = heston_basis(heston, z, t), normal_jump_rows(mean, std, z)
         return LogCFBasis(still.log_cf + (intensity * t) * jumps, (*still.rows, *(t * row for row in rows)))
 
-    def mix(self, direction: "Bates", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         moves = (direction.v0, direction.kappa, direction.theta, direction.sigma, direction.rho)
         jumps = (direction.jump_intensity, direction.jump_mean, direction.jump_std)
-        heston = heston_mix(self.kappa, self.theta, self.sigma, self.rho, moves)
+        heston = heston_mix((self.v0, self.kappa, self.theta, self.sigma, self.rho), moves)
         return *heston, *normal_jump_mix(self.jump_intensity, self.jump_std, jumps)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:

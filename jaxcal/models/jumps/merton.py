@@ -67,7 +67,7 @@ class Merton(AbstractFourierModel):
         jumps, rows = normal_jump_rows(mean, std, z)
         return LogCFBasis(t * (intensity * jumps + sigma**2 * normal), tuple(t * row for row in (normal, *rows)))
 
-    def mix(self, direction: "Merton", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         moves = (direction.jump_intensity, direction.jump_mean, direction.jump_std)
         return 2.0 * self.sigma * direction.sigma, *normal_jump_mix(self.jump_intensity, self.jump_std, moves)
 

@@ -1,6 +1,6 @@
 """SVCJ: Heston's variance with correlated jumps of the price and of the variance (Duffie, Pan and Singleton 2000)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
@@ -95,10 +95,11 @@ class SVCJ(AbstractFourierModel):
 
     def basis(self, z: Cartesian, t: Float[Array, "*#shape"]) -> LogCFBasis:
         fields = tuple(getattr(self, name) for name in SVCJ.bounds)
-        found = _derivatives(*real(z, *fields), z, *real(z, t))
+        *parameters, t = real(z, *fields, t)
+        found = _derivatives(parameters, z, t)
         return LogCFBasis(found.value, found.rows)
 
-    def mix(self, direction: "SVCJ", t: Float[Array, "*shape"]) -> tuple[Float[Array, ""], ...]:
+    def mix(self, direction: Any, t: Float[Array, "*shape"]) -> tuple[Any, ...]:
         here, moves = (tuple(getattr(model, name) for name in SVCJ.bounds) for model in (self, direction))
         return _mix(here, moves)
 
@@ -236,11 +237,9 @@ class _Derivatives(NamedTuple):
     along_a: Cartesian
 
 
-def _derivatives(
-    v0: Array, kappa: Array, theta: Array, sigma: Array, rho: Array, intensity: Array, mean: Array, std: Array,
-    variance_mean: Array, correlation: Array, z: Cartesian, t: Array,
-) -> _Derivatives:  # fmt: skip
+def _derivatives(parameters: Sequence[Array], z: Cartesian, t: Array) -> _Derivatives:
     """Value and derivatives in one pass, in the manner of Heston's."""
+    v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation = parameters
     terms = heston_terms(kappa, sigma, rho, z, t)
     jumped, growth, per_room, per_jump, integral = _parts(sigma, mean, std, variance_mean, correlation, z, t, terms)
     value = _value(terms, v0, kappa * theta, intensity, per_jump)
@@ -266,20 +265,26 @@ def _derivatives(
     return _Derivatives(value, rows, terms, slope, jumped, growth, integral, weight, through_beta, along_a)
 
 
-def _mix(here: tuple[Any, ...], moves: tuple[Any, ...]) -> tuple[Any, ...]:
+def _mix(here: Sequence[Any], moves: Sequence[Any]) -> tuple[Any, ...]:
     """From the changes of the parameters, in their order."""
-    _, kappa, theta, sigma, rho, intensity, _, _, variance_mean, correlation = here
+    *heston, intensity, _, _, variance_mean, correlation = here
     in_intensity, in_mean, in_std, in_variance, in_correlation = moves[5:]
     in_product = variance_mean * in_correlation + correlation * in_variance
-    heston = heston_mix(kappa, theta, sigma, rho, moves[:5])
-    return *heston, in_intensity, intensity * in_mean, intensity * in_std, in_variance, in_product
+    return (
+        *heston_mix(heston, moves[:5]),
+        in_intensity,
+        intensity * in_mean,
+        intensity * in_std,
+        in_variance,
+        in_product,
+    )
 
 
 @partial(_log_cf.defjvp, symbolic_zeros=True)
 def _log_cf_jvp(primals: tuple[Array, ...], tangents: tuple) -> tuple[Array, Array]:
     v0, kappa, theta, sigma, rho, intensity, mean, std, variance_mean, correlation, z_, t = primals
     z = Cartesian.of(z_)
-    found = _derivatives(*primals[:10], z, t)
+    found = _derivatives(primals[:10], z, t)
     terms, slope, integral, weight, growth = found.terms, found.slope, found.integral, found.weight, found.growth
     value = found.value.to_complex()
 
