@@ -79,11 +79,12 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             return linearised(lambda y, _: self.residuals(y), y, None)
         here: Any = self.model_at(y)
         values, rows = grid.linearised(here)
+        shape = self.root_weight.shape  # some grids have a row for each quote
 
         def along(v: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
             _, direction = jax.jvp(self.model_at, (y,), (v,))
-            change = sum(c * row for c, row in zip(here.mix(direction, grid.expiry[:, None]), rows, strict=True))
-            return jax.jvp(self._residuals, (values, here), (change, direction))
+            change: Any = sum(c * row for c, row in zip(here.mix(direction, grid.expiry[:, None]), rows, strict=True))
+            return jax.jvp(self._residuals, (values.reshape(shape), here), (change.reshape(shape), direction))
 
         return jax.vmap(along, out_axes=(None, -1))(jnp.eye(y.size, dtype=y.dtype))
 

@@ -66,15 +66,17 @@ def test_linearised_is_forward_mode(problem):
     """By the basis of the model, with a loss and a prior; fewer parameters than its functions in forward mode."""
     extra = jc.Huber(0.01), jc.Gaussian({"kappa": 2.0}, std=0.5)
     whole = eqx.tree_at(lambda p: (p.loss, p.prior), problem, extra, is_leaf=lambda x: x is None)
-    some = eqx.filter_jit(build_problem)(
-        problem.model, FREE[:1], problem.market, problem.root_weight**2, problem.residual, jc.Laguerre(48)
-    )
+    build = eqx.filter_jit(build_problem)
+    quotes = problem.market, problem.root_weight**2, problem.residual
+    some = build(problem.model, FREE[:1], *quotes, jc.Laguerre(48))
+    row_a_quote = build(problem.model, FREE, *quotes, jc.Saddle(32))
+    assert row_a_quote.grid.expiry.size > problem.grid.expiry.size
 
     @eqx.filter_jit
     def both(problem, y):
         return problem.linearised(y), (problem.residuals(y), jax.jacfwd(problem.residuals)(y))
 
-    for one in (whole, some):
+    for one in (whole, some, row_a_quote):
         (residuals, jacobian), (expected, slopes) = both(one, to_vector(one.model, one.free))
         np.testing.assert_allclose(residuals, expected, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(slopes))))
