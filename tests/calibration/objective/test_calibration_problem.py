@@ -78,5 +78,7 @@ def test_linearised_is_forward_mode(problem):
 
     for one in (whole, some, row_a_quote):
         (residuals, jacobian), (expected, slopes) = both(one, to_vector(one.model, one.free))
-        np.testing.assert_allclose(residuals, expected, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(
+            residuals, expected, rtol=1e-11, atol=1e-15
+        )  # rounding of values over the vega of far quotes
         np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(slopes))))
