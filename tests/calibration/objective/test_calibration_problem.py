@@ -76,9 +76,8 @@ def test_linearised_is_forward_mode(problem):
     def both(problem, y):
         return problem.linearised(y), (problem.residuals(y), jax.jacfwd(problem.residuals)(y))
 
-    for one in (whole, some, row_a_quote):
+    # on contours of each quote's own, rounding of values over the vega of far quotes
+    for one, rounding in ((whole, 1e-13), (some, 1e-13), (row_a_quote, 1e-11)):
         (residuals, jacobian), (expected, slopes) = both(one, to_vector(one.model, one.free))
-        np.testing.assert_allclose(
-            residuals, expected, rtol=1e-11, atol=1e-15
-        )  # rounding of values over the vega of far quotes
-        np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(slopes))))
+        np.testing.assert_allclose(residuals, expected, rtol=10 * rounding, atol=1e-15)
+        np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=rounding * float(jnp.max(jnp.abs(slopes))))
