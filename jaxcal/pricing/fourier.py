@@ -66,10 +66,7 @@ class FourierGrid(eqx.Module):
         """Values, and the same functional of c phi times each row of the model's `basis`. On an accelerator, under
         `vmap`, by one kernel for all.
         """
-        if jax.default_backend() != "cpu" and not model.vectors:
-            values = _columns_by_kernel(self, model)
-        else:
-            values = self._columns(model)
+        values = _columns_by_kernel(self, model) if on_gpu() and not model.vectors else self._columns(model)
         return self.offset + values[0], values[1:]
 
     def _columns(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
@@ -98,6 +95,12 @@ class FourierGrid(eqx.Module):
         control = exp(self.log_factor - (0.5 * variance) * (self.z * self.z + 1j * self.z))
         offset = black - self.apply(jnp.concatenate([control.re, control.im], axis=-1))
         return eqx.tree_at(lambda grid: grid.offset, self, offset)
+
+
+def on_gpu() -> bool:
+    """Whether what is traced here runs on a GPU: a caller may have chosen a processor beside one."""
+    device = jax.config.jax_default_device  # type: ignore[attr-defined]
+    return (jax.default_backend() if device is None else getattr(device, "platform", device)) in ("gpu", "cuda")
 
 
 @jax.custom_batching.custom_vmap

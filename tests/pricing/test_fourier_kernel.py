@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
-from jaxcal.pricing import fourier_kernel
+from jaxcal.pricing import fourier, fourier_kernel
 from jaxcal.pricing.fourier_kernel import linearised_lanes
 
 HESTON = (0.09, 3.0, 0.08, 0.4, -0.3)
@@ -70,7 +70,7 @@ def test_a_lane_without_numbers_changes_no_other():
 def interpreted(monkeypatch):
     """An accelerator whose kernels JAX interprets."""
     jax.clear_caches()
-    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(fourier, "on_gpu", lambda: True)
     monkeypatch.setattr(fourier_kernel, "linearised_lanes", partial(linearised_lanes, interpret=True, lanes=8))
     yield
     jax.clear_caches()
@@ -97,3 +97,13 @@ def test_batches_fitted_through_the_kernel(request, size):
     np.testing.assert_array_equal(fits.num_steps, plain.num_steps)
     np.testing.assert_allclose(fits.cost, plain.cost, rtol=1e-9, atol=1e-20)
     np.testing.assert_allclose(fits.model_vol, plain.model_vol, rtol=1e-9)
+
+
+def test_the_kernel_is_for_gpus_and_not_for_a_processor_beside_one(monkeypatch):
+    assert not fourier.on_gpu()
+    for platform, expected in (("gpu", True), ("tpu", False)):
+        monkeypatch.setattr(jax, "default_backend", lambda platform=platform: platform)
+        assert fourier.on_gpu() is expected
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with jax.default_device(jax.devices("cpu")[0]):
+        assert not fourier.on_gpu()
