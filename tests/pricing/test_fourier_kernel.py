@@ -71,8 +71,14 @@ def interpreted(monkeypatch):
     """An accelerator whose kernels JAX interprets."""
     jax.clear_caches()
     monkeypatch.setattr(fourier, "on_gpu", lambda: True)
-    monkeypatch.setattr(fourier_kernel, "linearised_lanes", partial(linearised_lanes, interpret=True, lanes=8))
-    yield
+    used: list[int] = []
+
+    def noted(model, *args):
+        used.append(len(args[0]))
+        return linearised_lanes(model, *args, interpret=True, lanes=8)
+
+    monkeypatch.setattr(fourier_kernel, "linearised_lanes", noted)
+    yield used
     jax.clear_caches()
 
 
@@ -90,8 +96,9 @@ def test_batches_fitted_through_the_kernel(request, size):
     ]
     surfaces[7] = eqx.tree_at(lambda s: s.vol, surfaces[7], surfaces[7].vol * jnp.nan)
     plain = jc.calibrate_many(jc.Heston, surfaces)
-    request.getfixturevalue("interpreted")
+    used = request.getfixturevalue("interpreted")
     fits = jc.calibrate_many(jc.Heston, surfaces)
+    assert used, "fitted without the kernel"
     assert not fits.converged[7]
     np.testing.assert_array_equal(fits.outcome, plain.outcome)
     np.testing.assert_array_equal(fits.num_steps, plain.num_steps)
