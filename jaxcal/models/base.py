@@ -130,8 +130,8 @@ class AbstractFourierModel(AbstractModel):
     X = ln(S_T / F) must be a martingale in the sense E[exp X] = 1, so that `log_cf(-1j, t) = 0`.
 
     The other methods are answered here for a model that says no more, each as its docstring has it: `moment_bounds`,
-    `decay_cone`, `drift`, `revival`, `jump_kinds` together with `given_jumps`, and `basis` together with `mix` and
-    `basis_size`. They and `violations` are what a model may define besides; nothing else is overridden, and no model is
+    `decay_cone`, `drift`, `revival`, `jump_kinds` together with `given_jumps`, and `basis` together with `mix`,
+    `basis_size` and `still`. They and `violations` are what a model may define besides; nothing else is overridden, and no model is
     derived from a finished one.
 
     Example:
@@ -202,6 +202,14 @@ class AbstractFourierModel(AbstractModel):
         shape of `t`.
         """
         raise NotImplementedError(f"{type(self).__name__} has no basis")
+
+    def still(self, t: Float[Array, "*shape"]) -> tuple["AbstractFourierModel", Float[Array, "*shape"]]:
+        """A model without vectors, and its time at which `basis` is that of this model at `t`: what runs as one kernel.
+
+        Itself at `t`, the answer given here, for models of numbers; one with a clock of its own gives the model that
+        is on it, and the time of the clock.
+        """
+        return self, t
 
     def drift(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The ln(S_T / F) at which the density has its kink or peak, and contours change the side they tilt to.

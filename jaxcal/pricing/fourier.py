@@ -66,8 +66,14 @@ class FourierGrid(eqx.Module):
         """Values, and the same functional of c phi times each row of the model's `basis`. On an accelerator, under
         `vmap`, by one kernel for all.
         """
-        values = _columns_by_kernel(self, model) if on_gpu() and not model.vectors else self._columns(model)
+        values = self._columns_on_gpu(model) if on_gpu() else self._columns(model)
         return self.offset + values[0], values[1:]
+
+    def _columns_on_gpu(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
+        law, years = model.still(self.expiry)
+        if any(jnp.shape(leaf) not in ((), (0,)) for leaf in jax.tree.leaves(law)):
+            return self._columns(model)
+        return _columns_by_kernel(eqx.tree_at(lambda grid: grid.expiry, self, years), law)
 
     def _columns(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
         rows, sets, nodes = self.z.re.shape

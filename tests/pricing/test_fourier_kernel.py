@@ -19,6 +19,9 @@ MODELS = (
     pytest.param(jc.Bates(*HESTON, *JUMPS), marks=pytest.mark.slow),
     pytest.param(jc.SVCJ(*HESTON, *JUMPS, 0.05, -0.5), marks=pytest.mark.slow),
     pytest.param(jc.DoubleHeston(*HESTON, 0.02, 0.5, 0.03, 0.3, -0.4), marks=pytest.mark.slow),
+    pytest.param(
+        jc.ClockedDoubleHeston(*HESTON, 0.02, 0.5, 0.03, 0.3, -0.4, pace=[0.7], knots=[0.4]), marks=pytest.mark.slow
+    ),
     pytest.param(jc.HestonHullWhite(*HESTON, 0.05, 0.015), marks=pytest.mark.slow),
     pytest.param(jc.Merton(0.2, *JUMPS), marks=pytest.mark.slow),
 )
@@ -29,15 +32,18 @@ LOG_STRIKE = jnp.asarray([[-0.2, -0.05, 0.0, 0.04, 0.1], [-0.6, -0.2, 0.0, 0.3, 
 def grids_of(model, size, pricer, dtype):
     """Lanes of models about one, each with a grid of its own."""
     rng = np.random.default_rng(4)
-    models = jax.tree.map(lambda x: jnp.asarray(x * rng.uniform(0.9, 1.1, size), dtype), model)
+    models = jax.tree.map(
+        lambda x: jnp.asarray(np.multiply.outer(rng.uniform(0.9, 1.1, size), np.asarray(x)), dtype), model
+    )
     vol = (0.3 * jnp.sqrt(EXPIRY)).astype(dtype)
     expiry, log_strike = EXPIRY.astype(dtype), LOG_STRIKE.astype(dtype)
     return models, jax.vmap(lambda one: pricer.grid(one, expiry, log_strike, vol))(models)
 
 
 def both(models, grids, **how):
-    parts = (grids.expiry, grids.z, grids.log_factor, grids.weights, grids.side)
-    return linearised_lanes(models, *parts, interpret=True, **how), jax.vmap(lambda g, m: g._columns(m))(grids, models)
+    laws, years = jax.vmap(lambda model, t: model.still(t))(models, grids.expiry)
+    parts = (years, grids.z, grids.log_factor, grids.weights, grids.side)
+    return linearised_lanes(laws, *parts, interpret=True, **how), jax.vmap(lambda g, m: g._columns(m))(grids, models)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)

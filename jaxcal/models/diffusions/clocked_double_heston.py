@@ -128,6 +128,8 @@ class ClockedDoubleHeston(AbstractFourierModel):
 
     def _clock(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The same in the dtype of `t`."""
+        if not np.size(self.knots):
+            return t
         years = years_in_buckets(self.knots, t)
         pace = jnp.concatenate([jnp.ones(1, t.dtype), self.pace.astype(t.dtype)])
         return jnp.sum(pace[(..., *(None,) * t.ndim)] * years, axis=0)
@@ -150,6 +152,10 @@ class ClockedDoubleHeston(AbstractFourierModel):
         years = years_in_buckets(self.knots, t)[1:]
         pace = direction.pace.astype(t.dtype)[(..., *(None,) * t.ndim)]
         return *double_heston_mix(self, direction), jnp.sum(pace * years, axis=0)
+
+    def still(self, t: Float[Array, "*shape"]) -> tuple["ClockedDoubleHeston", Float[Array, "*shape"]]:
+        without = eqx.tree_at(lambda model: (model.pace, model.knots), self, (jnp.zeros(0), jnp.zeros(0)))
+        return without, self._clock(t)
 
     def moment_bounds(self, t: Float[Array, "*shape"]) -> tuple[Float[Array, "*shape"], Float[Array, "*shape"]]:
         return double_heston_moments(self, self._clock(t))
