@@ -108,7 +108,8 @@ def programs() -> dict[str, Callable[[int], tuple[Callable[..., Any], tuple[Any,
 
         def one(y: Any, problem: Any) -> Any:
             residual, jacobian = problem.linearised(y)
-            return residual, jacobian, jacobian.T @ jacobian, residual @ jacobian, residual @ residual
+            # the Jacobian by parameters, as the loop of a fit keeps it
+            return residual, jacobian.T, jacobian.T @ jacobian, residual @ jacobian, residual @ residual
 
         y = jax.eval_shape(lambda model: to_vector(model, names), model)
         return jax.vmap(one), (wide(y, lanes), batch), lanes

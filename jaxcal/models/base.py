@@ -131,8 +131,8 @@ class AbstractFourierModel(AbstractModel):
 
     The other methods are answered here for a model that says no more, each as its docstring has it: `moment_bounds`,
     `decay_cone`, `drift`, `revival`, `jump_kinds` together with `given_jumps`, and `basis` together with `mix`,
-    `basis_size` and `still`. They and `violations` are what a model may define besides; nothing else is overridden, and no model is
-    derived from a finished one.
+    `basis_size` and `still`. They and `violations` are what a model may define besides; nothing else is overridden, and
+    no model is derived from a finished one.
 
     Example:
         >>> class MyBlack(AbstractFourierModel):

@@ -2,8 +2,9 @@
 
 import cmath
 import dataclasses
+import operator
 from collections.abc import Iterator
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from jaxcal.compilation.quick_jit import QuickJit
 from jaxcal.models.base import AbstractFourierModel, AbstractModel, AbstractVolModel, broken_rules, faulty_parameters
+from jaxcal.models.complex_math import Cartesian
 from jaxcal.models.parameters import batch_size, labels, natural_vector, with_natural
 from jaxcal.models.refusal import at_ends, faults_at_ends, member_of
 
@@ -32,11 +34,11 @@ def check_model(model: AbstractModel, *, forward: float = 100.0) -> tuple[str, .
     Of a model by its characteristic function phi at several times and points: phi(0) = 1 (probabilities add up),
     phi(-i) = 1 (the forward is a martingale), phi(-conj z) = conj phi(z) (the law is real), |phi| <= 1 and matrices
     phi(u_i - u_j) without negative eigenvalues (probabilities are positive), phi continuous (no branch of a logarithm
-    or root changes), a mean that is finite and not positive, results of the shape and dtype of z, and derivatives in
-    parameters, z and time that agree with finite differences. Of a smile: volatilities that are positive and finite, no
-    butterfly with a negative price (Durrleman's condition), total variance that does not fall with time, and
-    derivatives likewise. Of both: parameters that are finite and break no rule of the model's own, and bounds that are
-    intervals.
+    or root changes), a mean that is finite and not positive, results of the shape and dtype of z, derivatives in
+    parameters, z and time that agree with finite differences, and a `basis` whose combinations are these derivatives.
+    Of a smile: volatilities that are positive and finite, no butterfly with a negative price (Durrleman's condition),
+    total variance that does not fall with time, and derivatives likewise. Of both: parameters that are finite and break
+    no rule of the model's own, and bounds that are intervals.
 
     It costs some seconds of compiling, at 64 bits if they are on: at 32 the tolerances are wide. No numerical check
     proves a law; these find a compensator that is missing, a sign, a branch, a wrong derivative.
@@ -124,6 +126,8 @@ def _of_law(model: Any) -> Iterator[str]:
     found = {name: np.asarray(x) for name, x in _looked_at(model, years).items()}
     yield from _of_probabilities(model, found)
     yield from _of_derivatives(model, found)
+    if model.basis_size:
+        yield from _of_basis(model, found)
 
 
 def _of_shapes(model: Any) -> Iterator[str]:
@@ -139,6 +143,14 @@ def _of_shapes(model: Any) -> Iterator[str]:
             if found.dtype != kind:
                 yield f"log_cf of {kind} is {found.dtype}: it must be that of z, so convert parameters and t to z.dtype"
                 return
+    if model.basis_size:
+        z, t = jnp.full((2, 3), 1.0 - 0.5j), jnp.ones((2, 1))
+        rows, factors = jax.eval_shape(lambda m: (m.basis(Cartesian.of(z), t).rows, m.mix(m, t)), model)
+        if not len(rows) == len(factors) == model.basis_size:
+            yield (
+                f"basis gives {len(rows)} functions and mix {len(factors)} factors, basis_size says "
+                f"{model.basis_size}: the three must agree"
+            )
 
 
 @partial(QuickJit, task="check of the law")
@@ -188,9 +200,34 @@ def _looked_at(model: Any, t: Float[Array, " t"]) -> dict[str, Array]:
     directions = jnp.diag(sizes)
     still = jnp.zeros_like(sizes)
     found["derivatives"] = jax.lax.map(lambda d: jax.jvp(moved, (still,), (d,))[1], directions)
+    if model.basis_size:
+        found |= _by_basis(model, Cartesian.of(middle), years, directions[:-1, :-1])
     there = jax.lax.map(moved, jnp.concatenate([h * directions, -h * directions]))
     found["differences"] = (there[: sizes.size] - there[sizes.size :]) / (2.0 * h)
     return found
+
+
+def _by_basis(model: Any, z: Cartesian, years: Array, directions: Array) -> dict[str, Array]:
+    """ln phi of the basis, of that which kernels use, and its combinations along directions in the parameters."""
+    names, vector = tuple(model.bounds), natural_vector(model, tuple(model.bounds))
+    basis = model.basis(z, years)
+    law, clock = model.still(years)
+
+    def along(d: Array) -> Array:
+        _, direction = jax.jvp(lambda x: with_natural(model, names, x), (vector,), (d,))
+        pairs = zip(model.mix(direction, years), basis.rows, strict=True)
+        return reduce(operator.add, (factor * row for factor, row in pairs)).to_complex()
+
+    still = law.basis(z, clock)
+    apart = [
+        jnp.abs((a - b).to_complex())
+        for a, b in zip((basis.log_cf, *basis.rows), (still.log_cf, *still.rows), strict=True)
+    ]
+    return {
+        "basis value": basis.log_cf.to_complex(),
+        "still apart": jnp.stack(apart),
+        "by basis": jax.lax.map(along, directions),
+    }
 
 
 def _of_probabilities(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
@@ -282,6 +319,23 @@ def _of_derivatives(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
             yield (
                 f"the derivative of log_cf in {name} is {derivative[wrong][0]:.5g} (per unit of its size), differences "
                 f"say {apart[wrong][0]:.5g}: a rule of custom_jvp is wrong, or a branch of jnp.where is singular"
+            )
+
+
+def _of_basis(model: Any, found: dict[str, NDArray]) -> Iterator[str]:
+    little = float(np.sqrt(np.finfo(found["u"].dtype).eps))
+    if (np.abs(found["basis value"] - found["value"]) > little * (1.0 + np.abs(found["value"]))).any():
+        yield "the log_cf of basis(z, t) is not log_cf(z, t): a fit would be one of another law"
+    if (found["still apart"] > little * (1.0 + np.abs(found["by basis"]).max())).any():
+        yield "the model and the time of still(t) have another basis than the model at t"
+    for name, derivative, combined in zip(
+        labels(model, tuple(model.bounds)), found["derivatives"], found["by basis"], strict=False
+    ):
+        wrong = np.isfinite(derivative) & ~(np.abs(derivative - combined) <= little * (1.0 + np.abs(derivative)))
+        if wrong.any():
+            yield (
+                f"basis and mix make the derivative of log_cf in {name} {combined[wrong][0]:.5g} (per unit of its "
+                f"size), it is {derivative[wrong][0]:.5g}: fits would take wrong steps"
             )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.models.base import LogCFBasis
 
 HESTON = (0.04, 1.5, 0.06, 0.7, -0.65)
 JUMPS = (0.5, -0.1, 0.1)
@@ -26,6 +27,9 @@ LAWFUL = [
     pytest.param(jc.CGMY(1.0, 5.0, 5.0, 0.5), marks=pytest.mark.slow),
     pytest.param(jc.DoubleHeston(*HESTON, *HESTON), marks=pytest.mark.slow),
     pytest.param(jc.HestonHullWhite(*HESTON, 0.05, 0.015), marks=pytest.mark.slow),
+    pytest.param(
+        jc.ClockedDoubleHeston(*HESTON, *HESTON, pace=[1.5], knots=[0.25]), marks=pytest.mark.slow
+    ),
     pytest.param(jc.PiecewiseHeston(0.04, 1.5, [0.06, 0.05], 0.7, -0.65, [0.25]), marks=pytest.mark.slow),
 ]  # fmt: skip
 
@@ -89,9 +93,36 @@ class ClaimsTooMuch(Merton):
         return 0.2 * jnp.ones_like(t), 0.8 * jnp.ones_like(t)
 
 
+class Mixed(jc.AbstractFourierModel):
+    """Black's, with a basis and a fault of it by choice."""
+
+    sigma: float
+    fault: str = eqx.field(static=True, default="")
+    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
+    basis_size: ClassVar = 1
+
+    def log_cf(self, z, t):
+        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    def basis(self, z, t):
+        row = t * (z * z + 1j * z)
+        level = self.sigma if self.fault == "other law" else self.sigma**2
+        return LogCFBasis((-0.5 * level) * row, (row, row) if self.fault == "one more" else (row,))
+
+    def mix(self, direction, t):
+        return ((1.0 if self.fault == "sign" else -1.0) * self.sigma * direction.sigma,)
+
+    def still(self, t):
+        return self, 2.0 * t if self.fault == "clock" else t
+
+
 @pytest.mark.parametrize(
     ("model", "sentence"),
     [
+        (Mixed(0.3, "other law"), r"^the log_cf of basis\(z, t\) is not log_cf\(z, t\)"),
+        (Mixed(0.3, "one more"), r"^basis gives 2 functions and mix 1 factors, basis_size says 1"),
+        (Mixed(0.3, "sign"), r"^basis and mix make the derivative of log_cf in sigma .*, it is "),
+        (Mixed(0.3, "clock"), r"^the model and the time of still\(t\) have another basis"),
         (
             Merton(0.2, 2.0, -0.2, "no compensator"),
             r"^log_cf\(-1j, t\) is -0\.007251 at t = 0\.02, not 0: E\[exp X\]",
@@ -136,6 +167,10 @@ class Smile(jc.AbstractVolModel):
 def test_what_is_no_smile_is_named(model, sentence):
     found = jc.check_model(model)
     assert any(re.search(sentence, text) for text in found), found
+
+
+def test_a_basis_that_is_right_has_no_sentence():
+    assert jc.check_model(Mixed(0.3)) == ()
 
 
 def test_prices_and_fits_refuse_what_is_no_law():

@@ -60,13 +60,16 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         return self._residuals(self.values(y), self.model_at(y))
 
     def _residuals(self, values: Float[Array, "e k"], model: Model) -> Float[Array, " m"]:
-        difference = self.residual(values, self.market)
-        if self.loss is not None:
-            difference = self.loss.root(difference)
-        quotes = (jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight).ravel()
+        quotes = self._of_quotes(values).ravel()
         if self.prior is None:
             return quotes
         return jnp.concatenate([quotes, self.prior(model).astype(quotes.dtype)])
+
+    def _of_quotes(self, values: Float[Array, "e k"]) -> Float[Array, "e k"]:
+        difference = self.residual(values, self.market)
+        if self.loss is not None:
+            difference = self.loss.root(difference)
+        return jnp.where(self.root_weight > 0, difference, 0.0) * self.root_weight
 
     def linearised(self, y: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
         """Residuals and their Jacobian. Of a model with a basis that is no larger than `y`, the grid is applied to the
@@ -79,14 +82,24 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             return linearised(lambda y, _: self.residuals(y), y, None)
         here: Any = self.model_at(y)
         values, rows = grid.linearised(here)
-        shape = self.root_weight.shape  # some grids have a row for each quote
+        values = values.reshape(self.root_weight.shape)  # some grids have a row for each quote
 
-        def along(v: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        def of_quotes(change: Float[Array, "e k"]) -> Float[Array, "e k"]:
+            return jax.jvp(self._of_quotes, (values,), (change,))[1]
+
+        slope = of_quotes(jnp.ones_like(values)) if self.residual.by_quote else None
+
+        def along(v: Float[Array, " p"]) -> Float[Array, " m"]:
             _, direction = jax.jvp(self.model_at, (y,), (v,))
             change: Any = sum(c * row for c, row in zip(here.mix(direction, grid.expiry[:, None]), rows, strict=True))
-            return jax.jvp(self._residuals, (values.reshape(shape), here), (change.reshape(shape), direction))
+            change = change.reshape(values.shape)
+            quotes = (of_quotes(change) if slope is None else slope * change).ravel()
+            if self.prior is None:
+                return quotes
+            _, of_prior = jax.jvp(self.prior, (here,), (direction,))
+            return jnp.concatenate([quotes, of_prior.astype(quotes.dtype)])
 
-        return jax.vmap(along, out_axes=(None, -1))(jnp.eye(y.size, dtype=y.dtype))
+        return self._residuals(values, here), jax.vmap(along, out_axes=-1)(jnp.eye(y.size, dtype=y.dtype))
 
     def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
         """The objective: the weighted sum of the losses of the quotes, plus half the sum of squares of the prior's

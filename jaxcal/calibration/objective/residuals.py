@@ -99,6 +99,7 @@ class AbstractResidual(eqx.Module):
     """
 
     needs_spread: ClassVar[bool] = False  # whether `market.bid_vol` and `market.ask_vol` are asked for
+    by_quote: ClassVar[bool] = False  # whether a quote's depends on its own value alone: its Jacobian is then faster
 
     @abstractmethod
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
@@ -121,6 +122,7 @@ class ImpliedVolResidual(AbstractResidual):
         1e-07
     """
 
+    by_quote: ClassVar[bool] = True
     floor: Float[Array, ""] | float = 1e-7
 
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
@@ -165,6 +167,7 @@ class BidAskResidual(AbstractResidual):
         0.05
     """
 
+    by_quote: ClassVar[bool] = True
     needs_spread: ClassVar[bool] = True
     inside: Float[Array, ""] | float = 0.0
     floor: Float[Array, ""] | float = 1e-7
@@ -199,6 +202,7 @@ class HalfSpreadResidual(AbstractResidual):
         True
     """
 
+    by_quote: ClassVar[bool] = True
     needs_spread: ClassVar[bool] = True
     inside: Float[Array, ""] | float = 1.0
     floor: Float[Array, ""] | float = 1e-7
@@ -216,6 +220,7 @@ class VegaPriceResidual(AbstractResidual):
         VegaPriceResidual()
     """
 
+    by_quote: ClassVar[bool] = True
     floor: Float[Array, ""] | float = 1e-7
 
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
@@ -230,6 +235,8 @@ class PriceResidual(AbstractResidual):
         >>> PriceResidual()
         PriceResidual()
     """
+
+    by_quote: ClassVar[bool] = True
 
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:
         return (value - market.value) * market.forward

@@ -11,6 +11,15 @@ from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
 from jaxcal.models.parameters import to_vector
 
+
+class LessItsMean(jc.AbstractResidual):
+    """Of which every quote moves every other."""
+
+    def __call__(self, value, market):
+        difference = (value - market.value) / market.vega
+        return difference - jnp.mean(difference, where=market.used)
+
+
 FREE = ("v0", "kappa", "theta", "sigma", "rho")
 
 
@@ -69,6 +78,7 @@ def test_linearised_is_forward_mode(problem):
     build = eqx.filter_jit(build_problem)
     quotes = problem.market, problem.root_weight**2, problem.residual
     some = build(problem.model, FREE[:1], *quotes, jc.Laguerre(48))
+    mixed = eqx.tree_at(lambda p: p.residual, problem, LessItsMean())
     row_a_quote = build(problem.model, FREE, *quotes, jc.Saddle(32))
     assert row_a_quote.grid.expiry.size > problem.grid.expiry.size
 
@@ -77,7 +87,7 @@ def test_linearised_is_forward_mode(problem):
         return problem.linearised(y), (problem.residuals(y), jax.jacfwd(problem.residuals)(y))
 
     # on contours of each quote's own, rounding of values over the vega of far quotes
-    for one, rounding in ((whole, 1e-13), (some, 1e-13), (row_a_quote, 1e-11)):
+    for one, rounding in ((whole, 1e-13), (mixed, 1e-13), (some, 1e-13), (row_a_quote, 1e-11)):
         (residuals, jacobian), (expected, slopes) = both(one, to_vector(one.model, one.free))
         np.testing.assert_allclose(residuals, expected, rtol=10 * rounding, atol=1e-15)
         np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=rounding * float(jnp.max(jnp.abs(slopes))))

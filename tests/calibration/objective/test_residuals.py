@@ -102,6 +102,15 @@ def test_derivative_is_finite_and_not_zero(market, residual):
         assert (slope > 0).all()
 
 
+@pytest.mark.parametrize("residual", RESIDUALS, ids=repr)
+def test_no_quote_moves_the_residual_of_another(market, residual):
+    assert residual.by_quote
+    for i in (0, 7):
+        at = jnp.zeros_like(market.value).at[0, i].set(1.0)
+        slope = np.asarray(jax.jvp(lambda v: residual(v, market), (market.value,), (at,))[1])
+        assert np.array_equal(np.argwhere(slope), [[0, i]])
+
+
 def test_a_residual_of_ones_own(options, truth):
     class LogPrice(jc.AbstractResidual):
         def __call__(self, value, market):
