@@ -92,7 +92,7 @@ def _spread(
 ) -> GridFit[Model]:
     size = len(target.expiry)
     devices = tuple(devices or jax.local_devices())
-    on_cpu = devices[0].platform == "cpu"
+    on_cpu = on_processors(devices)
     workers = (os.cpu_count() or 1) if on_cpu and len(devices) == 1 else len(devices)
     if on_cpu and len(devices) == 1 and size <= _FEW:
         solve_one = partial(solve_on_finer_grid if rare else solve_on_grid, names)
@@ -114,6 +114,25 @@ def _spread(
     return _in_pieces(
         solve, (target, start, own), size, piece * (len(devices) if several else 1), 1 if several else workers
     )
+
+
+def on_processors(devices: Devices) -> bool:
+    """Whether fits run on processors."""
+    return (devices or jax.local_devices())[0].platform == "cpu"
+
+
+def run_in_pieces(fn: Callable[..., Any], inputs: tuple[Any, ...], size: int, devices: Devices) -> Any:
+    """`fn` of trees of arrays with a leading axis, on the first device, by programs of the sizes that fits have there;
+    on the host.
+    """
+    device = (devices or jax.local_devices())[0]
+    piece = next((s for s in _ACCELERATOR_PIECES if s >= size), _ACCELERATOR_PIECES[-1])
+
+    def run(some: Any, _: int) -> Any:
+        with jax.default_device(device):
+            return fn(*some)
+
+    return _in_pieces(run, inputs, size, piece, 1)
 
 
 def _one_by_one(

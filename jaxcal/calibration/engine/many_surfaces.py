@@ -3,6 +3,7 @@
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -11,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from jaxcal.calibration.arguments_of_many import for_each
-from jaxcal.calibration.engine.dispatch import Devices, Precision, fit_batch
+from jaxcal.calibration.engine.dispatch import Devices, Precision, fit_batch, on_processors, run_in_pieces
 from jaxcal.calibration.engine.grid_fit import GridFit, Limits, LossAndPrior, Method
 from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, put_rows, take_rows
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart
 from jaxcal.calibration.engine.one_surface import rmse_of_surfaces
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.starts.starting_values import starting_models
+from jaxcal.calibration.starts.starting_values import starting_models, starting_models_on_device
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.parameters import search_bounds
 from jaxcal.models.refusal import refuse_unlawful
@@ -52,6 +53,10 @@ class ManySurfaces(AbstractQuotes):
         return replace(self, settings=settings)
 
     def starts(self, template: type[AbstractModel], simpler: AbstractModel | None) -> list[Any]:
+        if not on_processors(self.devices):
+            make = partial(starting_models_on_device, template)
+            return run_in_pieces(make, (self.target, simpler), self.size, self.devices)
+
         def some(first: int) -> list[Any]:
             target, before = take_rows((self.target, simpler), slice(first, first + _BLOCK))
             return starting_models(template, target, target.vol.dtype, before)

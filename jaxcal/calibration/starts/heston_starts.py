@@ -31,37 +31,38 @@ def heston_values(shape: SmileShape) -> list[Values]:
     (rho sigma / 2 vol) (1 - (1 - e^-x) / x) / x with x = kappa T (A. Lewis, Option valuation under stochastic
     volatility, 2000).
     """
+    xp = shape.xp
     t, vol, skew, count, _ = shape
-    weight, variance = np.sqrt(count), vol**2
-    total = np.sum(weight, axis=-1)
-    level = np.sum(weight * variance, axis=-1) / np.maximum(total, 1e-12)
+    weight, variance = xp.sqrt(count), vol**2
+    total = xp.sum(weight, axis=-1)
+    level = xp.sum(weight * variance, axis=-1) / xp.maximum(total, 1e-12)
 
     # of every kappa at once, along the first axis
-    kappas = _KAPPAS.reshape(-1, *(1,) * t.ndim)
+    kappas = _KAPPAS.astype(t.dtype).reshape(-1, *(1,) * t.ndim)
     x = kappas * t
-    fading = -np.expm1(-x) / x
+    fading = -xp.expm1(-x) / x
     growing = 1.0 - fading
     # least squares for v0 and theta, drawn weakly to the mean level so that one expiry is enough
     ridge = 1e-3 * total
     a, b, c = (
-        np.sum(weight * f, axis=-1) + ridge * d for f, d in ((fading**2, 1), (fading * growing, 0), (growing**2, 1))
+        xp.sum(weight * f, axis=-1) + ridge * d for f, d in ((fading**2, 1), (fading * growing, 0), (growing**2, 1))
     )
-    first, second = (np.sum(weight * f * variance, axis=-1) + ridge * level for f in (fading, growing))
+    first, second = (xp.sum(weight * f * variance, axis=-1) + ridge * level for f in (fading, growing))
     determinant = a * c - b * b
-    v0 = np.maximum((c * first - b * second) / determinant, 0.1 * level)
-    theta = np.maximum((a * second - b * first) / determinant, 0.1 * level)
+    v0 = xp.maximum((c * first - b * second) / determinant, 0.1 * level)
+    theta = xp.maximum((a * second - b * first) / determinant, 0.1 * level)
     expected = fading * v0[..., None] + growing * theta[..., None]
-    misfit = np.sum(weight * ((expected - variance) / level[..., None]) ** 2, axis=-1)
+    misfit = xp.sum(weight * ((expected - variance) / level[..., None]) ** 2, axis=-1)
     steep = growing / x / (2 * vol)
-    slope = np.sum(weight * steep * skew, axis=-1) / np.maximum(np.sum(weight * steep**2, axis=-1), 1e-30)
-    missed = np.sum(weight * t * (steep * slope[..., None] - skew) ** 2, axis=-1)
-    misfit = misfit + missed / np.maximum(np.sum(weight * t * skew**2, axis=-1), 1e-12)
-    best = np.argmin(misfit, axis=0)[None]
-    v0, theta, slope = (np.take_along_axis(x, best, axis=0)[0] for x in (v0, theta, slope))
-    kappa = _KAPPAS[best[0]]
+    slope = xp.sum(weight * steep * skew, axis=-1) / xp.maximum(xp.sum(weight * steep**2, axis=-1), 1e-30)
+    missed = xp.sum(weight * t * (steep * slope[..., None] - skew) ** 2, axis=-1)
+    misfit = misfit + missed / xp.maximum(xp.sum(weight * t * skew**2, axis=-1), 1e-12)
+    best = xp.argmin(misfit, axis=0)[None]
+    v0, theta, slope = (xp.take_along_axis(x, best, axis=0)[0] for x in (v0, theta, slope))
+    kappa = xp.take(_KAPPAS.astype(t.dtype), best[0])
     # with rho about -0.6 when there is a skew, and a vol of variance that is alive when there is none
-    sigma = np.maximum(np.abs(slope) / 0.6, 0.5 * np.sqrt(kappa * theta))
-    return [{"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": np.clip(slope / sigma, -0.8, 0.8)}]
+    sigma = xp.maximum(xp.abs(slope) / 0.6, 0.5 * xp.sqrt(kappa * theta))
+    return [{"v0": v0, "kappa": kappa, "theta": theta, "sigma": sigma, "rho": xp.clip(slope / sigma, -0.8, 0.8)}]
 
 
 def _heston_hull_white(shape: SmileShape) -> list[Values]:
@@ -89,7 +90,7 @@ def on_a_clock(shape: SmileShape, values: Values) -> list[Values]:
 
     The clock offsets growing variance, so the slow factor may grow without bound; the second start allows for that.
     """
-    level, rho = shape.level, np.clip(values["rho"], -0.9, 0.9)
+    level, rho = shape.level, shape.xp.clip(values["rho"], -0.9, 0.9)
     variance = level**2
     v0, _, theta, sigma, _ = (values[name] for name in Heston.bounds)
     calm = (0.5 * variance, 8.0, variance, 6.0 * level, rho)

@@ -2,10 +2,8 @@
 
 from typing import Any
 
-import numpy as np
-
 from jaxcal.calibration.starts.heston_starts import heston_ranges, heston_values, vol_ranges
-from jaxcal.calibration.starts.smile_shape import SmileShape
+from jaxcal.calibration.starts.smile_shape import SmileShape, namespace_of
 from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values, read_parameters
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.diffusions.heston import Heston
@@ -34,13 +32,13 @@ def _merton(shape: SmileShape) -> list[Values]:
 
 
 def _kou(shape: SmileShape) -> list[Values]:
-    falls, found = shape.side < 0, []
+    xp, falls, found = shape.xp, shape.side < 0, []
     for intensity, size in ((2.0, 0.4), (20.0, 0.12), (0.3, 1.0)):
         mean = size * shape.level
-        up, down = np.where(falls, 0.6, 1.0) * mean, np.where(falls, 1.0, 0.6) * mean
+        up, down = xp.where(falls, 0.6, 1.0) * mean, xp.where(falls, 1.0, 0.6) * mean
         found.append({
-            "sigma": 0.7 * shape.level, "jump_intensity": intensity, "p_up": np.where(falls, 0.35, 0.65),
-            "eta_up": np.maximum(1.0 / up, 1.5), "eta_down": 1.0 / down,
+            "sigma": 0.7 * shape.level, "jump_intensity": intensity, "p_up": xp.where(falls, 0.35, 0.65),
+            "eta_up": xp.maximum(1.0 / up, 1.5), "eta_down": 1.0 / down,
         })  # fmt: skip
     return found
 
@@ -79,7 +77,8 @@ def skewed(law: dict[str, Any], share: float, variance: Any) -> dict[str, Any]:
         -0.3
     """
     mean, std, least = law["jump_mean"], law["jump_std"], 0.1 * variance
-    part = np.minimum(share * np.sign(mean) * np.hypot(mean, std), 0.8)
+    xp = namespace_of(variance)
+    part = xp.minimum(share * xp.sign(mean) * xp.hypot(mean, std), 0.8)
     return law | {
         "jump_mean": mean - part, "jump_std": 0.5 * std,
         "variance_jump_mean": least, "jump_correlation": part / least,

@@ -2,8 +2,6 @@
 
 import math
 
-import numpy as np
-
 from jaxcal.calibration.starts.heston_starts import variance_range, vol_ranges
 from jaxcal.calibration.starts.smile_shape import SmileShape
 from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values
@@ -32,8 +30,8 @@ def _nig(shape: SmileShape) -> list[Values]:
 def _cgmy(shape: SmileShape) -> list[Values]:
     found = []
     for y, per_level in ((0.8, 2.0), (1.5, 1.0), (0.2, 4.0)):
-        g = np.where(shape.side < 0, 0.7, 1.4) * per_level / shape.level
-        m = np.where(shape.side < 0, 1.4, 0.7) * per_level / shape.level + 1.0
+        g = shape.xp.where(shape.side < 0, 0.7, 1.4) * per_level / shape.level
+        m = shape.xp.where(shape.side < 0, 1.4, 0.7) * per_level / shape.level + 1.0
         variance = math.gamma(2.0 - y) * (g ** (y - 2.0) + m ** (y - 2.0))
         found.append({"c": shape.level**2 / variance, "g": g, "m": m, "y": y})
     return found

@@ -1,7 +1,5 @@
 """Initial guesses for smiles: at-the-money level and skew of every expiry, or of their term structure."""
 
-import numpy as np
-
 from jaxcal.calibration.starts.heston_starts import variance_range
 from jaxcal.calibration.starts.smile_shape import SmileShape
 from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values
@@ -12,28 +10,31 @@ from jaxcal.models.smiles.svi import SVI
 
 def _sabr(shape: SmileShape) -> list[Values]:
     """Skew rho nu / 2 and at-the-money volatility alpha, of the lognormal case (Hagan 2002, eq. 3.1)."""
-    nu = np.maximum(np.minimum(1.0 / np.sqrt(shape.expiry), 5.0), 3.0 * np.abs(shape.skew))
-    rho = np.clip(2.0 * shape.skew / nu, -0.8, 0.8)
-    return [{"alpha": shape.vol, "beta": np.ones_like(rho), "rho": rho, "nu": nu}]
+    xp = shape.xp
+    nu = xp.maximum(xp.minimum(1.0 / xp.sqrt(shape.expiry), 5.0), 3.0 * xp.abs(shape.skew))
+    rho = xp.clip(2.0 * shape.skew / nu, -0.8, 0.8)
+    return [{"alpha": shape.vol, "beta": xp.ones_like(rho), "rho": rho, "nu": nu}]
 
 
 def _normal_sabr(shape: SmileShape) -> list[Values]:
     """As `_sabr`, from normal volatilities: alpha, and the skew rho nu / 2 on top of the -vol / 2 of a normal law."""
+    xp = shape.xp
     skew = shape.skew + 0.5 * shape.vol
-    nu = np.maximum(np.minimum(1.0 / np.sqrt(shape.expiry), 5.0), 3.0 * np.abs(skew))
-    return [{"alpha": shape.vol * shape.forward, "rho": np.clip(2.0 * skew / nu, -0.8, 0.8), "nu": nu}]
+    nu = xp.maximum(xp.minimum(1.0 / xp.sqrt(shape.expiry), 5.0), 3.0 * xp.abs(skew))
+    return [{"alpha": shape.vol * shape.forward, "rho": xp.clip(2.0 * skew / nu, -0.8, 0.8), "nu": nu}]
 
 
 def _svi(shape: SmileShape) -> list[Values]:
     """Hyperbolas with their vertex at the money, of three widths, through the level and skew there."""
+    xp = shape.xp
     t, vol, skew, _, _ = shape
     w, slope = vol**2 * t, 2.0 * vol * skew * t
     found = []
     for width in (1.0, 0.3, 3.0):
-        sigma = width * vol * np.sqrt(t)
-        b = np.maximum(0.3 * w / sigma, 1.5 * np.abs(slope))
-        rho = np.clip(slope / b, -0.8, 0.8)
-        found.append({"a": w - b * sigma, "b": b, "rho": rho, "m": np.zeros_like(w), "sigma": sigma})
+        sigma = width * vol * xp.sqrt(t)
+        b = xp.maximum(0.3 * w / sigma, 1.5 * xp.abs(slope))
+        rho = xp.clip(slope / b, -0.8, 0.8)
+        found.append({"a": w - b * sigma, "b": b, "rho": rho, "m": xp.zeros_like(w), "sigma": sigma})
     return found
 
 
@@ -47,14 +48,15 @@ def _ssvi_heston(shape: SmileShape) -> list[Values]:
 
 def _term_structure(shape: SmileShape) -> Values:
     """Forward variances at the money between the expiries, of the quoted ones; total variance must not fall."""
+    xp = shape.xp
     quoted = shape.quotes > 0
-    w = np.where(quoted, shape.vol**2 * shape.expiry, 0.0)
-    nothing = np.zeros((*w.shape[:-1], 1))
-    before_t = np.concatenate([nothing, shape.expiry[..., :-1]], axis=-1)
-    before_w = np.concatenate([nothing, np.maximum.accumulate(w, axis=-1)[..., :-1]], axis=-1)
-    step = np.where(quoted, shape.expiry - before_t, 1.0)
-    forward = np.where(quoted, (w - before_w) / np.where(step > 0, step, 1.0), 1.0)
-    return {"knots": shape.expiry, "variance": np.maximum(forward, 0.05 * shape.vol**2)}
+    w = xp.where(quoted, shape.vol**2 * shape.expiry, 0.0)
+    nothing = xp.zeros((*w.shape[:-1], 1))
+    before_t = xp.concatenate([nothing, shape.expiry[..., :-1]], axis=-1)
+    before_w = xp.concatenate([nothing, xp.maximum.accumulate(w, axis=-1)[..., :-1]], axis=-1)
+    step = xp.where(quoted, shape.expiry - before_t, 1.0)
+    forward = xp.where(quoted, (w - before_w) / xp.where(step > 0, step, 1.0), 1.0)
+    return {"knots": shape.expiry, "variance": xp.maximum(forward, 0.05 * shape.vol**2)}
 
 
 def _ssvi_ranges(level: float) -> Ranges:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from jaxcal.calibration.starts.smile_shape import SmileShape
+from jaxcal.calibration.starts.smile_shape import SmileShape, namespace_of
 from jaxcal.models.base import AbstractModel
 
 Kind = type[AbstractModel]
@@ -43,5 +43,10 @@ Rules = Mapping[Kind, StartRule]
 
 
 def read_parameters(model: AbstractModel) -> Values:
-    """The parameters of a model, in double precision."""
-    return {name: np.asarray(getattr(model, name), np.float64) for name in model.bounds}
+    """The parameters of a model, in double precision on the host."""
+
+    def read(value: Any) -> Any:
+        xp = namespace_of(value)
+        return xp.asarray(value, np.float64 if xp is np else None)
+
+    return {name: read(getattr(model, name)) for name in model.bounds}

@@ -8,13 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Float
 
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.starts.heston_starts import HESTON_STARTS
 from jaxcal.calibration.starts.jump_starts import JUMP_STARTS
 from jaxcal.calibration.starts.levy_starts import LEVY_STARTS
-from jaxcal.calibration.starts.smile_shape import SmileShape
+from jaxcal.calibration.starts.smile_shape import SmileShape, namespace_of
 from jaxcal.calibration.starts.smile_starts import SMILE_STARTS
 from jaxcal.calibration.starts.start_rule import Kind, Rules, StartRule, Values
 from jaxcal.compilation.quick_jit import QuickJit
@@ -60,9 +61,12 @@ def starting_models(
     model: type[Model], surface: Surface | Target, dtype: Any, simpler: AbstractModel | None = None
 ) -> list[Model]:
     """The same, of a model whose parameters do not depend on which expiries are quoted; of many surfaces at once where
-    the fields of `surface` and `simpler` have a leading axis. On the host, in double precision.
+    the fields of `surface` and `simpler` have a leading axis. On the host, in double precision; or inside `jit`.
     """
-    with np.errstate(all="ignore"):  # a surface that cannot be fitted may give no numbers
+    with (
+        np.errstate(all="ignore"),
+        jax.numpy_rank_promotion("allow"),
+    ):  # a surface that cannot be fitted may give no numbers
         shape = SmileShape.of(surface)
         rule = find_start_rule(model)
         if rule.extend is not None and simpler is not None:
@@ -75,16 +79,23 @@ def starting_models(
         return [_within(model, values, batch, dtype) for values in candidates]
 
 
+@partial(QuickJit, static_argnums=0, task="starting points")
+def starting_models_on_device(model: type[Model], surfaces: Target, simpler: AbstractModel | None) -> list[Model]:
+    """`starting_models` of many surfaces, where the fits run."""
+    return starting_models(model, surfaces, surfaces.vol.dtype, simpler)
+
+
 def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any) -> Model:
     """A model of these values, moved inside its bounds."""
-    arrays = {name: np.asarray(value, dtype) for name, value in values.items()}
-    arrays = {name: x if x.ndim else np.broadcast_to(x, batch) for name, x in arrays.items()}
+    xp = namespace_of(next((value for value in values.values() if isinstance(value, Tracer)), None))
+    arrays = {name: xp.asarray(value, dtype) for name, value in values.items()}
+    arrays = {name: x if x.ndim else xp.broadcast_to(x, batch) for name, x in arrays.items()}
     apart = not any(interval.unit or interval.origin for interval in model.bounds.values())
     if apart:
         arrays |= {name: arrays[name].clip(*_inner(interval)) for name, interval in model.bounds.items()}
     structure, names = _structure(model, tuple(arrays))
     start = jax.tree.unflatten(structure, [arrays[name] for name in names])
-    return start if apart else jax.tree.map(np.asarray, _inside(start))
+    return start if apart else jax.tree.map(xp.asarray, _inside(start))
 
 
 def _inner(interval: Interval) -> tuple[float, float]:

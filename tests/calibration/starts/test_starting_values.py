@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxcal as jc
-from jaxcal.calibration.starts.starting_values import make_starts
+from jaxcal.calibration.engine import many_surfaces
+from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.starts.starting_values import make_starts, starting_models, starting_models_on_device
 from jaxcal.models.smiles.sabr import NormalSABR
 
 
@@ -82,3 +84,33 @@ def test_normal_sabr_starts_from_the_surface():
     assert float(jnp.nanmax(jnp.abs(fit.residuals))) < 1e-6
     assert int(fit.num_steps) < 30
     np.testing.assert_allclose(np.asarray(fit.model.nu), np.asarray(truth.nu), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "simpler"),
+    [
+        (jc.SVCJ, jc.Bates(0.04, 1.5, 0.06, 0.7, -0.65, 0.5, -0.1, 0.1)), (jc.DoubleHeston, None), (jc.Kou, None),
+        (jc.NIG, None), (jc.SABR, None), (jc.SVI, None),
+    ],
+)  # fmt: skip
+def test_starts_inside_jit_are_those_of_the_host(dax, model, simpler):
+    """Many surfaces, one of them without quotes."""
+    one = jax.tree.map(np.asarray, Target.of(dax))
+    many = jax.tree.map(lambda x: np.stack([x, x, 0.9 * x]), one)
+    many = many._replace(weight=many.weight * np.asarray([1.0, 0.0, 1.0])[:, None, None])
+    simpler = None if simpler is None else jax.tree.map(lambda x: np.full(3, x), simpler)
+    host = starting_models(model, many, np.dtype(float), simpler)
+    for mine, other in zip(host, starting_models_on_device(model, many, simpler), strict=True):
+        for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+            assert a.shape == b.shape
+            np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+def test_fits_start_where_they_run(monkeypatch, dax):
+    """On a device, by one program for all; here the device is a processor."""
+    surfaces = jax.tree.map(lambda x: jnp.stack([x, x]), dax)
+    plain = jc.calibrate_many(jc.BlackScholes, surfaces)
+    monkeypatch.setattr(many_surfaces, "on_processors", lambda devices: False)
+    monkeypatch.setattr(many_surfaces, "starting_models", None)
+    fits = jc.calibrate_many(jc.BlackScholes, surfaces)
+    np.testing.assert_allclose(fits.model.sigma, plain.model.sigma, rtol=1e-12)
