@@ -183,7 +183,7 @@ def _asked(
 ) -> CalibrationSpec | tuple[CalibrationSpec, ...]:  # fmt: skip
     """What is asked of all surfaces; or of each, where they have starts, weights or priors of their own."""
     rules = [None] * len(priors) if weights is None else list(weights)
-    if begin is None and all(one is some[0] for some in (rules, priors) for one in some):
+    if begin is None and all(len(set(map(id, some))) == 1 for some in (rules, priors)):
         rule = rules[0]
         return spec.own(prior=priors[0], weights=find_weights(rule) if isinstance(rule, str) and not reasons else rule)
     rules = [find_weights(rule) if isinstance(rule, str) and i not in reasons else rule for i, rule in enumerate(rules)]
@@ -215,6 +215,8 @@ def _of_one_search(
     place: NDArray, rules: Mapping[int, Scaled], priors: Sequence[AbstractPrior | None]
 ) -> list[NDArray]:
     """Surfaces parted so that all of a part have priors without a search, or of one structure by one rule."""
+    if not rules:
+        return [place]
     groups: dict[Any, list[int]] = {}
     for i in place.tolist():
         key = (rules[i].strength, jax.tree.structure(at_strength(priors[i], 0.0))) if i in rules else None  # type: ignore[arg-type]

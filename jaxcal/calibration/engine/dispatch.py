@@ -157,8 +157,9 @@ def _in_pieces(fn: Callable[[Any, int], Any], inputs: Any, size: int, piece: int
     edges = np.linspace(0, size, number + 1).astype(int)
 
     def started(i: int) -> tuple[Any, int]:
-        first, count = edges[i], int(edges[i + 1] - edges[i])
-        chosen = np.minimum(np.arange(first, first + piece), size - 1)
+        first, count = int(edges[i]), int(edges[i + 1] - edges[i])
+        whole = first + piece <= size  # a view then, not a copy
+        chosen = slice(first, first + piece) if whole else np.minimum(np.arange(first, first + piece), size - 1)
         with _STARTING:
             return fn(jax.tree.map(lambda leaf: leaf[chosen], inputs), count), count
 

@@ -119,7 +119,7 @@ class BatchFitter(AbstractFitter):
         axes = rows.shape
         chosen = np.flatnonzero(rows)
         flat = (lambda leaf: leaf.reshape(-1, *leaf.shape[len(axes) :])) if len(axes) > 1 else (lambda leaf: leaf)
-        found = self._fits(chosen, take_rows(jax.tree.map(flat, start), chosen), level.ravel()[chosen])
+        found = self._fits(chosen, _of_rows(jax.tree.map(flat, start), chosen), level.ravel()[chosen])
         if before is not None:
             found = _added(jax.tree.map(flat, before), chosen, found)
         return jax.tree.map(lambda leaf: leaf.reshape(*axes, *leaf.shape[1:]), found) if len(axes) > 1 else found
@@ -131,9 +131,9 @@ class BatchFitter(AbstractFitter):
             at = np.flatnonzero(level == one)
             pricer, check = self.grids[one]
             method = Method(residual, None, solver, self.box, pricer, check, None, scales)
-            target, own = take_rows((self.target, self.own), rows[at])
+            target, own = _of_rows((self.target, self.own), rows[at])
             rare = bool(one) and _RARE * len(at) <= len(self.target.expiry)
-            begin = take_rows(start, at)
+            begin = _of_rows(start, at)
             parts.append(
                 fit_batch(names, method, target, begin, self.quotes.precision, self.quotes.devices, own, rare=rare)
             )
@@ -142,6 +142,11 @@ class BatchFitter(AbstractFitter):
             return parts[0]
         back = np.argsort(np.concatenate(order))
         return jax.tree.map(lambda *leaves: np.concatenate(leaves)[back], *parts)
+
+
+def _of_rows(tree: Any, rows: NDArray[np.int64]) -> Any:
+    """`take_rows` of rows in their order: the tree itself, not a copy, where these are all."""
+    return jax.tree.map(lambda leaf: leaf if len(leaf) == len(rows) else leaf[rows], tree)
 
 
 def _added(found: GridFit, rows: NDArray[np.int64], result: GridFit) -> GridFit:
