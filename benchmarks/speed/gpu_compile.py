@@ -1,7 +1,7 @@
 """What XLA makes of the batched programs for a GPU that is not there: `python -m benchmarks.speed.gpu_compile`.
 
     python -m benchmarks.speed.gpu_compile                                  # for an H200
-    python -m benchmarks.speed.gpu_compile --target a100 --programs "fits Heston" implied_vol
+    python -m benchmarks.speed.gpu_compile --target a100 rtx4090 --programs "fits Heston" implied_vol
     python -m benchmarks.speed.gpu_compile --lanes 4096 --kernels 10        # the ten kernels of a step that move most
 
 Nothing runs on a GPU: programs are compiled for one, and their kernels, bytes, registers and spills are counted. A row
@@ -9,7 +9,8 @@ a program: kernels and kilobytes of a turn of its largest loop (of fits, a step;
 quote or option; those of the loop that refills lanes, per fit; loops whose turns grow with the batch; temporary memory;
 registers and spilled bytes of the kernel that has most. Then the bound that this implies, by the model of `Model`.
 
-Writes `benchmarks/results/gpu_compile.csv`. `benchmarks/instruments/gpu_target.py` says what has to be installed.
+Writes these rows into `benchmarks/results/gpu_compile.csv`, where other rows stay.
+`benchmarks/instruments/gpu_target.py` says what has to be installed.
 """
 
 import argparse
@@ -52,9 +53,11 @@ class Model:
         moved = sum(max(self.launch, (kernel.read + kernel.written) / bandwidth) for kernel in loop.kernels)
         return moved + self.turn
 
-    def fits(self, step: Loop, refill: Loop, lanes: int, refilled: int) -> float:
-        """Heston fits a second: a step takes what it moves or what it computes, whichever is longer."""
-        computing = lanes * INSTRUCTIONS / (0.5 * self.peak.double)
+    def fits(self, step: Loop, refill: Loop, lanes: int, refilled: int, *, single: bool = False) -> float:
+        """Heston fits a second: a step takes what it moves or what it computes, whichever is longer. In single
+        precision as many steps as in double: fits then end near the optimum, not at it.
+        """
+        computing = lanes * INSTRUCTIONS / (0.5 * (self.peak.single if single else self.peak.double))
         of_a_fit = STEPS * max(self.moving(step), computing) / lanes + self.moving(refill) / refilled
         return 1.0 / of_a_fit
 
@@ -173,15 +176,24 @@ def compiled_row(
     if refill is not None:
         fits = max(1, size // 4)
         row |= {"refill kernels": len(refill.kernels), "refill kB a fit": (refill.read + refill.written) / fits / 1e3}
-        if name == "fits Heston":
-            row["modelled M fits/s"] = 1e-6 * model.fits(turn, refill, size, fits)
+        if name.startswith("fits Heston"):
+            row["modelled M fits/s"] = 1e-6 * model.fits(turn, refill, size, fits, single="float32" in name)
     return row
+
+
+def merged(path: Path, rows: Any) -> Any:
+    """A table's rows and these, which replace those of the same program, target and size."""
+    import pandas as pd
+
+    if path.exists():
+        rows = pd.concat([pd.read_csv(path), rows]).drop_duplicates(["program", "target", "size"], keep="last")
+    return rows.sort_values("target", key=lambda names: names.map(list(DEVICES).index), kind="stable")
 
 
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--target", default="h200", choices=list(gpu_target.TARGETS))
+    parser.add_argument("--target", nargs="+", default=["h200"], choices=list(gpu_target.TARGETS))
     parser.add_argument("--lanes", type=int, default=4096)
     parser.add_argument("--programs", nargs="+", help="by the beginning of their names; all by default")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -194,13 +206,15 @@ def main() -> None:
     import pandas as pd
 
     jax.config.update("jax_enable_x64", True)
-    rows = []
-    for name, make in programs().items():
-        if options.programs and not name.startswith(tuple(options.programs)):
-            continue
-        rows.append(compiled_row(name, options.target, options.lanes, folder, make, options.kernels))
-        print(pd.Series(rows[-1]).to_string(), flush=True)
-    pd.DataFrame(rows).to_csv(options.out, index=False, float_format="%.4g")
+    rows = pd.DataFrame()
+    for target in options.target:
+        for name, make in programs().items():
+            if options.programs and not name.startswith(tuple(options.programs)):
+                continue
+            row = compiled_row(name, target, options.lanes, folder, make, options.kernels)
+            print(pd.Series(row).to_string(), flush=True)
+            rows = pd.concat([rows, pd.DataFrame([row])])
+    merged(options.out, rows).to_csv(options.out, index=False, float_format="%.4g")
     print(f"written: {options.out}")
 
 
