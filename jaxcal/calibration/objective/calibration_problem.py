@@ -91,8 +91,9 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
 
         def along(v: Float[Array, " p"]) -> Float[Array, " m"]:
             _, direction = jax.jvp(self.model_at, (y,), (v,))
-            change: Any = sum(c * row for c, row in zip(here.mix(direction, grid.expiry[:, None]), rows, strict=True))
-            change = change.reshape(values.shape)
+            years = grid.expiry[:, None]
+            factors = jnp.stack([jnp.broadcast_to(c, years.shape) for c in here.mix(direction, years)])
+            change = jnp.sum(factors * rows, axis=0).reshape(values.shape)
             quotes = (of_quotes(change) if slope is None else slope * change).ravel()
             if self.prior is None:
                 return quotes
