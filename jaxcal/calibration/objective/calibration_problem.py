@@ -92,9 +92,17 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
         def along(v: Float[Array, " p"]) -> Float[Array, " m"]:
             _, direction = jax.jvp(self.model_at, (y,), (v,))
             years = grid.expiry[:, None]
-            factors = jnp.stack([jnp.broadcast_to(c, years.shape) for c in here.mix(direction, years)])
+            factors = here.mix(direction, years)
+            if not len(factors) == len(rows) == here.basis_size:
+                raise ValueError(
+                    f"{type(here).__name__}: basis gives {len(rows)} functions and mix {len(factors)} factors, basis_size "
+                    f"says {here.basis_size}: make the three agree"
+                )
+            factors = jnp.stack([jnp.broadcast_to(c, years.shape) for c in factors])
             change = jnp.sum(factors * rows, axis=0).reshape(values.shape)
-            quotes = (of_quotes(change) if slope is None else slope * change).ravel()
+            # nothing times what lies where there is no quote may be no number
+            quotes = of_quotes(change) if slope is None else jnp.where(self.root_weight > 0, slope * change, 0.0)
+            quotes = quotes.ravel()
             if self.prior is None:
                 return quotes
             _, of_prior = jax.jvp(self.prior, (here,), (direction,))

@@ -1,7 +1,7 @@
 """Residuals: what a fit minimises, quote by quote."""
 
 from abc import abstractmethod
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -100,6 +100,13 @@ class AbstractResidual(eqx.Module):
 
     needs_spread: ClassVar[bool] = False  # whether `market.bid_vol` and `market.ask_vol` are asked for
     by_quote: ClassVar[bool] = False  # whether a quote's depends on its own value alone: its Jacobian is then faster
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """What a class says of its own `__call__` does not hold for another that takes its place."""
+        super().__init_subclass__(**kwargs)
+        said = next(kind for kind in cls.__mro__ if {"__call__", "by_quote"} & kind.__dict__.keys())
+        if "by_quote" not in said.__dict__:
+            cls.by_quote = False
 
     @abstractmethod
     def __call__(self, value: Float[Array, "e k"], market: MarketValues) -> Float[Array, "e k"]:

@@ -8,14 +8,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.core import Tracer
 from jaxtyping import Float
 
 from jaxcal.calibration.objective.fit_data import Target
 from jaxcal.calibration.starts.heston_starts import HESTON_STARTS
 from jaxcal.calibration.starts.jump_starts import JUMP_STARTS
 from jaxcal.calibration.starts.levy_starts import LEVY_STARTS
-from jaxcal.calibration.starts.smile_shape import SmileShape, namespace_of
+from jaxcal.calibration.starts.smile_shape import SmileShape
 from jaxcal.calibration.starts.smile_starts import SMILE_STARTS
 from jaxcal.calibration.starts.start_rule import Kind, Rules, StartRule, Values
 from jaxcal.compilation.quick_jit import QuickJit
@@ -76,7 +75,7 @@ def starting_models(
         else:
             candidates = [{name: bound.middle for name, bound in model.bounds.items()}]
         batch = np.shape(surface.expiry) if model.per_expiry else shape.level.shape
-        return [_within(model, values, batch, dtype) for values in candidates]
+        return [_within(model, values, batch, dtype, shape.xp) for values in candidates]
 
 
 @partial(QuickJit, static_argnums=0, task="starting points")
@@ -85,9 +84,10 @@ def starting_models_on_device(model: type[Model], surfaces: Target, simpler: Abs
     return starting_models(model, surfaces, surfaces.vol.dtype, simpler)
 
 
-def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any) -> Model:
-    """A model of these values, moved inside its bounds."""
-    xp = namespace_of(next((value for value in values.values() if isinstance(value, Tracer)), None))
+def _within(model: type[Model], values: Values, batch: tuple[int, ...], dtype: Any, xp: Any) -> Model:
+    """A model of these values, moved inside its bounds; by the functions of `namespace_of`, for values may be numbers
+    inside `jit` too.
+    """
     arrays = {name: xp.asarray(value, dtype) for name, value in values.items()}
     arrays = {name: x if x.ndim else xp.broadcast_to(x, batch) for name, x in arrays.items()}
     apart = not any(interval.unit or interval.origin for interval in model.bounds.values())

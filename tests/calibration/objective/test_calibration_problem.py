@@ -1,5 +1,7 @@
 """CalibrationProblem: residuals as a function of a search vector."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import pytest
 import jaxcal as jc
 from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
+from jaxcal.models.base import LogCFBasis
 from jaxcal.models.parameters import to_vector
 
 
@@ -91,3 +94,51 @@ def test_linearised_is_forward_mode(problem):
         (residuals, jacobian), (expected, slopes) = both(one, to_vector(one.model, one.free))
         np.testing.assert_allclose(residuals, expected, rtol=10 * rounding, atol=1e-15)
         np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=rounding * float(jnp.max(jnp.abs(slopes))))
+
+
+class LateNothing(jc.AbstractFourierModel):
+    """Black's law, whose derivative is no number after a year."""
+
+    sigma: float
+    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
+    basis_size: ClassVar[int] = 1
+
+    def log_cf(self, z, t):
+        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    def basis(self, z, t):
+        quadratic = z * z + 1j * z
+        return LogCFBasis((-0.5 * self.sigma**2 * t) * quadratic, (quadratic,))
+
+    def mix(self, direction, t):
+        return (jnp.where(t > 1.0, jnp.nan, -self.sigma * direction.sigma * t),)
+
+
+class OneFactor(jc.Heston):
+    """Whose factors are fewer than its functions."""
+
+    def mix(self, direction, t):
+        return super().mix(direction, t)[:1]
+
+
+def test_a_mix_of_another_size_than_the_basis(problem):
+    short = eqx.tree_at(lambda p: p.model, problem, OneFactor(0.15, 9.0, 0.07, 2.0, -0.5))
+    with pytest.raises(ValueError, match=r"OneFactor: basis gives (\d) functions and mix 1 factors, basis_size says \1"):
+        eqx.filter_eval_shape(short.linearised, to_vector(problem.model, FREE))
+
+
+def test_what_lies_where_there_is_no_quote_reaches_no_derivative(dax):
+    model, expiry = LateNothing(0.2), np.asarray(dax.expiry)
+    weight = dax.weight * (expiry <= 1.0)[:, None]
+    assert (expiry > 1.0).any()
+
+    @eqx.filter_jit
+    def jacobian(surface, weight):
+        market = MarketValues.of_surface(eqx.tree_at(lambda s: s.weight, surface, weight))
+        problem = build_problem(model, ("sigma",), market, weight, jc.ImpliedVolResidual(), jc.Sinh(18))
+        return problem.linearised(to_vector(model, ("sigma",)))[1]
+
+    found = np.asarray(jacobian(dax, weight)).reshape(weight.shape)
+    assert (found[np.asarray(weight) == 0] == 0).all()
+    assert np.isfinite(found).all()
+    assert (found[np.asarray(weight) > 0] > 0).all()

@@ -1,5 +1,7 @@
 """Residuals: zero at the market, a volatility near it, finite and monotone everywhere else."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,6 +111,39 @@ def test_no_quote_moves_the_residual_of_another(market, residual):
         at = jnp.zeros_like(market.value).at[0, i].set(1.0)
         slope = np.asarray(jax.jvp(lambda v: residual(v, market), (market.value,), (at,))[1])
         assert np.array_equal(np.argwhere(slope), [[0, i]])
+
+
+class Centred:
+    """Of which every quote moves every other."""
+
+    def __call__(self, value, market):
+        difference = super().__call__(value, market)  # type: ignore[misc]
+        return difference - jnp.mean(difference, where=market.used)
+
+
+def test_by_quote_is_said_of_one_call_and_not_of_another():
+    class Derived(jc.ImpliedVolResidual):
+        def __call__(self, value, market):
+            return Centred.__call__(self, value, market)  # type: ignore[arg-type]
+
+    class MixedIn(Centred, jc.ImpliedVolResidual):
+        pass
+
+    class Doubled(jc.ImpliedVolResidual):
+        by_quote: ClassVar[bool] = True
+
+        def __call__(self, value, market):
+            return 2.0 * super().__call__(value, market)
+
+    class SameCall(Doubled):
+        floor: float = 1e-6
+
+    class NoMore(Doubled):
+        def __call__(self, value, market):
+            return Centred.__call__(self, value, market)  # type: ignore[arg-type]
+
+    kinds = (Derived, MixedIn, Doubled, SameCall, NoMore)
+    assert [kind().by_quote for kind in kinds] == [False, False, True, True, False]
 
 
 def test_a_residual_of_ones_own(options, truth):

@@ -1,5 +1,7 @@
 """Starting points read off a surface."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -104,6 +106,28 @@ def test_starts_inside_jit_are_those_of_the_host(dax, model, simpler):
         for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
             assert a.shape == b.shape
             np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
+
+
+class Tied(jc.AbstractVolModel):
+    """A model of a user's own, with no rule for its starts and a bound that follows another parameter."""
+
+    level: float
+    convexity: float
+    bounds: ClassVar = {
+        "level": jc.Interval(0.01, 3.0, "log"), "convexity": jc.Interval(0.0, 0.9, unit=lambda model: model.level)
+    }  # fmt: skip
+
+    def vol(self, strike, expiry, forward):
+        return self.level + self.convexity * jnp.log(strike / forward) ** 2
+
+
+def test_starts_inside_jit_of_ones_own_model(dax):
+    one = jax.tree.map(np.asarray, Target.of(dax))
+    many = jax.tree.map(lambda x: np.stack([x, x, x]), one)
+    (host,), (device,) = starting_models(Tied, many, np.dtype(float)), starting_models_on_device(Tied, many, None)
+    middle = Tied.bounds["level"].middle
+    np.testing.assert_allclose(device.level, np.full(3, middle), rtol=1e-15)
+    np.testing.assert_array_equal(device.convexity, host.convexity)
 
 
 def test_fits_start_where_they_run(monkeypatch, dax):
