@@ -73,6 +73,8 @@ class FourierGrid(eqx.Module):
         law, years = model.still(self.expiry)
         if any(jnp.shape(leaf) not in ((), (0,)) for leaf in jax.tree.leaves(law)):
             return self._columns(model)
+        if _holds_arrays(law, self.z.flat_rows(), years[:, None]):
+            return self._columns(model)
         return _columns_by_kernel(eqx.tree_at(lambda grid: grid.expiry, self, years), law)
 
     def _columns(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
@@ -107,6 +109,12 @@ def on_gpu() -> bool:
     """Whether what is traced here runs on a GPU: a caller may have chosen a processor beside one."""
     device = jax.config.jax_default_device  # type: ignore[attr-defined]
     return (jax.default_backend() if device is None else getattr(device, "platform", device)) in ("gpu", "cuda")
+
+
+def _holds_arrays(law: AbstractFourierModel, z: Cartesian, t: Float[Array, "e 1"]) -> bool:
+    """Whether a basis has arrays of its own, such as the nodes of a quadrature: a kernel takes none."""
+    traced = jax.make_jaxpr(lambda law, z, t: law.basis(z, t))(law, z, t)
+    return any(jnp.ndim(constant) for constant in traced.consts)
 
 
 @jax.custom_batching.custom_vmap

@@ -1,6 +1,7 @@
 """The kernel that values many grids at once, in JAX's interpreter, against XLA's own operations."""
 
 from functools import partial
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 
 import jaxcal as jc
+from jaxcal.models.base import LogCFBasis
+from jaxcal.models.complex_math import Cartesian
 from jaxcal.pricing import fourier, fourier_kernel
 from jaxcal.pricing.fourier_kernel import linearised_lanes
 
@@ -110,6 +113,33 @@ def test_batches_fitted_through_the_kernel(request, size):
     np.testing.assert_array_equal(fits.num_steps, plain.num_steps)
     np.testing.assert_allclose(fits.cost, plain.cost, rtol=1e-9, atol=1e-20)
     np.testing.assert_allclose(fits.model_vol, plain.model_vol, rtol=1e-9)
+
+
+class ByQuadrature(jc.AbstractFourierModel):
+    """Black's law, whose basis is a sum with weights: an array that is no argument."""
+
+    sigma: float
+    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
+    basis_size: ClassVar[int] = 1
+
+    def log_cf(self, z, t):
+        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    def basis(self, z, t):
+        quadratic, weights = z * z + 1j * z, jnp.asarray([0.25, 0.5, 0.25], z.re.dtype)
+        row = Cartesian(*(jnp.tensordot(x, weights, 0).sum(axis=-1) for x in (quadratic.re, quadratic.im)))
+        return LogCFBasis((-0.5 * self.sigma**2 * t) * quadratic, (row,))
+
+    def mix(self, direction, t):
+        return (-self.sigma * direction.sigma * t,)
+
+
+def test_a_basis_with_arrays_of_its_own_runs_without_the_kernel(interpreted):
+    sigma = np.linspace(0.15, 0.4, 20)
+    surfaces = [jc.Surface.from_vols([0.2], [90.0, 100.0, 110.0], [[vol] * 3], forward=100.0) for vol in sigma]
+    fits = jc.calibrate_many(ByQuadrature, surfaces)
+    assert not interpreted
+    np.testing.assert_allclose(fits.model.sigma, sigma, rtol=1e-8)
 
 
 def test_the_kernel_is_for_gpus_and_not_for_a_processor_beside_one(monkeypatch):
