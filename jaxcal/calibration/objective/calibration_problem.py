@@ -95,8 +95,8 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             factors = here.mix(direction, years)
             if not len(factors) == len(rows) == here.basis_size:
                 raise ValueError(
-                    f"{type(here).__name__}: basis gives {len(rows)} functions and mix {len(factors)} factors, basis_size "
-                    f"says {here.basis_size}: make the three agree"
+                    f"{type(here).__name__}: basis gives {len(rows)} functions and mix {len(factors)} factors, "
+                    f"basis_size says {here.basis_size}: make the three agree"
                 )
             factors = jnp.stack([jnp.broadcast_to(c, years.shape) for c in factors])
             change = jnp.sum(factors * rows, axis=0).reshape(values.shape)

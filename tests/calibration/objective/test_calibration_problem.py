@@ -123,7 +123,7 @@ class OneFactor(jc.Heston):
 
 def test_a_mix_of_another_size_than_the_basis(problem):
     short = eqx.tree_at(lambda p: p.model, problem, OneFactor(0.15, 9.0, 0.07, 2.0, -0.5))
-    with pytest.raises(ValueError, match=r"OneFactor: basis gives (\d) functions and mix 1 factors, basis_size says \1"):
+    with pytest.raises(ValueError, match=r"^OneFactor: basis gives (\d) functions and mix 1 factors, .* says \1"):
         eqx.filter_eval_shape(short.linearised, to_vector(problem.model, FREE))
 
 
