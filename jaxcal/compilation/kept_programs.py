@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import serialize_executable
 
@@ -132,6 +133,7 @@ def _read(path: Path, leaves: Sequence[Any]) -> KeptProgram | None:
             return None
         executable, example = pickle.loads(zlib.decompress(packed))
         result = jax.tree.structure(example)
+        _load_libraries()
         inputs, outputs = (jax.tree.structure(x) for x in (((0,) * len(leaves), {}), [0] * result.num_leaves))
         run = serialize_executable.deserialize_and_load(executable, inputs, outputs)
         jax.block_until_ready(run(*leaves))
@@ -139,6 +141,14 @@ def _read(path: Path, leaves: Sequence[Any]) -> KeptProgram | None:
         return None
     count_read()
     return KeptProgram(run, result)
+
+
+@lru_cache
+def _load_libraries() -> None:
+    """JAX finds the functions of LAPACK when it first lowers a call to one. A program from disk calls them without, and
+    a process that never lowered one would end there, without an exception.
+    """
+    jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), np.float32))
 
 
 def _write(path: Path, run: Any, result: Any) -> None:

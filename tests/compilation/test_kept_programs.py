@@ -38,10 +38,26 @@ print(json.dumps([fit.model.sigma.item().hex(), fit.rmse_vol.item().hex(), str(f
 """
 
 
-def fitted(folder: Path) -> list[Any]:
+SOLVED = """
+import sys
+import jax, numpy as np
+jax.config.update("jax_enable_x64", True)
+import jaxcal as jc
+from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.solvers.cholesky import solve_spd
+jc.enable_compilation_cache(sys.argv[1])
+print(QuickJit(solve_spd)(4.0 * np.eye(11), np.ones(11)).tolist())
+"""
+
+
+def run(script: str, folder: Path) -> subprocess.CompletedProcess:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("JAX", "XDG_"))}
-    command = [sys.executable, "-W", "error", "-c", FIT, str(folder)]
-    done = subprocess.run(command, env=kept, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-W", "error", "-c", script, str(folder)]
+    return subprocess.run(command, env=kept, capture_output=True, text=True, check=True)
+
+
+def fitted(folder: Path) -> list[Any]:
+    done = run(FIT, folder)
     return [*json.loads(done.stdout), done.stderr]
 
 
@@ -58,6 +74,12 @@ def test_another_process_fits_without_a_trace_and_to_the_same_bits(tmp_path: Pat
     third = fitted(tmp_path)
     assert any("solve" in name for name in third[-2])
     assert first[:-2] == third[:-2]
+
+
+def test_another_process_calls_functions_of_lapack(tmp_path: Path) -> None:
+    """Which JAX looks up when it lowers a call: a process that only reads has lowered none."""
+    assert run(SOLVED, tmp_path).stdout == run(SOLVED, tmp_path).stdout == f"{[0.25] * 11}\n"
+    assert len([*tmp_path.glob("jaxcal-solve_spd-*")]) == 1
 
 
 @pytest.fixture
