@@ -151,6 +151,10 @@ def _of_shapes(model: Any) -> Iterator[str]:
                 f"basis gives {len(rows)} functions and mix {len(factors)} factors, basis_size says "
                 f"{model.basis_size}: the three must agree"
             )
+        elif not all(isinstance(row, Cartesian) for row in rows):
+            yield "basis gives functions that are not Cartesian: make them of z by its own operators"
+        elif shapes := [f.shape for f in factors if np.broadcast_shapes(f.shape, (2, 1)) != (2, 1)]:
+            yield f"mix gives a factor of shape {shapes[0]} for t (2, 1): it must be a number, or of the shape of t"
 
 
 @partial(QuickJit, task="check of the law")

@@ -107,9 +107,13 @@ class Mixed(jc.AbstractFourierModel):
     def basis(self, z, t):
         row = t * (z * z + 1j * z)
         level = self.sigma if self.fault == "other law" else self.sigma**2
+        if self.fault == "complex":
+            return LogCFBasis((-0.5 * level) * row, (row.to_complex(),))
         return LogCFBasis((-0.5 * level) * row, (row, row) if self.fault == "one more" else (row,))
 
     def mix(self, direction, t):
+        if self.fault == "flat":
+            return (jnp.ravel(-self.sigma * direction.sigma * jnp.ones_like(t)),)
         return ((1.0 if self.fault == "sign" else -1.0) * self.sigma * direction.sigma,)
 
     def still(self, t):
@@ -121,6 +125,8 @@ class Mixed(jc.AbstractFourierModel):
     [
         (Mixed(0.3, "other law"), r"^the log_cf of basis\(z, t\) is not log_cf\(z, t\)"),
         (Mixed(0.3, "one more"), r"^basis gives 2 functions and mix 1 factors, basis_size says 1"),
+        (Mixed(0.3, "complex"), r"^basis gives functions that are not Cartesian"),
+        (Mixed(0.3, "flat"), r"^mix gives a factor of shape \(2,\) for t \(2, 1\)"),
         (Mixed(0.3, "sign"), r"^basis and mix make the derivative of log_cf in sigma .*, it is "),
         (Mixed(0.3, "clock"), r"^the model and the time of still\(t\) have another basis"),
         (
