@@ -108,7 +108,7 @@ class Mixed(jc.AbstractFourierModel):
         row = t * (z * z + 1j * z)
         level = self.sigma if self.fault == "other law" else self.sigma**2
         if self.fault == "complex":
-            return LogCFBasis((-0.5 * level) * row, (row.to_complex(),))
+            return LogCFBasis((-0.5 * level) * row, (row.to_complex(),))  # type: ignore[arg-type]
         return LogCFBasis((-0.5 * level) * row, (row, row) if self.fault == "one more" else (row,))
 
     def mix(self, direction, t):
