@@ -73,8 +73,6 @@ class FourierGrid(eqx.Module):
         law, years = model.still(self.expiry)
         if any(jnp.shape(leaf) not in ((), (0,)) for leaf in jax.tree.leaves(law)):
             return self._columns(model)
-        if _holds_arrays(law, self.z.flat_rows(), years[:, None]):
-            return self._columns(model)
         return _columns_by_kernel(eqx.tree_at(lambda grid: grid.expiry, self, years), law)
 
     def _columns(self, model: AbstractFourierModel) -> Float[Array, "n e k"]:
@@ -111,12 +109,6 @@ def on_gpu() -> bool:
     return (jax.default_backend() if device is None else getattr(device, "platform", device)) in ("gpu", "cuda")
 
 
-def _holds_arrays(law: AbstractFourierModel, z: Cartesian, t: Float[Array, "e 1"]) -> bool:
-    """Whether a basis has arrays of its own, such as the nodes of a quadrature: a kernel takes none."""
-    traced = jax.make_jaxpr(lambda law, z, t: law.basis(z, t))(law, z, t)
-    return any(jnp.ndim(constant) for constant in traced.consts)
-
-
 @jax.custom_batching.custom_vmap
 def _columns_by_kernel(grid: FourierGrid, model: AbstractFourierModel) -> Float[Array, "n e k"]:
     """Of one grid as XLA has it; of many by `fourier_kernel.py`."""
@@ -129,8 +121,21 @@ def _(size: int, mapped: Any, grid: FourierGrid, model: AbstractFourierModel) ->
         return leaf if has else jnp.broadcast_to(leaf, (size, *jnp.shape(leaf)))
 
     grid, model = (jax.tree.map(wide, tree, has) for tree, has in zip((grid, model), mapped, strict=True))
+    parts = grid.expiry, grid.z, grid.log_factor, grid.weights, grid.side
     try:
-        from jaxcal.pricing.fourier_kernel import linearised_lanes
+        from jaxcal.pricing import fourier_kernel
     except ImportError:  # a build of JAX without Triton
         return jax.vmap(FourierGrid._columns)(grid, model), True
-    return linearised_lanes(model, grid.expiry, grid.z, grid.log_factor, grid.weights, grid.side), True
+    if not type(model).__module__.startswith("jaxcal.") and not _lowers(fourier_kernel.linearised_lanes, model, *parts):
+        return jax.vmap(FourierGrid._columns)(grid, model), True
+    return fourier_kernel.linearised_lanes(model, *parts), True
+
+
+def _lowers(kernel: Any, *args: Any) -> bool:
+    """Whether Triton takes a user's basis: it has no arrays of its own in it, and only some of JAX's functions."""
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), args)
+    try:
+        jax.jit(kernel).trace(*shapes).lower(lowering_platforms=("cuda",))
+    except Exception:  # of whatever kind: XLA's operations do the same
+        return False
+    return True

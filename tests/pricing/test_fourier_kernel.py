@@ -83,8 +83,9 @@ def interpreted(monkeypatch):
     used: list[int] = []
 
     def noted(model, *args):
+        found = linearised_lanes(model, *args, interpret=True, lanes=8)
         used.append(len(args[0]))
-        return linearised_lanes(model, *args, interpret=True, lanes=8)
+        return found
 
     monkeypatch.setattr(fourier_kernel, "linearised_lanes", noted)
     yield used
@@ -140,6 +141,29 @@ def test_a_basis_with_arrays_of_its_own_runs_without_the_kernel(interpreted):
     fits = jc.calibrate_many(ByQuadrature, surfaces)
     assert not interpreted
     np.testing.assert_allclose(fits.model.sigma, sigma, rtol=1e-8)
+
+
+class ByGamma(jc.AbstractFourierModel):
+    """Black's law by a function that Triton has not."""
+
+    sigma: float
+    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
+    basis_size: ClassVar[int] = 1
+
+    def log_cf(self, z, t):
+        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    def basis(self, z, t):
+        row = jnp.exp(jax.lax.lgamma(2.0 + 0.0 * t)) * (z * z + 1j * z)
+        return LogCFBasis((-0.5 * self.sigma**2 * t) * row, (row,))
+
+
+@pytest.mark.parametrize(("model", "takes"), [(jc.Merton(0.2, *JUMPS), True), (ByGamma(0.2), False)])
+def test_whether_triton_takes_a_basis(model, takes):
+    """Compiled down to Triton's language, which needs no GPU."""
+    models, grids = grids_of(model, 4, jc.Sinh(18), jnp.float64)
+    parts = grids.expiry, grids.z, grids.log_factor, grids.weights, grids.side
+    assert fourier._lowers(linearised_lanes, models, *parts) is takes
 
 
 def test_the_kernel_is_for_gpus_and_not_for_a_processor_beside_one(monkeypatch):

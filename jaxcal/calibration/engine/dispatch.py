@@ -104,11 +104,11 @@ def _spread(
 
     def solve(inputs: Any, count: int) -> GridFit[Model]:
         target, start, own = inputs
-        if len(devices) == 1:
-            with jax.default_device(devices[0]):
+        with jax.default_device(devices[0]):  # by which a trace knows the platform too
+            if len(devices) == 1:
                 return solve_batch(names, lanes, refill, method, target, start, np.int32(count), own)
-        counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
-        return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
+            counts = np.clip(count - piece * np.arange(len(devices)), 0, piece).astype(np.int32)
+            return _sharded(names, lanes, refill, devices)(method, target, start, counts, own)
 
     several = len(devices) > 1
     return _in_pieces(
