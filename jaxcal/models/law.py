@@ -144,8 +144,9 @@ def _of_shapes(model: Any) -> Iterator[str]:
                 yield f"log_cf of {kind} is {found.dtype}: it must be that of z, so convert parameters and t to z.dtype"
                 return
     if model.basis_size:
-        z, t = jnp.full((2, 3), 1.0 - 0.5j), jnp.ones((2, 1))
-        rows, factors = jax.eval_shape(lambda m: (m.basis(Cartesian.of(z), t).rows, m.mix(m, t)), model)
+        real = np.dtype(jnp.result_type(float))
+        z, t = jax.ShapeDtypeStruct((2, 3), np.result_type(real, np.complex64)), jax.ShapeDtypeStruct((2, 1), real)
+        rows, factors = jax.eval_shape(lambda m, z, t: (m.basis(Cartesian.of(z), t).rows, m.mix(m, t)), model, z, t)
         if not len(rows) == len(factors) == model.basis_size:
             yield (
                 f"basis gives {len(rows)} functions and mix {len(factors)} factors, basis_size says "
