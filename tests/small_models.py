@@ -1,9 +1,12 @@
 """Models for tests of what does not depend on the model: a fit compiles quickly, and its answer is in a textbook."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 import jaxcal as jc
+from jaxcal.models.base import LogCFBasis
 
 
 class Line(jc.AbstractVolModel):
@@ -54,3 +57,21 @@ class Parabola(jc.AbstractVolModel):
     def vol(self, strike, expiry, forward):
         x = jnp.log(strike / forward)
         return self.theta - self.kappa * x + self.sigma * x * x + 0.0 * expiry
+
+
+class BlackByBasis(jc.AbstractFourierModel):
+    """Black's law with a basis of one function, for tests that change one of its methods."""
+
+    sigma: Float[Array, "..."] | float
+    bounds = {"sigma": jc.Interval(0.01, 3.0, "log")}  # noqa: RUF012
+    basis_size: ClassVar[int] = 1
+
+    def log_cf(self, z, t):
+        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+
+    def basis(self, z, t):
+        quadratic = z * z + 1j * z
+        return LogCFBasis((-0.5 * self.sigma**2 * t) * quadratic, (quadratic,))
+
+    def mix(self, direction, t):
+        return (-self.sigma * direction.sigma * t,)

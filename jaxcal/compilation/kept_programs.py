@@ -133,7 +133,8 @@ def _read(path: Path, leaves: Sequence[Any]) -> KeptProgram | None:
             return None
         executable, example = pickle.loads(zlib.decompress(packed))
         result = jax.tree.structure(example)
-        _load_libraries()
+        if b"lapack" in executable:
+            _load_lapack()
         inputs, outputs = (jax.tree.structure(x) for x in (((0,) * len(leaves), {}), [0] * result.num_leaves))
         run = serialize_executable.deserialize_and_load(executable, inputs, outputs)
         jax.block_until_ready(run(*leaves))
@@ -144,9 +145,9 @@ def _read(path: Path, leaves: Sequence[Any]) -> KeptProgram | None:
 
 
 @lru_cache
-def _load_libraries() -> None:
-    """JAX finds the functions of LAPACK when it first lowers a call to one. A program from disk calls them without, and
-    a process that never lowered one would end there, without an exception.
+def _load_lapack() -> None:
+    """JAX finds the functions of LAPACK when it first lowers a call to one, which takes .2 s. A program from disk calls
+    them without, and a process that never lowered one would end there, without an exception.
     """
     jax.jit(jnp.linalg.cholesky).lower(jax.ShapeDtypeStruct((1, 1), np.float32))
 

@@ -63,8 +63,8 @@ class FourierGrid(eqx.Module):
         return Cartesian.of(model.log_cf(z.to_complex(), self.expiry[:, None])) + log_factor
 
     def linearised(self, model: AbstractFourierModel) -> tuple[Float[Array, "e k"], Float[Array, "n e k"]]:
-        """Values, and the same functional of c phi times each row of the model's `basis`. On an accelerator, under
-        `vmap`, by one kernel for all.
+        """Values, and the same functional of c phi times each row of the model's `basis`. On a GPU, under `vmap`,
+        by one kernel for all.
         """
         values = self._columns_on_gpu(model) if on_gpu() else self._columns(model)
         return self.offset + values[0], values[1:]

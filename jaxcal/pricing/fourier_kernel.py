@@ -94,7 +94,8 @@ def _program(
         known = (n < nodes)[:, None] & here[None, :]
         wanted = jnp.broadcast_to(known[None], (sets, *known.shape))
         place = lane[None, None, :], e, of_set * nodes + n[None, :, None]
-        z = Cartesian(*(take(ref, *place, mask=wanted, other=0.5) for ref in (z_re, z_im)))
+        # where there is no node, one at which every law is finite: its weight is 0, and 0 times no number is none
+        z = Cartesian(*(take(ref, *place, mask=wanted, other=at) for ref, at in ((z_re, 0.5), (z_im, -0.5))))
         factor = Cartesian(*(take(ref, *place, mask=wanted) for ref in (factor_re, factor_im)))
         found = law.basis(z, t)
         phi = exp(found.log_cf + factor)

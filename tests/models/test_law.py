@@ -112,12 +112,14 @@ class Mixed(jc.AbstractFourierModel):
         return LogCFBasis((-0.5 * level) * row, (row, row) if self.fault == "one more" else (row,))
 
     def mix(self, direction, t):
+        if self.fault == "no number":
+            return (jnp.nan * direction.sigma,)
         if self.fault == "flat":
             return (jnp.ravel(-self.sigma * direction.sigma * jnp.ones_like(t)),)
         return ((1.0 if self.fault == "sign" else -1.0) * self.sigma * direction.sigma,)
 
     def still(self, t):
-        return self, 2.0 * t if self.fault == "clock" else t
+        return self, t * {"clock": 2.0, "no clock": jnp.nan}.get(self.fault, 1.0)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,8 @@ class Mixed(jc.AbstractFourierModel):
         (Mixed(0.3, "complex"), r"^basis gives functions that are not Cartesian"),
         (Mixed(0.3, "flat"), r"^mix gives a factor of shape \(2,\) for t \(2, 1\)"),
         (Mixed(0.3, "sign"), r"^basis and mix make the derivative of log_cf in sigma .*, it is "),
+        (Mixed(0.3, "no number"), r"^basis and mix make the derivative of log_cf in sigma nan"),
+        (Mixed(0.3, "no clock"), r"^the model and the time of still\(t\) have another basis"),
         (Mixed(0.3, "clock"), r"^the model and the time of still\(t\) have another basis"),
         (
             Merton(0.2, 2.0, -0.2, "no compensator"),

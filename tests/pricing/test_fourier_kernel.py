@@ -1,7 +1,6 @@
 """The kernel that values many grids at once, in JAX's interpreter, against XLA's own operations."""
 
 from functools import partial
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -14,6 +13,7 @@ from jaxcal.models.base import LogCFBasis
 from jaxcal.models.complex_math import Cartesian
 from jaxcal.pricing import fourier, fourier_kernel
 from jaxcal.pricing.fourier_kernel import linearised_lanes
+from tests.small_models import BlackByBasis
 
 HESTON = (0.09, 3.0, 0.08, 0.4, -0.3)
 JUMPS = (0.5, -0.1, 0.2)
@@ -66,6 +66,22 @@ def test_one_set_of_nodes_in_single_precision():
     np.testing.assert_allclose(kernel, plain, rtol=0, atol=2e-6 * float(jnp.max(jnp.abs(plain))))
 
 
+class FewMoments(BlackByBasis):
+    """Which is no number off the strip on which every martingale has one."""
+
+    def basis(self, z, t):
+        found = super().basis(z, t)
+        known = jnp.where((z.im > 0.0) | (z.im < -1.0), jnp.nan, 1.0)
+        return LogCFBasis(known * found.log_cf, found.rows)
+
+
+def test_places_without_a_node_ask_a_law_for_nothing_that_it_has_not():
+    models, grids = grids_of(FewMoments(0.3), 3, jc.Cos(18), jnp.float64)
+    kernel, plain = jax.jit(partial(both, lanes=4))(models, grids)
+    assert bool(jnp.all(jnp.isfinite(plain)))
+    np.testing.assert_allclose(kernel, plain, rtol=0, atol=1e-13 * float(jnp.max(jnp.abs(plain))))
+
+
 def test_a_lane_without_numbers_changes_no_other():
     models, grids = grids_of(jc.Heston(*HESTON), 4, jc.Sinh(18), jnp.float64)
     broken = eqx.tree_at(lambda m: m.kappa, models, models.kappa.at[1].set(jnp.nan))
@@ -116,23 +132,13 @@ def test_batches_fitted_through_the_kernel(request, size):
     np.testing.assert_allclose(fits.model_vol, plain.model_vol, rtol=1e-9)
 
 
-class ByQuadrature(jc.AbstractFourierModel):
-    """Black's law, whose basis is a sum with weights: an array that is no argument."""
-
-    sigma: float
-    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
-    basis_size: ClassVar[int] = 1
-
-    def log_cf(self, z, t):
-        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+class ByQuadrature(BlackByBasis):
+    """Whose basis is a sum with weights: an array that is no argument."""
 
     def basis(self, z, t):
         quadratic, weights = z * z + 1j * z, jnp.asarray([0.25, 0.5, 0.25], z.re.dtype)
         row = Cartesian(*(jnp.tensordot(x, weights, 0).sum(axis=-1) for x in (quadratic.re, quadratic.im)))
         return LogCFBasis((-0.5 * self.sigma**2 * t) * quadratic, (row,))
-
-    def mix(self, direction, t):
-        return (-self.sigma * direction.sigma * t,)
 
 
 def test_a_basis_with_arrays_of_its_own_runs_without_the_kernel(interpreted):
@@ -143,15 +149,8 @@ def test_a_basis_with_arrays_of_its_own_runs_without_the_kernel(interpreted):
     np.testing.assert_allclose(fits.model.sigma, sigma, rtol=1e-8)
 
 
-class ByGamma(jc.AbstractFourierModel):
-    """Black's law by a function that Triton has not."""
-
-    sigma: float
-    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
-    basis_size: ClassVar[int] = 1
-
-    def log_cf(self, z, t):
-        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
+class ByGamma(BlackByBasis):
+    """Whose basis has a function that Triton has not."""
 
     def basis(self, z, t):
         row = jnp.exp(jax.lax.lgamma(2.0 + 0.0 * t)) * (z * z + 1j * z)

@@ -62,10 +62,8 @@ def starting_models(
     """The same, of a model whose parameters do not depend on which expiries are quoted; of many surfaces at once where
     the fields of `surface` and `simpler` have a leading axis. On the host, in double precision; or inside `jit`.
     """
-    with (
-        np.errstate(all="ignore"),
-        jax.numpy_rank_promotion("allow"),
-    ):  # a surface that cannot be fitted may give no numbers
+    # a surface that cannot be fitted may give no numbers
+    with np.errstate(all="ignore"), jax.numpy_rank_promotion("allow"):
         shape = SmileShape.of(surface)
         rule = find_start_rule(model)
         if rule.extend is not None and simpler is not None:

@@ -1,7 +1,5 @@
 """CalibrationProblem: residuals as a function of a search vector."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,8 +9,8 @@ import pytest
 import jaxcal as jc
 from jaxcal.calibration.objective.calibration_problem import build_problem
 from jaxcal.calibration.objective.residuals import MarketValues
-from jaxcal.models.base import LogCFBasis
 from jaxcal.models.parameters import to_vector
+from tests.small_models import BlackByBasis
 
 
 class LessItsMean(jc.AbstractResidual):
@@ -96,19 +94,8 @@ def test_linearised_is_forward_mode(problem):
         np.testing.assert_allclose(jacobian, slopes, rtol=0, atol=rounding * float(jnp.max(jnp.abs(slopes))))
 
 
-class LateNothing(jc.AbstractFourierModel):
-    """Black's law, whose derivative is no number after a year."""
-
-    sigma: float
-    bounds: ClassVar = {"sigma": jc.Interval(0.01, 3.0, "log")}
-    basis_size: ClassVar[int] = 1
-
-    def log_cf(self, z, t):
-        return -0.5 * jnp.asarray(self.sigma**2 * t).astype(z.dtype) * (z * z + 1j * z)
-
-    def basis(self, z, t):
-        quadratic = z * z + 1j * z
-        return LogCFBasis((-0.5 * self.sigma**2 * t) * quadratic, (quadratic,))
+class LateNothing(BlackByBasis):
+    """Whose derivative is no number after a year."""
 
     def mix(self, direction, t):
         return (jnp.where(t > 1.0, jnp.nan, -self.sigma * direction.sigma * t),)
