@@ -63,6 +63,7 @@ from .models.smiles.sabr import NormalSABR as NormalSABR
 from .models.smiles.svi import SVI as SVI
 from .models.smiles.ssvi import SSVI as SSVI
 from .models.smiles.ssvi import SSVIHeston as SSVIHeston
+from .models.smiles.essvi import ESSVI as ESSVI
 from .models.base import AbstractModel as AbstractModel
 from .models.base import AbstractFourierModel as AbstractFourierModel
 from .models.base import AbstractVolModel as AbstractVolModel

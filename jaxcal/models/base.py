@@ -238,3 +238,12 @@ class AbstractVolModel(AbstractModel):
     @abstractmethod
     def vol(self, strike: RealLike, expiry: RealLike, forward: RealLike) -> Float[Array, "..."]:
         """Black volatilities, decimal; arguments broadcast, strike and forward in one unit, expiry in years."""
+
+    def slices(self, expiry: Float[Array, "*shape"]) -> Any:
+        """The smiles at these expiries: an object whose arrays have the shape of `expiry`, with a `vol` of its own.
+
+        A model of a whole surface whose smiles know few numbers each defines this method: a fit then takes derivatives
+        along those numbers, and applies the chain rule to them once an expiry. None, the answer given here, says that
+        there are no such numbers.
+        """
+        return None

@@ -32,6 +32,7 @@ class ModelName(StrEnum):
     NORMAL_SABR = "normal-sabr", "smiles.sabr.NormalSABR"
     SVI = "svi", "smiles.svi.SVI"
     SSVI = "ssvi", "smiles.ssvi.SSVI"
+    ESSVI = "essvi", "smiles.essvi.ESSVI"
     SSVI_HESTON = "ssvi-heston", "smiles.ssvi.SSVIHeston"
 
     _place: str

@@ -1,5 +1,7 @@
 """SmileGrid: what FourierGrid is to a characteristic function, for a model that gives volatilities."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,8 +30,14 @@ class SmileGrid(eqx.Module):
         A model of one expiry (`per_expiry`) may have fields of shape `[e]`: each row then has its own parameters. NaN
         where the model has no volatility.
         """
+        slices = model if model.per_expiry else model.slices(self.expiry)
+        return self.value_of_slices(slices) if slices is not None else self._value(model)
+
+    def value_of_slices(self, slices: Any) -> Float[Array, "e k"]:
+        """The same of smiles in fields of shape `[e]`, one a row."""
+        return self._value(jax.tree.map(lambda leaf: leaf[:, None] if jnp.ndim(leaf) == 1 else leaf, slices))
+
+    def _value(self, smiles: Any) -> Float[Array, "e k"]:
         expiry, forward = self.expiry[:, None], self.forward[:, None]
-        if model.per_expiry:
-            model = jax.tree.map(lambda leaf: leaf[:, None] if jnp.ndim(leaf) == 1 else leaf, model)
-        vol = model.vol(self.strike, expiry, forward)
+        vol = smiles.vol(self.strike, expiry, forward)
         return black_otm(vol, self.strike, expiry, forward=forward) / forward

@@ -16,9 +16,9 @@ from jaxcal.pricing.vanilla import price
 
 
 def model_arbitrage(
-    fit: Fit, *, deviations: float = 4.0, num_strikes: int = 81, tolerance: float = 1e-9
+    fit: Fit, *, deviations: float = 4.0, num_strikes: int = 81, num_between: int = 0, tolerance: float = 1e-9
 ) -> ArbitrageReport:
-    """Price the static strategies of `find_arbitrage` with a fitted model, at the expiries of its surface.
+    """Price the static strategies of `find_arbitrage` with a fitted model, at the expiries of its surface and others.
 
     A model with a law of its own (Heston, Bates, ...) has no arbitrage; what is found there is an error of the pricing.
     A smile model may have some: SABR far from the money, SVI fitted expiry by expiry between its expiries.
@@ -28,6 +28,8 @@ def model_arbitrage(
         deviations: how far from the forward strikes go, in standard deviations of the log-price at the largest
             volatility of the quotes of the expiry.
         num_strikes: of each expiry.
+        num_between: how many more expiries are looked at before the first quoted one, between any two of them, and
+            beyond the last, up to twice that one. A model fitted expiry by expiry has nothing there.
         tolerance: amounts below this share of the forward are taken for rounding.
 
     Returns:
@@ -35,7 +37,8 @@ def model_arbitrage(
         left out.
 
     Raises:
-        ValueError: fewer than three strikes, a width that is not positive, or a surface that was not fitted.
+        ValueError: fewer than three strikes, a width that is not positive, a surface that was not fitted, or expiries
+            between those of a model that was fitted expiry by expiry.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -48,6 +51,12 @@ def model_arbitrage(
     refuse_other("model_arbitrage", fit, Fit, ONE_FIT)
     if num_strikes < 3 or not deviations > 0.0:
         raise ValueError(f"num_strikes {num_strikes} must be 3 or more and deviations {deviations} positive")
+    if num_between < 0 or (num_between and fit.model.per_expiry):
+        raise ValueError(
+            f"num_between {num_between}: {type(fit.model).__name__} is a smile of each expiry, with nothing between"
+            if num_between > 0
+            else f"num_between {num_between} must not be negative"
+        )
     if is_unfitted(fit.outcome).all():
         raise ValueError(f"there is no model to look at: {fit.status}")
     surface = fit.surface
@@ -55,8 +64,15 @@ def model_arbitrage(
     quoted = np.flatnonzero((weight > 0.0).any(-1))
     if not quoted.size:
         return arbitrage_of_calls(_calls(*[np.zeros((0, num_strikes))] * 5), tolerance)
-    years, forward = (np.asarray(x, float)[quoted, None] for x in (surface.expiry, surface.forward))
-    width = np.where(weight > 0.0, vols, 0.0).max(-1)[quoted, None] * np.sqrt(years)
+    given = np.asarray(surface.expiry, float)[quoted]
+    years = _with_between(given, num_between)
+    top = np.where(weight > 0.0, vols, 0.0).max(-1)[quoted]
+    forward, discount, top = (
+        np.exp(np.interp(years, given, np.log(x)))[:, None]
+        for x in (np.asarray(surface.forward, float)[quoted], np.asarray(surface.discount, float)[quoted], top)
+    )
+    years = years[:, None]
+    width = top * np.sqrt(years)
     strike = forward * np.exp(deviations * width * np.linspace(-1.0, 1.0, num_strikes))
     dtype = surface.strike.dtype
     K, T, F = (jnp.asarray(np.broadcast_to(x, strike.shape), dtype) for x in (strike, years, forward))
@@ -67,9 +83,15 @@ def model_arbitrage(
         value = np.full(strike.shape, np.nan)
     else:
         value = price(fit.model, K, T, forward=F, is_call=K >= F) / F
-    discount = np.broadcast_to(np.asarray(surface.discount, float)[quoted, None], strike.shape)
-    years, forward = (np.broadcast_to(x, strike.shape) for x in (years, forward))
+    years, forward, discount = (np.broadcast_to(x, strike.shape) for x in (years, forward, discount))
     return arbitrage_of_calls(_calls(strike, np.asarray(value, float), years, forward, discount), tolerance)
+
+
+def _with_between(expiry: np.ndarray, number: int) -> np.ndarray:
+    """Expiries, and so many evenly before the first, between any two, and beyond the last."""
+    ends = np.concatenate([[0.0], expiry, [2.0 * expiry[-1]]])
+    shares = np.arange(1, number + 1) / (number + 1)
+    return np.sort(np.concatenate([expiry, (ends[:-1, None] + np.diff(ends)[:, None] * shares).ravel()]))
 
 
 def _calls(

@@ -45,6 +45,7 @@ VOLS = [
     jc.NormalSABR(0.007, -0.18, 0.29),
     jc.SVI(0.01, 0.1, -0.4, 0.05, 0.2),
     jc.SSVI(jnp.asarray([0.25, 0.8, 2.0]), jnp.asarray([0.04, 0.05, 0.06]), -0.6, 1.0, 0.4),
+    jc.ESSVI(jnp.asarray([0.25, 0.8, 2.0]), *jnp.asarray([[0.1, 0.2, 0.1], [0.3, 0.1, 0.2], [0.2, 0.0, 0.1]])),
     jc.SSVIHeston(jnp.asarray([0.25, 0.8, 2.0]), jnp.asarray([0.04, 0.05, 0.06]), -0.6, 2.0),
 ]
 POINTS = [(0.7 - 0.4j, 1.3), (11.0 + 0.3j, 0.6), (-4.0 - 0.9j, 0.1)]
@@ -140,6 +141,7 @@ def test_smile_is_that_of_the_page(model: Any) -> None:
             known = exact(model) | {"K": mp.mpf(strike) + shift, "F": mp.mpf(forward) + shift, "t": mp.mpf(expiry)}
             known["k"] = mp.ln(known["K"] / known["F"])
             known["years"] = years(known.get("knots", [])[:-1], known["t"])
+            known["length"] = lambda n, ends=[mp.mpf(0), *known.get("knots", [])]: ends[n + 1] - ends[n]
             expected = evaluated(class_name(model), known)
             assert float(found) == pytest.approx(
                 float(expected["normal_vol" if which == "normal_vol" else "vol"]), rel=1e-12

@@ -73,9 +73,14 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
 
     def linearised(self, y: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
         """Residuals and their Jacobian. Of a model with a basis that is no larger than `y`, the grid is applied to the
-        basis, and the chain rule to its values for the quotes, not at the nodes.
+        basis, and the chain rule to its values for the quotes, not at the nodes; likewise of a surface of slices, to
+        the derivatives along the numbers of a slice.
         """
         model, grid = self.model, self.grid
+        if isinstance(model, AbstractVolModel) and not model.per_expiry and self.prior is None:
+            slices = model.slices(grid.expiry) if self.residual.by_quote else None
+            if slices is not None and len(jax.tree.leaves(slices)) < y.size:
+                return self._along_slices(y)
         if not (isinstance(grid, FourierGrid) and isinstance(model, AbstractFourierModel)):
             return linearised(lambda y, _: self.residuals(y), y, None)
         if not 0 < model.basis_size <= y.size:
@@ -109,6 +114,24 @@ class CalibrationProblem(eqx.Module, Generic[Model]):
             return jnp.concatenate([quotes, of_prior.astype(quotes.dtype)])
 
         return self._residuals(values, here), jax.vmap(along, out_axes=-1)(jnp.eye(y.size, dtype=y.dtype))
+
+    def _along_slices(self, y: Float[Array, " p"]) -> tuple[Float[Array, " m"], Float[Array, "m p"]]:
+        def slices_at(y: Float[Array, " p"]) -> Any:
+            return self.model_at(y).slices(self.grid.expiry)  # type: ignore[attr-defined]
+
+        def quotes_of(slices: Any) -> Float[Array, "e k"]:
+            return self._of_quotes(self.grid.value_of_slices(slices).reshape(self.root_weight.shape))
+
+        slices, by_parameter = slices_at(y), jax.tree.leaves(jax.jacfwd(slices_at)(y))
+        leaves, structure = jax.tree.flatten(slices)
+        places = jnp.eye(len(leaves), dtype=y.dtype)
+        directions = structure.unflatten(
+            [jnp.broadcast_to(place[:, None], (place.size, x.size)) for place, x in zip(places, leaves, strict=True)]
+        )
+        quotes, along = jax.linearize(quotes_of, slices)
+        by_slice = jnp.where(self.root_weight > 0, jax.vmap(along)(directions), 0.0)
+        jacobian = jnp.einsum("qek,qep->ekp", by_slice, jnp.stack(by_parameter))
+        return quotes.ravel(), jacobian.reshape(quotes.size, y.size)
 
     def cost(self, y: Float[Array, " p"]) -> Float[Array, ""]:
         """The objective: the weighted sum of the losses of the quotes, plus half the sum of squares of the prior's

@@ -1,8 +1,11 @@
 """Initial guesses for smiles: at-the-money level and skew of every expiry, or of their term structure."""
 
+from typing import Any
+
 from jaxcal.calibration.starts.heston_starts import variance_range
 from jaxcal.calibration.starts.smile_shape import SmileShape
 from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values
+from jaxcal.models.smiles.essvi import ESSVI
 from jaxcal.models.smiles.sabr import SABR, NormalSABR
 from jaxcal.models.smiles.ssvi import SSVI, SSVIHeston
 from jaxcal.models.smiles.svi import SVI
@@ -59,6 +62,31 @@ def _term_structure(shape: SmileShape) -> Values:
     return {"knots": shape.expiry, "variance": xp.maximum(forward, 0.05 * shape.vol**2)}
 
 
+def _essvi(shape: SmileShape) -> list[Values]:
+    """A slice through the level and skew of every expiry, with 2 w as steep in its wings as the total volatility, or
+    steeper for the skew; where that would be arbitrage, the least surface above.
+    """
+    xp = shape.xp
+    quoted = shape.quotes > 0
+    theta = xp.where(quoted, shape.vol**2 * shape.expiry, 0.0)
+    tilt = xp.where(quoted, 2.0 * shape.vol * shape.skew * shape.expiry, 0.0)  # rho psi
+    psi = xp.maximum(xp.sqrt(theta), 1.25 * xp.abs(tilt))
+    right, left = (-4.0 * xp.log1p(-xp.minimum(0.25 * slope, 0.9)) for slope in (psi + tilt, psi - tilt))
+    # an expiry without quotes repeats the knot before, and adds nothing
+    return [{
+        "knots": xp.maximum.accumulate(xp.where(quoted, shape.expiry, 0.0), axis=-1),
+        "right": _rises(right, xp),
+        "left": _rises(left, xp),
+        "width": _rises(theta / xp.where(quoted, psi, 1.0), xp),
+    }]  # fmt: skip
+
+
+def _rises(values: Any, xp: Any) -> Any:
+    """By how much the largest value so far rises at each place."""
+    largest = xp.maximum.accumulate(values, axis=-1)
+    return xp.concatenate([largest[..., :1], largest[..., 1:] - largest[..., :-1]], axis=-1)
+
+
 def _ssvi_ranges(level: float) -> Ranges:
     return {"variance": variance_range(level), "rho": (-0.95, 0.95)}
 
@@ -67,6 +95,7 @@ SMILE_STARTS: Rules = {
     SABR: StartRule(_sabr),
     NormalSABR: StartRule(_normal_sabr),
     SVI: StartRule(_svi),
+    ESSVI: StartRule(_essvi, by_quoted_expiry=True),
     SSVI: StartRule(_ssvi, _ssvi_ranges, by_quoted_expiry=True),
     SSVIHeston: StartRule(_ssvi_heston, _ssvi_ranges, by_quoted_expiry=True),
 }
