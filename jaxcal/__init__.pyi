@@ -24,7 +24,7 @@ from .venues.deribit.deribit_table import DeribitTable as DeribitTable
 from .venues.cboe.cboe_table import read_cboe as read_cboe
 from .venues.order_books.order_book import merge_books as merge_books
 from .venues.order_books.order_book import MergedBooks as MergedBooks
-from .venues.order_books.taker_fee import TakerFee as TakerFee
+from .market.taker_fee import TakerFee as TakerFee
 
 # Arbitrage
 from .market.arbitrage.static_arbitrage import find_arbitrage as find_arbitrage
@@ -94,6 +94,10 @@ from .calibration.compare import compare as compare
 from .calibration.comparison import Comparison as Comparison
 from .calibration.search.global_search import global_search as global_search
 from .calibration.search.optima import Optima as Optima
+
+# A chain in one call
+from .chain.fit_chain import fit_chain as fit_chain
+from .chain.chain_fit import ChainFit as ChainFit
 
 # What a fit minimises
 from .calibration.objective.residuals import ImpliedVolResidual as ImpliedVolResidual

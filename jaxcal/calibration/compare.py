@@ -16,7 +16,7 @@ from jaxcal.calibration.arguments import Bounds, weighted
 from jaxcal.calibration.calibrate import calibrate
 from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.comparison import Comparison, Entry, fitted_places
-from jaxcal.calibration.objective.loss import AbstractLoss
+from jaxcal.calibration.objective.loss import AbstractLoss, is_automatic
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.objective.weights import AbstractWeights
@@ -171,17 +171,19 @@ def _entry(
         again = [_timed(lambda: calibrate(plain, asked))[1] for _ in range(repeats)]
         refit = calibrate(plain, asked, weights=(~held_out).astype(float)) if held_out.any() else None
         fit = replace(fit, spec=spec)
-        out = _held_out_errors(refit, surface, held_out)
+        held_out_vol = _held_out_vol(refit, surface, held_out)
     except Exception as error:  # likewise
         return _failed(name, error)
     counted = fitted_places(fit)
     quotes, parameters = int(counted.sum()), _num_parameters(fit)
     # of a model with parameters of each expiry, over the expiries that have theirs
     rmse, inside, half_spreads = GoodnessOfFit.of(np.asarray(fit.model_vol), fit.surface, counted)
+    out = (held_out_vol - np.asarray(surface.vol))[_priced(refit, held_out)]
     return Entry(
         name,
         fit=fit,
         refit=refit,
+        held_out_vol=held_out_vol,
         num_parameters=parameters,
         num_quotes=quotes,
         rmse_points=100.0 * rmse,
@@ -206,21 +208,27 @@ def _timed(run: Callable[[], Fit[Any]]) -> tuple[Fit[Any], float]:
     return fit, time.perf_counter() - start
 
 
-def _held_out_errors(refit: Fit[Any] | None, surface: Surface, held_out: np.ndarray) -> np.ndarray:
-    """Model minus market volatility of the held-out quotes that the refit has a model for."""
-    if refit is None or refit.status == Outcome.UNRESOLVED:
-        return np.empty(0)
-    fitted = fitted_places(refit).any(axis=-1, keepdims=True)
-    return _errors(refit, surface)[held_out & fitted]
+def _held_out_vol(refit: Fit[Any] | None, surface: Surface, held_out: np.ndarray) -> np.ndarray:
+    """`[E, K]` volatility of the refitted model at the held-out quotes it has a model for; NaN elsewhere.
 
-
-def _errors(fit: Fit[Any], surface: Surface) -> np.ndarray:
-    """Model minus market volatility of all quotes of a surface: the program of a fit, told to stop where it starts,
-    prices them and checks itself on finer grids.
+    The program of the fit, told to stop where it starts, prices them and checks itself on finer grids.
     """
-    here = CalibrationSpec(fit.model, pricer=fit.spec.pricer, bounds=fit.spec.bounds, solver=_STAY)
-    there = calibrate(here, surface)
-    return np.asarray(there.model_vol) - np.asarray(surface.vol)
+    priced = _priced(refit, held_out)
+    if refit is None or not priced.any():
+        return np.full(held_out.shape, np.nan)
+    spec = refit.spec
+    # of the fit's own residual and loss, so that no other program is compiled; unless these may fail at a quote
+    residual = spec.residual if spec.residual.by_quote else None
+    loss = None if is_automatic(spec.loss) else spec.loss
+    here = spec_of(refit.model, pricer=spec.pricer, bounds=spec.bounds, solver=_STAY, residual=residual, loss=loss)
+    return np.where(priced, np.asarray(calibrate(here, surface).model_vol), np.nan)
+
+
+def _priced(refit: Fit[Any] | None, held_out: np.ndarray) -> np.ndarray:
+    """`[E, K]` the held-out quotes of expiries that the refit has a model for."""
+    if refit is None or refit.status == Outcome.UNRESOLVED:
+        return np.zeros_like(held_out)
+    return held_out & fitted_places(refit).any(axis=-1, keepdims=True)
 
 
 def _num_parameters(fit: Fit[Any]) -> int:

@@ -25,6 +25,8 @@ class Entry:
         name: of the model, as the tables show it.
         fit: to all quotes; None where `calibrate` raised an error.
         refit: to the quotes that were not held out; None likewise, and where none was held out.
+        held_out_vol: `[E, K]` volatility of the refitted model at the held-out quotes, decimal; NaN elsewhere, and
+            where it is not known. None where `calibrate` raised an error.
         num_parameters: free parameters, those at their bounds included; of a model with parameters of each expiry, the
             sum over the expiries that it could be fitted to.
         num_quotes: quotes that `rmse_points` is over. Fewer than those of the surface where some expiry has too few for
@@ -54,6 +56,7 @@ class Entry:
     name: str
     fit: Fit[Any] | None = None
     refit: Fit[Any] | None = None
+    held_out_vol: np.ndarray | None = None
     num_parameters: int = 0
     num_quotes: int = 0
     rmse_points: float = _UNKNOWN

@@ -1,4 +1,4 @@
-"""The command line: `jaxcal demo`, `calibrate`, `compare`, `inspect`, `replay`, `bulk`, `warm-up` and `live`."""
+"""The commands: `jaxcal demo`, `surface`, `calibrate`, `compare`, `inspect`, `replay`, `bulk`, `warm-up`, `live`."""
 
 import functools
 import warnings
@@ -16,6 +16,7 @@ from jaxcal.cli.demo import demo
 from jaxcal.cli.inspect import inspect
 from jaxcal.cli.live import deribit
 from jaxcal.cli.replay import replay
+from jaxcal.cli.surface import surface
 from jaxcal.cli.warm_up import warm_up
 
 
@@ -81,6 +82,7 @@ def _prepare_jax(*, turns: bool = True) -> None:
 
 
 app.command()(_prepared(demo))
+app.command()(_prepared(surface))
 app.command()(_prepared(calibrate))
 app.command()(_prepared(compare))
 app.command()(_prepared(inspect))

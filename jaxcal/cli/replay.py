@@ -152,7 +152,7 @@ def _surfaces(
 
 def _tell(table: Any) -> None:
     """Print the outcomes of the surfaces, stream by stream."""
-    from jaxcal.cli.options.surface_choice import key_text
+    from jaxcal.market.surface_choice import key_text
 
     for underlying, stream in table.groupby("underlying", dropna=False):
         counts = ", ".join(f"{count} {name}" for name, count in stream["update"].value_counts().items())

@@ -202,6 +202,22 @@ class Surface(eqx.Module):
         """Number of expiries that have a quote (on the host: not inside `jit`)."""
         return int((np.asarray(self.weight) > 0.0).any(axis=-1).sum())
 
+    def expiries(self) -> NDArray[np.floating[Any]]:
+        """Years to the expiries that have a quote, in rising order, without padding (on the host: not inside `jit`).
+
+        Raises:
+            ValueError: the surface is a batch.
+
+        Example:
+            >>> from jaxcal.market.surface import Surface
+            >>> surface = Surface.from_vols([0.25, 0.5, 1.0, 1.5, 2.0], [90.0], [[0.2]] * 5, forward=100.0)
+            >>> surface.expiries().tolist(), surface.expiry.shape
+            ([0.25, 0.5, 1.0, 1.5, 2.0], (6,))
+        """
+        if np.ndim(self.expiry) != 1:
+            raise ValueError("the surface is a batch: its surfaces have expiries of their own")
+        return np.asarray(self.expiry)[(np.asarray(self.weight) > 0.0).any(axis=-1)]
+
     def __repr__(self) -> str:
         """One line: size, span, precision."""
         weight = self.weight

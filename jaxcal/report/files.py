@@ -65,7 +65,7 @@ def write_fit(
         "residuals": folder / "residuals.csv",
         "smiles": folder / "smiles.png",
     }
-    write_json(_record(fit, report, source), paths["parameters"])
+    write_json(parameters_record(fit, report, source), paths["parameters"])
     write_csv(fit.to_frame(), paths["residuals"])
     plot_smiles(fit, paths["smiles"], title=title)
     return paths
@@ -132,7 +132,8 @@ def _row(row: dict[Any, Any]) -> dict[str, Any]:
     return {str(name): _number(value) if isinstance(value, float) else value for name, value in row.items()}
 
 
-def _record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[str, Any]:
+def parameters_record(fit: Fit, report: QuoteReport | None, source: str | None) -> dict[str, Any]:
+    """What `parameters.json` holds, see `write_fit`."""
     return {
         "jaxcal": version("jaxcal"),
         "format": FORMAT,

@@ -161,6 +161,11 @@ def fit_record(fit: Fit) -> dict[str, Any]:
 
 def write_json(record: Mapping[str, Any], path: Path) -> None:
     """With a digest of all that is in it; the arrays of a fit on one line."""
+    _write(json_text(record), path)
+
+
+def json_text(record: Mapping[str, Any]) -> str:
+    """The text of that file."""
     record = {**record, "digest": _digest(record)}
     lines = []
     for name, value in record.items():
@@ -168,8 +173,7 @@ def write_json(record: Mapping[str, Any], path: Path) -> None:
         lines.append(f"  {json.dumps(name)}: " + text.replace("\n", "\n  "))
     text = "{\n" + ",\n".join(lines) + "\n}\n"
     # what would steer a terminal, or is no letter at all (of a file's name), is written by its number, as JSON may
-    text = "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
-    _write(text, path)
+    return "".join(letter if letter.isprintable() or letter == "\n" else json.dumps(letter)[1:-1] for letter in text)
 
 
 def _write(text: str, path: Path) -> None:

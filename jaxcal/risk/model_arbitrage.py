@@ -106,5 +106,5 @@ def _calls(
     unknown = np.full(len(value), np.nan)
     return Calls(
         np.unique(expiry, return_inverse=True)[1], years, forward, discount, strike, moneyness, np.asarray(vol, float),
-        value + np.maximum(1.0 - moneyness, 0.0), unknown, unknown, np.full(len(value), -1),
+        value + np.maximum(1.0 - moneyness, 0.0), unknown, unknown, np.full(len(value), -1), moneyness >= 1.0,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from jaxcal.calibration.starts import starting_values as initial
 from jaxcal.cli import app
-from jaxcal.cli.options import surface_choice
+from jaxcal.market import surface_choice
 from jaxcal.models.registry import ModelName, model_names
 from jaxcal.published import dax_quotes
 from jaxcal.synthetic import synthetic_chain

@@ -225,3 +225,13 @@ def test_a_widened_surface_has_the_same_quotes():
     assert not np.asarray(wide.weight)[:, 8:].any()
     np.testing.assert_array_equal(np.asarray(wide.strike)[1, 8:], 101.0)
     assert surface.widened((1, 4)) is surface
+
+
+def test_expiries_are_those_with_a_quote():
+    vol = [[0.2], [float("nan")], [0.2], [0.2], [0.2], [0.2]]
+    surface = Surface.from_vols([0.1, 0.2, 0.3, 0.4, 0.5, 0.6], [90.0], vol, forward=100.0)
+    assert surface.expiry.shape == (6,)
+    np.testing.assert_allclose(surface.expiries(), [0.1, 0.3, 0.4, 0.5, 0.6])
+    assert len(surface.expiries()) == surface.num_expiries
+    with pytest.raises(ValueError, match="the surface is a batch"):
+        jax.tree.map(lambda leaf: np.stack([leaf] * 2), surface).expiries()

@@ -7,10 +7,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import ndtr
 
-from jaxcal._types import FloatColumn
+from jaxcal._types import FloatColumn, Mask
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
 from jaxcal.market.tables.verdict import Verdict
+from jaxcal.market.taker_fee import TakerFee
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,7 @@ class Calls:
         vol: `[n]` volatility of the mid.
         price, bid, ask: `[n]`; NaN for a bid or ask that is not known.
         row: `[n]` position in the caller's table, or -1.
+        is_call: `[n]` whether the quote is a call's; otherwise it is a put's, turned into a call by parity.
     """
 
     expiry: NDArray[np.int64]
@@ -40,6 +42,7 @@ class Calls:
     bid: FloatColumn
     ask: FloatColumn
     row: NDArray[np.int64]
+    is_call: Mask
 
     @classmethod
     def from_vols(
@@ -50,6 +53,7 @@ class Calls:
         discount: FloatColumn,
         vols: tuple[FloatColumn, FloatColumn, FloatColumn],
         row: NDArray[np.int64],
+        is_call: Mask,
     ) -> "Calls":
         """From the volatilities of mid, bid and ask, `[n]` in any order; of equal strikes the first is kept."""
         order = np.lexsort((row, strike, years))
@@ -62,14 +66,22 @@ class Calls:
         return cls(
             np.unique(years, return_inverse=True)[1], years, forward[order], discount[order], strike, moneyness, vol,
             call_over_forward(vol, moneyness, years), call_over_forward(bid, moneyness, years),
-            call_over_forward(ask, moneyness, years), row[order],
+            call_over_forward(ask, moneyness, years), row[order], is_call[order],
         )  # fmt: skip
 
+    def net_of(self, fee: TakerFee) -> tuple[FloatColumn, FloatColumn]:
+        """`[n]` bids and asks after the fee of the quoted option, a call or a put; the underlying of the fee is taken
+        to be worth the discounted forward.
+        """
+        shift = np.where(self.is_call, 0.0, 1.0 - self.moneyness)  # call less put
+        return self.bid - fee.of(self.bid - shift, 1.0), self.ask + fee.of(self.ask - shift, 1.0)
+
     def vega(self) -> FloatColumn:
-        """`[n]` derivative of the price by volatility."""
+        """`[n]` derivative of the price by volatility; 0 where the volatility is, as a law that ends has it beyond."""
         deviation = self.vol * np.sqrt(self.years)
-        d1 = 0.5 * deviation - np.log(self.moneyness) / deviation
-        return np.sqrt(self.years / (2.0 * np.pi)) * np.exp(-0.5 * d1 * d1)
+        known = deviation != 0.0
+        d1 = 0.5 * deviation - np.log(self.moneyness) / np.where(known, deviation, 1.0)
+        return np.where(known, np.sqrt(self.years / (2.0 * np.pi)) * np.exp(-0.5 * d1 * d1), 0.0)
 
 
 def call_over_forward(vol: FloatColumn, moneyness: FloatColumn, years: FloatColumn) -> FloatColumn:
@@ -99,8 +111,10 @@ def calls_of_surface(surface: Surface) -> Calls:
     strike, *vols = (
         np.asarray(x, float)[line, place] for x in (surface.strike, surface.vol, surface.bid_vol, surface.ask_vol)
     )
-    row = np.asarray(surface.row, np.int64)[line, place]
-    return Calls.from_vols(years, strike, forward, discount, (vols[0], vols[1], vols[2]), row)
+    row, is_call = (np.asarray(x)[line, place] for x in (surface.row, surface.is_call))
+    return Calls.from_vols(
+        years, strike, forward, discount, (vols[0], vols[1], vols[2]), row.astype(np.int64), is_call.astype(bool)
+    )
 
 
 def calls_of_report(report: QuoteReport, group: int) -> Calls:
@@ -109,4 +123,5 @@ def calls_of_report(report: QuoteReport, group: int) -> Calls:
     rows = np.flatnonzero(table["group"].eq(group) & table["verdict"].eq(str(Verdict.USED)))
     names = ("years", "strike", "forward", "discount", "vol", "bid_vol", "ask_vol")
     years, strike, forward, discount, *vols = (pd.to_numeric(table[name].iloc[rows]).to_numpy(float) for name in names)
-    return Calls.from_vols(years, strike, forward, discount, (vols[0], vols[1], vols[2]), rows)
+    is_call = table["is_call"].iloc[rows].to_numpy(bool)
+    return Calls.from_vols(years, strike, forward, discount, (vols[0], vols[1], vols[2]), rows, is_call)

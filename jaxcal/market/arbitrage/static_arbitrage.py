@@ -11,6 +11,7 @@ from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
 from jaxcal.market.tables.quote_columns import QuoteKey
 from jaxcal.market.tables.verdict import Verdict
+from jaxcal.market.taker_fee import TakerFee
 
 _COLUMNS = (
     "underlying", "quote_time", "kind", "years", "later_years", "strike", "low_strike", "high_strike", "amount",
@@ -28,9 +29,10 @@ class ArbitrageReport:
             `quote_time`, `kind` ("bounds", "vertical", "butterfly", "calendar" or "parity"), `years` and `strike` of
             the quote it is about, `later_years`, `low_strike`, `high_strike` of the others (NaN where there are none),
             `amount`: the gain at mid today, in the units of the strikes; `vol_points`: the amount over the vega of that
-            quote; `to_trade`: the gain when buying at the ask and selling at the bid (0 if none, or unknown); `row` of
-            that quote in the caller's table.
+            quote; `to_trade`: the gain when buying at the ask and selling at the bid, after the fee (0 if none, or
+            unknown); `row` of that quote in the caller's table.
         num_strategies: how many were priced, by kind.
+        fee: what was taken off for every option of a strategy; None for nothing.
 
     Example:
         >>> import jax; jax.config.update("jax_enable_x64", True)
@@ -42,6 +44,7 @@ class ArbitrageReport:
 
     violations: pd.DataFrame
     num_strategies: dict[str, int]
+    fee: TakerFee | None = None
 
     @property
     def num_violations(self) -> int:
@@ -72,7 +75,8 @@ class ArbitrageReport:
                 line += f", up to {worst['amount']:.3g}{points}"
             traded = found["to_trade"].gt(0.0)
             if traded.any():
-                line += f"; {traded.sum():,} can be traded, for up to {found['to_trade'].max():.3g}"
+                after = "" if self.fee is None else " after fees"
+                line += f"; {traded.sum():,} can be traded{after}, for up to {found['to_trade'].max():.3g}"
             lines.append(line)
         total = sum(self.num_strategies.values())
         return "\n".join(lines) or f"no arbitrage in {total:,} strategies"
@@ -84,19 +88,24 @@ _PLURAL = {
 }  # fmt: skip
 
 
-def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -> ArbitrageReport:
+def find_arbitrage(
+    quotes: QuoteReport | Surface, *, tolerance: float = 1e-10, fee: TakerFee | None = None
+) -> ArbitrageReport:
     """Price every static strategy that cannot lose, and report those with negative cost.
 
     Args:
         quotes: a cleaned table with any number of surfaces, whose used rows are looked at, and for parity also the
             in-the-money rows beside them; or a `Surface`.
         tolerance: amounts below this share of the forward are taken for rounding.
+        fee: of the venue, such as `TakerFee.deribit()`, taken off `to_trade` for every option of a strategy, per unit
+            of the underlying. Fees on forwards, which turn puts into calls, and on expiry are not counted.
 
     Returns:
         The report. At mid few recorded chains are free of arbitrage; `to_trade` is the tradable part.
 
     Raises:
         ValueError: the surface is a batch.
+        TypeError: the fee is no `TakerFee`.
 
     Source: P. Carr and D. Madan (2005) within an expiry; M. Davis and D. Hobson (2007), and S. Cohen, C. Reisinger and
         S. Wang (2020), across expiries, for every pair of them, in strike over forward.
@@ -109,36 +118,46 @@ def find_arbitrage(quotes: QuoteReport | Surface, *, tolerance: float = 1e-10) -
                kind  years  later_years  amount  vol_points
         0  calendar    0.5          1.0    0.48        1.72
     """
+    if not isinstance(fee, TakerFee | None):
+        raise TypeError(f"fee is {repr(fee)[:60]}: give it a TakerFee, such as TakerFee(0.0003, cap=0.125)")
     if isinstance(quotes, Surface):
-        return arbitrage_of_calls(calls_of_surface(quotes), tolerance)
+        return arbitrage_of_calls(calls_of_surface(quotes), tolerance, fee)
     frames, numbers = [], dict.fromkeys(KINDS, 0)
     for group, key in enumerate(quotes.keys):
-        _append(frames, numbers, calls_of_report(quotes, group), key, tolerance)
-    parity, numbers["parity"] = _parity(quotes, tolerance)
-    return _report([*frames, parity], numbers)
+        _append(frames, numbers, calls_of_report(quotes, group), key, tolerance, fee)
+    parity, numbers["parity"] = _parity(quotes, tolerance, fee)
+    return _report([*frames, parity], numbers, fee)
 
 
-def arbitrage_of_calls(calls: Calls, tolerance: float) -> ArbitrageReport:
+def arbitrage_of_calls(calls: Calls, tolerance: float, fee: TakerFee | None = None) -> ArbitrageReport:
     """The arbitrage among the calls of one surface; amounts below `tolerance` of the forward are rounding."""
     frames, numbers = [], dict.fromkeys(KINDS, 0)
-    _append(frames, numbers, calls, (None, None), tolerance)
-    return _report(frames, numbers)
+    _append(frames, numbers, calls, (None, None), tolerance, fee)
+    return _report(frames, numbers, fee)
 
 
-def _report(frames: list[pd.DataFrame], numbers: dict[str, int]) -> ArbitrageReport:
+def _report(frames: list[pd.DataFrame], numbers: dict[str, int], fee: TakerFee | None) -> ArbitrageReport:
     found = pd.concat([frame for frame in frames if len(frame)] or [pd.DataFrame(columns=list(_COLUMNS))])
     found = found.sort_values(["to_trade", "amount"], ascending=False, kind="stable").reset_index(drop=True)
-    return ArbitrageReport(found[list(_COLUMNS)], numbers)
+    return ArbitrageReport(found[list(_COLUMNS)], numbers, fee)
 
 
-def _append(frames: list[pd.DataFrame], numbers: dict[str, int], calls: Calls, key: QuoteKey, tolerance: float) -> None:
+def _append(
+    frames: list[pd.DataFrame],
+    numbers: dict[str, int],
+    calls: Calls,
+    key: QuoteKey,
+    tolerance: float,
+    fee: TakerFee | None,
+) -> None:
     money, vega = calls.forward * calls.discount, calls.vega()
     strike = calls.strike
+    bid, ask = (calls.bid, calls.ask) if fee is None else calls.net_of(fee)
     for strategies in all_strategies(calls.expiry, calls.moneyness):
         for code, kind in enumerate(KINDS):
             numbers[kind] += int((strategies.kind == code).sum())
         amount = -strategies.cost(calls.price)
-        to_trade = -strategies.cost_to_trade(calls.bid, calls.ask)
+        to_trade = -strategies.cost_to_trade(bid, ask)
         bad = (amount > tolerance) | (to_trade > tolerance)
         if not bad.any():
             continue
@@ -166,7 +185,7 @@ def _append(frames: list[pd.DataFrame], numbers: dict[str, int], calls: Calls, k
         )
 
 
-def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
+def _parity(report: QuoteReport, tolerance: float, fee: TakerFee | None) -> tuple[pd.DataFrame, int]:
     """Pairs of a call and a put whose bid-ask intervals do not overlap after parity, so that they can be traded."""
     table = report.table.reset_index(drop=True)
     if not {"bid", "ask"} <= set(table):
@@ -176,10 +195,15 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
     coin = table.get("currency_of_price", pd.Series("", table.index)).astype(str).str.strip().str.lower().eq("coin")
     money = np.where(coin, numbers["forward"], 1.0 / table["discount"].to_numpy(float))  # table units to undiscounted
     shift = np.where(table["is_call"].to_numpy(bool), 0.0, numbers["forward"] - numbers["strike"])
+    bid, ask = numbers["bid"] * money, numbers["ask"] * money
+    mid = 0.5 * (bid + ask) + shift
+    if fee is not None:
+        bid, ask = bid - fee.of(bid, numbers["forward"]), ask + fee.of(ask, numbers["forward"])
     frame = table[["group", "years", "is_call", "discount", "forward", "vol"]].assign(
         strike=numbers["strike"],
-        low=numbers["bid"] * money + shift,
-        high=numbers["ask"] * money + shift,
+        low=bid + shift,
+        high=ask + shift,
+        mid=mid,
         row=table.index,
     )
     keys = ["group", "years", "strike"]
@@ -193,7 +217,7 @@ def _parity(report: QuoteReport, tolerance: float) -> tuple[pd.DataFrame, int]:
     d1 = 0.5 * deviation - np.log(found["strike"] / found["forward"]) / deviation
     vega = found["forward"] * np.sqrt(found["years"] / (2.0 * np.pi)) * np.exp(-0.5 * d1 * d1)
     names = [report.keys[group] for group in found["group"]]
-    middle = 0.5 * (found["low"] + found["high"] - found["low_put"] - found["high_put"]).abs() * found["discount"]
+    middle = (found["mid"] - found["mid_put"]).abs() * found["discount"]
     result = pd.DataFrame(
         {
             "underlying": [key[0] for key in names],

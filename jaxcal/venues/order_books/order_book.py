@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from jaxcal.market.tables.table_file import QuoteError
+from jaxcal.market.taker_fee import TakerFee
 from jaxcal.venues.order_books.book_levels import CARRIED, CONTRACT, check_levels
-from jaxcal.venues.order_books.taker_fee import TakerFee
 
 _SMALLEST_WEIGHT, _LARGEST_WEIGHT = 0.1, 10.0
 _UNDERLYING = ("forward", "index_price", "spot")

@@ -226,3 +226,37 @@ def test_conditions_hold_for_every_martingale():
         law = (law[:, None] * step / step.mean(1, keepdims=True)).ravel()
     price = np.concatenate(prices)
     assert min(part.cost(price).min() for part in all_strategies(calls.expiry, calls.moneyness)) > -1e-12
+
+
+def test_a_fee_is_of_the_quoted_option_and_at_most_a_share_of_its_price():
+    iv = [0.2, 0.2, 0.3, 0.2, 0.2]
+    quotes = report({0.5: iv}, half=0.001, discount=0.97)
+    gross = jc.find_arbitrage(quotes)
+    assert gross.fee is None
+    row = gross.to_frame().iloc[0]
+    assert (row["kind"], row["strike"]) == ("butterfly", 100.0)
+    for fee in (jc.TakerFee(0.0003, 0.125), jc.TakerFee(0.01, 0.001)):
+        net = jc.find_arbitrage(quotes, fee=fee)
+        sold = call(0.299, 100.0, 0.5)
+        put, bought = call(0.201, 90.0, 0.5) - 10.0, call(0.201, 110.0, 0.5)  # at 90 the put is quoted
+        paid = 0.5 * sum(min(fee.rate * 100.0, fee.cap * price) for price in (put, bought))
+        paid += min(fee.rate * 100.0, fee.cap * sold)
+        found = net.to_frame().iloc[0]
+        assert found["to_trade"] == pytest.approx(row["to_trade"] - 0.97 * paid, rel=1e-9)
+        assert found["amount"] == row["amount"]
+        assert "can be traded after fees" in str(net)
+    assert jc.find_arbitrage(quotes, fee=jc.TakerFee(0.02, 0.5)).num_to_trade == 0
+    assert jc.find_arbitrage(quotes, fee=jc.TakerFee()).to_frame().equals(gross.to_frame())
+
+
+def test_a_fee_on_a_pair_of_call_and_put():
+    table = pd.DataFrame({
+        "expiry": 0.5, "strike": [100.0, 100.0, 110.0], "option_type": ["C", "P", "C"], "forward": 101.0,
+        "bid": [6.5, 4.9, 2.0], "ask": [6.6, 5.0, 2.1],
+    })  # fmt: skip
+    quotes = jc.inspect_quotes(table, rules=jc.CleaningRules())
+    gross, net = (jc.find_arbitrage(quotes, fee=fee).to_frame() for fee in (None, jc.TakerFee(0.0003)))
+    pair, charged = (found[found["kind"].eq("parity")].iloc[0] for found in (gross, net))
+    assert pair["to_trade"] == pytest.approx(6.5 - 5.0 - 1.0)
+    assert charged["to_trade"] == pytest.approx(pair["to_trade"] - 2 * 0.0003 * 101.0)
+    assert charged["amount"] == pytest.approx(pair["amount"])

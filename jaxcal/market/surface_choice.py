@@ -10,13 +10,18 @@ _MOST_LISTED = 30  # surfaces of a table that a message lists
 _LONGEST_NAME = 60  # letters
 
 
-def choose_surface(report: QuoteReport, underlying: str | None, time: str | None) -> tuple[QuoteReport, Surface]:
+def choose_surface(
+    report: QuoteReport, underlying: str | None, time: str | None, *, named: tuple[str, str] = ("underlying", "time")
+) -> tuple[QuoteReport, Surface]:
     """The surface of this underlying at this time, and its part of the report; what is None chooses nothing.
+
+    The part is a report by itself, whose rows keep their index; `row` of the surface is the position in the whole.
 
     Args:
         report: of a table with any number of surfaces.
         underlying: its name.
         time: ISO 8601 in UTC, or as much of its beginning as is enough to tell.
+        named: how the caller names the two arguments, for the sentences.
 
     Raises:
         QuoteError: they do not name exactly one surface (the message lists those there are), or it has no usable quote.
@@ -30,27 +35,27 @@ def choose_surface(report: QuoteReport, underlying: str | None, time: str | None
         ((('B', None),), 1)
     """
 
-    def named(key: QuoteKey) -> bool:
+    def is_named(key: QuoteKey) -> bool:
         beginning = (time or "").strip().replace(" ", "T").removesuffix("Z")
         return underlying in (None, key[0]) and _time_text(key).startswith(beginning)
 
     keys = report.keys
-    found = [group for group, key in enumerate(keys) if named(key)]
+    found = [group for group, key in enumerate(keys) if is_named(key)]
     if len(found) != 1 and keys:
         listed = [key_text(keys[group]) or "unnamed" for group in (found or range(len(keys)))]
         more = f", and {len(listed) - _MOST_LISTED} more" if len(listed) > _MOST_LISTED else ""
         choices = ", ".join(listed[:_MOST_LISTED]) + more
         if found:
             raise QuoteError(
-                f"the table holds {len(found)} surfaces to choose from with --underlying and --time: {choices}"
+                f"the table holds {len(found)} surfaces to choose from with {named[0]} and {named[1]}: {choices}"
             )
-        raise QuoteError(f"the table holds no surface of that --underlying and --time, only {choices}")
+        raise QuoteError(f"the table holds no surface of that {named[0]} and {named[1]}, only {choices}")
     if len(keys) > 1:
         forwards = report.forwards
         for column, value in zip(("underlying", "quote_time"), keys[found[0]], strict=True):
             if value is not None:
                 forwards = forwards[forwards[column].eq(value)]
-        table = report.table[report.table["group"].eq(found[0])]
+        table = report.table[report.table["group"].eq(found[0])].assign(group=0)
         part = QuoteReport(
             table=table, forwards=forwards, keys=(keys[found[0]],), rules=report.rules[found[0] : found[0] + 1]
         )

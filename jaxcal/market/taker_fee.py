@@ -20,7 +20,7 @@ class TakerFee:
         ValueError: one of them is negative or not finite, or the cap is 1 or more: then a bid would be worth nothing.
 
     Example:
-        >>> from jaxcal.venues.order_books.taker_fee import TakerFee
+        >>> from jaxcal.market.taker_fee import TakerFee
         >>> print(TakerFee.deribit().of(np.array([0.0008, 0.05]), 1.0))
         [0.0001 0.0003]
     """

@@ -1,0 +1,1 @@
+"""A chain of quotes to a surface to trade on, in one call."""
