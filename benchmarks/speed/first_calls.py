@@ -120,6 +120,7 @@ CALLS: dict[str, Callable[[], Call]] = {
     "bootstrap, 50": lambda: _of_fit(lambda fit: jc.bootstrap(fit, num=50)),
     "model_arbitrage": lambda: _of_fit(jc.model_arbitrage),
     "global_search, 64 starts": lambda: lambda: jc.global_search(jc.Heston, _dax(), num_starts=64),
+    "fit_chain, two candidates": lambda: lambda: jc.fit_chain(_dax(), models=["black-scholes", "heston"]),
 }
 
 

@@ -90,7 +90,7 @@ def fit_chain(
             Bates, double Heston and `ClockedDoubleHeston`, which are laws and so free of arbitrage; of more than 256
             padded places in more than four expiries only Heston and `ClockedDoubleHeston`, for the others take long to
             compile and are far from what a clock reaches on recorded chains of that size.
-        residual, loss, bounds: as in `calibrate`, of every candidate that does not say itself, in a `CalibrationSpec`.
+        residual, loss, bounds: as in `calibrate`, of every candidate; a `CalibrationSpec` is fitted as it says itself.
         fee: of the venue, `TakerFee.deribit()` for Deribit, for `arbitrage`; nothing by default.
         repair: whether arbitrage at bid and ask is repaired.
         enough: share of held-out quotes between bid and ask at which no larger candidate is tried; above 1, never.

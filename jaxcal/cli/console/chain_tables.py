@@ -12,10 +12,12 @@ from jaxcal.cli.console.result_table import ResultTable, name_cell, text_cell
 
 
 def chain_tables(chain: ChainFit, *, title: str) -> Group:
-    """What was decided, the candidates and the expiries of a chain, for a console of `rich`."""
+    """What was decided, the candidates and the expiries of a chain, for a console of `rich`; what was read is said
+    before.
+    """
     head = text_cell(title)
     head.stylize("bold")
-    lines = [Text(line) for line in chain.sentences]
+    lines = [Text(line) for line in chain.sentences if not line.startswith("Quotes: ")]
     return Group(
         head,
         *lines,

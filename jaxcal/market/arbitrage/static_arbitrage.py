@@ -95,7 +95,8 @@ def find_arbitrage(
 
     Args:
         quotes: a cleaned table with any number of surfaces, whose used rows are looked at, and for parity also the
-            in-the-money rows beside them; or a `Surface`.
+            in-the-money rows beside them; or a `Surface`. Of American options these are the European equivalents, and
+            their pairs of call and put are not looked at.
         tolerance: amounts below this share of the forward are taken for rounding.
         fee: of the venue, such as `TakerFee.deribit()`, taken off `to_trade` for every option of a strategy, per unit
             of the underlying. Fees on forwards, which turn puts into calls, and on expiry are not counted.
@@ -186,11 +187,14 @@ def _append(
 
 
 def _parity(report: QuoteReport, tolerance: float, fee: TakerFee | None) -> tuple[pd.DataFrame, int]:
-    """Pairs of a call and a put whose bid-ask intervals do not overlap after parity, so that they can be traded."""
+    """Pairs of a call and a put whose bid-ask intervals do not overlap after parity, so that they can be traded; of
+    European options, for which parity is an equation.
+    """
     table = report.table.reset_index(drop=True)
     if not {"bid", "ask"} <= set(table):
         return pd.DataFrame(columns=list(_COLUMNS)), 0
-    table = table[table["verdict"].isin(_CLEAN)]
+    exercise = table.get("exercise", pd.Series("", table.index)).astype(str).str.strip().str.lower()
+    table = table[table["verdict"].isin(_CLEAN) & ~exercise.str.startswith("a")]
     numbers = {name: pd.to_numeric(table[name]).to_numpy(float) for name in ("bid", "ask", "strike", "forward")}
     coin = table.get("currency_of_price", pd.Series("", table.index)).astype(str).str.strip().str.lower().eq("coin")
     money = np.where(coin, numbers["forward"], 1.0 / table["discount"].to_numpy(float))  # table units to undiscounted

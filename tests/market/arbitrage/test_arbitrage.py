@@ -260,3 +260,15 @@ def test_a_fee_on_a_pair_of_call_and_put():
     assert pair["to_trade"] == pytest.approx(6.5 - 5.0 - 1.0)
     assert charged["to_trade"] == pytest.approx(pair["to_trade"] - 2 * 0.0003 * 101.0)
     assert charged["amount"] == pytest.approx(pair["amount"])
+
+
+def test_parity_is_no_rule_for_american_options():
+    table = pd.DataFrame({
+        "expiry": 1.0, "strike": [100.0, 100.0, 110.0], "option_type": ["C", "P", "C"], "spot": 100.0, "rate": 0.05,
+        "bid": [8.0, 8.0, 4.0], "ask": [8.1, 8.1, 4.1],
+    })  # fmt: skip
+    rules = jc.CleaningRules()
+    for exercise, pairs in (("E", 1), ("A", 0), ("american", 0)):
+        quotes = jc.inspect_quotes(table.assign(exercise=exercise, forward=101.0, discount=0.95), rules=rules)
+        found = jc.find_arbitrage(quotes)
+        assert (found.violations["kind"].eq("parity").sum(), found.num_strategies["parity"]) == (pairs, pairs)
