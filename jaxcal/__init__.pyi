@@ -54,6 +54,7 @@ from .models.jumps.merton import Merton as Merton
 from .models.jumps.kou import Kou as Kou
 from .models.jumps.bates import Bates as Bates
 from .models.jumps.svcj import SVCJ as SVCJ
+from .models.jumps.clocked_heston_jumps import ClockedHestonJumps as ClockedHestonJumps
 from .models.jumps.piecewise_bates import PiecewiseBates as PiecewiseBates
 from .models.levy.variance_gamma import VarianceGamma as VarianceGamma
 from .models.levy.nig import NIG as NIG

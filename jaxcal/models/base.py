@@ -56,6 +56,12 @@ class AbstractModel(eqx.Module):
         """
         return {}
 
+    def orders(self) -> tuple["PartOrder", ...]:
+        """Fields whose entries are interchangeable parts, and the order in which a fit of the class gives them; none
+        here.
+        """
+        return ()
+
     def __repr__(self) -> str:
         """The class and its numbers."""
         return format_repr(self)
@@ -98,6 +104,18 @@ def in_domain(model: AbstractModel) -> Bool[Array, "*batch"]:
     """Whether a model breaks no rule of its own; an array of the shape of its parameters."""
     rules = [jnp.asarray(broken) for broken in model.violations().values()]
     return ~reduce(jnp.logical_or, rules, jnp.asarray(False))
+
+
+class PartOrder(NamedTuple):
+    """Parts of a model that may change places: entry i of every one of these fields belongs to part i.
+
+    Attributes:
+        names: of the fields.
+        key: `[m]` by which the parts are ordered, the smallest first.
+    """
+
+    names: tuple[str, ...]
+    key: Float[Array, " m"]
 
 
 class JumpKinds(NamedTuple):

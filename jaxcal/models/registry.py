@@ -26,6 +26,7 @@ class ModelName(StrEnum):
     BLACK_SCHOLES_HULL_WHITE = "black-scholes-hull-white", "diffusions.hull_white.BlackScholesHullWhite"
     HESTON_HULL_WHITE = "heston-hull-white", "diffusions.hull_white.HestonHullWhite"
     CLOCKED_DOUBLE_HESTON = "clocked-double-heston", "diffusions.clocked_double_heston.ClockedDoubleHeston"
+    CLOCKED_HESTON_JUMPS = "clocked-heston-jumps", "jumps.clocked_heston_jumps.ClockedHestonJumps"
     PIECEWISE_HESTON = "piecewise-heston", "diffusions.piecewise_heston.PiecewiseHeston"
     PIECEWISE_BATES = "piecewise-bates", "jumps.piecewise_bates.PiecewiseBates"
     SABR = "sabr", "smiles.sabr.SABR"

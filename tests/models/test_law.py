@@ -30,6 +30,9 @@ LAWFUL = [
     pytest.param(
         jc.ClockedDoubleHeston(*HESTON, *HESTON, pace=[1.5], knots=[0.25]), marks=pytest.mark.slow
     ),
+    pytest.param(
+        jc.ClockedHestonJumps.of(jc.Bates(*HESTON, *JUMPS), [0.25], [1.5], factors=3, jumps=2), marks=pytest.mark.slow
+    ),
     pytest.param(jc.PiecewiseHeston(0.04, 1.5, [0.06, 0.05], 0.7, -0.65, [0.25]), marks=pytest.mark.slow),
 ]  # fmt: skip
 

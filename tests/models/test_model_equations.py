@@ -35,6 +35,7 @@ FOURIER = [
     jc.Bates(*HESTON, 0.5, -0.1, 0.15),
     jc.SVCJ(*HESTON, 0.5, -0.1, 0.15, 0.05, -0.5),
     jc.PiecewiseBates(0.04, 1.5, [0.04, 0.09, 0.05], 0.7, -0.7, [2.0, 0.5, 0.1], [-0.1, 0.0, 0.1], 0.15, KNOTS),
+    jc.ClockedHestonJumps.of(jc.DoubleHeston(*HESTON, *FAST), KNOTS, [2.0, 0.5], jumps=2),
     jc.VarianceGamma(0.2, 0.3, -0.1),
     jc.NIG(15.0, -5.0, 0.5),
     jc.CGMY(1.0, 5.0, 7.0, 0.6),
@@ -120,7 +121,7 @@ def test_characteristic_function_is_that_of_the_page(model: jc.AbstractFourierMo
     with mp.workdps(30):
         for (z_, t_), found in zip(POINTS, computed, strict=True):
             fields, nodes, expiry = exact(model), mp.mpmathify(z_), mp.mpf(t_)
-            if hasattr(model, "knots") and not isinstance(model, jc.ClockedDoubleHeston):
+            if hasattr(model, "knots") and not isinstance(model, jc.ClockedDoubleHeston | jc.ClockedHestonJumps):
                 expected = by_intervals(model, fields, nodes, expiry)
             else:
                 known = fields | {"z": nodes, "t": expiry, "heston": heston(nodes)}

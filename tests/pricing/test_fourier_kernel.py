@@ -25,6 +25,7 @@ MODELS = (
     pytest.param(
         jc.ClockedDoubleHeston(*HESTON, 0.02, 0.5, 0.03, 0.3, -0.4, pace=[0.7], knots=[0.4]), marks=pytest.mark.slow
     ),
+    pytest.param(jc.ClockedHestonJumps.of(jc.Bates(*HESTON, *JUMPS), [0.4], [0.7], factors=2), marks=pytest.mark.slow),
     pytest.param(jc.HestonHullWhite(*HESTON, 0.05, 0.015), marks=pytest.mark.slow),
     pytest.param(jc.Merton(0.2, *JUMPS), marks=pytest.mark.slow),
 )

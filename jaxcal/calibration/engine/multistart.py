@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -24,13 +25,18 @@ from jaxcal.calibration.engine.grid_refinement import (
     last_shared,
     refine,
 )
+from jaxcal.calibration.objective.loss import AbstractLoss, at_scale
 from jaxcal.calibration.objective.residuals import AbstractResidual
-from jaxcal.calibration.starts.starting_values import simpler_model
+from jaxcal.calibration.starts.starting_values import find_start_rule, simpler_model
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import Scales
 from jaxcal.pricing.pricer import AbstractPricer
 from jaxcal.solvers.least_squares import AbstractLeastSquaresSolver
+from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
+
+_WIDER = 5.0  # times the scale of a loss, in which starts are carried first
+_WIDE_STEPS, _OWN_STEPS = 60, 40
 
 
 class FitSettings(NamedTuple):
@@ -169,6 +175,11 @@ def multistart(
     last = len(grids) - 1
     shared = min(max(last_shared(grids), 1), last)
     level = np.asarray(np.minimum(level, last_shared(grids)))
+    sifted: Any = 0
+    sifts = isinstance(model, type) and find_start_rule(template).sifted
+    if sifts and len(starts) > 1 and isinstance(quotes.settings.solver, LevenbergMarquardt):
+        start, level, sifted = _sifted(starts, quotes, own, grids, level, shared)
+        starts = [start]
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
@@ -192,7 +203,42 @@ def multistart(
         better = is_better(other.found, best.found)
         found = choose(better, other.found, best.found)
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
-    return best
+    return best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, best.found.num_steps + sifted))
+
+
+def _sifted(
+    starts: list[Any], quotes: AbstractQuotes, own: LossAndPrior, grids: tuple[GridPair, ...], level: NDArray[np.int64],
+    last: int,
+) -> tuple[Any, NDArray[np.int64], Any]:  # fmt: skip
+    """The most promising start of every row, carried some steps down a wider loss and then some down the loss itself,
+    on grids up to the level `last`; the level of its grid, and the steps that this took with all of them.
+    """
+    best, steps, rows = None, 0, np.ones(level.shape, bool)
+    solver: Any = quotes.settings.solver
+    for start in starts:
+        here = None
+        for most, loss in ((_WIDE_STEPS, _wider(own.loss)), (_OWN_STEPS, own.loss)):
+            few = replace(solver, max_steps=min(int(solver.max_steps), most))
+            some = quotes.with_settings(quotes.settings._replace(solver=few))
+            fit = some.fitter(start, own._replace(loss=loss), grids)
+
+            def again(found: GridFit, level: NDArray[np.int64], rows: Rows, fit: "AbstractFitter" = fit) -> GridFit:
+                return fit(found.model, level, rows, found)
+
+            before, at = (None, level) if here is None else here
+            here = refine(again, Refined(fit(start, at, rows, before), at), rows, last)
+            start = here.found.model
+        assert here is not None
+        steps = steps + here.found.num_steps
+        best = here if best is None else Refined(*choose(is_better(here.found, best.found), here, best))
+    assert best is not None
+    return best.found.model, best.level, steps
+
+
+def _wider(loss: AbstractLoss | None) -> AbstractLoss | None:
+    """A loss that quotes far away still have a say in."""
+    scale = getattr(loss, "scale", None)
+    return loss if scale is None else at_scale(loss, _WIDER * scale)
 
 
 def with_steps(found: GridFit, before: GridFit) -> GridFit:

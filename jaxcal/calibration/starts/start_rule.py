@@ -27,6 +27,7 @@ class StartRule(NamedTuple):
         also_from_starts: also bootstrapped from the starts of `simpler`.
         num_knots: the most knots, if the caller names none.
         by_quoted_expiry: whether vectors have an entry for every quoted expiry.
+        sifted: whether the starts are carried some steps, and only the most promising is fitted to the end.
     """
 
     read: Callable[[SmileShape], list[Values]] | None = None
@@ -37,6 +38,7 @@ class StartRule(NamedTuple):
     also_from_starts: bool = False
     num_knots: int = 0
     by_quoted_expiry: bool = False
+    sifted: bool = False
 
 
 Rules = Mapping[Kind, StartRule]

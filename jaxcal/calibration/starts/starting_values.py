@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from jaxcal.calibration.objective.fit_data import Target
+from jaxcal.calibration.starts.clocked_jump_starts import CLOCKED_JUMP_STARTS
 from jaxcal.calibration.starts.heston_starts import HESTON_STARTS
 from jaxcal.calibration.starts.jump_starts import JUMP_STARTS
 from jaxcal.calibration.starts.levy_starts import LEVY_STARTS
@@ -23,7 +24,7 @@ from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.interval import Interval
 from jaxcal.models.parameters import with_fields
 
-RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
+RULES: Rules = {**HESTON_STARTS, **JUMP_STARTS, **CLOCKED_JUMP_STARTS, **LEVY_STARTS, **SMILE_STARTS}
 PIECEWISE = tuple(model for model, rule in RULES.items() if rule.piecewise)  # fitted to ever more expiries
 
 
@@ -42,7 +43,7 @@ def make_starts(model: type[Model], surface: Surface, simpler: AbstractModel | N
         several = [simpler, *make_starts(rule.simpler, surface)] if rule.also_from_starts else [simpler]
         return [model.of(start, _knots(surface, rule.num_knots)) for start in several]  # type: ignore[attr-defined]
     found: list[Any] = starting_models(model, surface, surface.vol.dtype, simpler)
-    if rule.num_knots:
+    if rule.num_knots and not any(np.size(start.knots) for start in found):
         knots = np.asarray(_knots(surface, rule.num_knots), surface.vol.dtype)
         found = [eqx.tree_at(lambda m: (m.pace, m.knots), start, (np.ones_like(knots), knots)) for start in found]
     if rule.by_quoted_expiry:

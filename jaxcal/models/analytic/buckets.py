@@ -47,6 +47,44 @@ def years_in_buckets(knots: Float[Array, " m"], t: Float[Array, "*shape"], rank:
     return jnp.maximum(jnp.minimum(t, end) - start, 0.0)
 
 
+def years_on_clock(knots: Float[Array, " n"], pace: Float[Array, " n"], t: Float[Array, "*shape"]) -> Array:
+    """The time at `t` of a clock that runs as time does up to the first knot, and after each at its pace.
+
+    Example:
+        >>> years_on_clock(jnp.asarray([0.5, 1.0]), jnp.asarray([2.0, 0.5]), jnp.asarray([0.25, 3.0])).tolist()
+        [0.25, 2.5]
+    """
+    if not np.size(knots):
+        return t
+    years = years_in_buckets(knots, t)
+    pace = jnp.concatenate([jnp.ones(1, t.dtype), pace.astype(t.dtype)])
+    return jnp.sum(pace[(..., *(None,) * t.ndim)] * years, axis=0)
+
+
+def clock_at(
+    knots: Float[Array, " n"], pace: Float[Array, " n"], at: Float[Array, " m"]
+) -> tuple[Float[Array, ""] | float, Float[Array, " m"]]:
+    """The clock of `knots` and `pace` as one whose knots are `at`: how long its year is, in years of the first clock,
+    and its paces. The two show the same time at the new knots, and everywhere where these are among the new ones.
+
+    Example:
+        >>> unit, pace = clock_at(jnp.asarray([1.0]), jnp.asarray([3.0]), jnp.asarray([1.0, 2.0]))
+        >>> float(unit), pace.tolist()
+        (1.0, [3.0, 3.0])
+    """
+    if not at.size:
+        return 1.0, at
+    ends = jnp.concatenate([at, at[-1:] + 1.0])
+    years = years_on_clock(knots, pace, ends)
+    unit = _ratio(years[0], at[0])
+    return unit, _ratio(jnp.diff(years), jnp.diff(ends)) / unit
+
+
+def _ratio(clock: Array, time: Array) -> Array:
+    """Of two durations; 1 where there is no time in between, of which the rules of a model say more."""
+    return jnp.where(time > 0, clock / jnp.where(time > 0, time, 1.0), 1.0)
+
+
 def lift(
     model: AbstractModel, knots: Sequence[float] | ArrayLike, vary: Sequence[str], allowed: Sequence[str]
 ) -> dict[str, Any]:

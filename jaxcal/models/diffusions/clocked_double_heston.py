@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike, float_dtype
-from jaxcal.models.analytic.buckets import bucket_violations, check_buckets, numbers, years_in_buckets
+from jaxcal.models.analytic.buckets import bucket_violations, check_buckets, numbers, years_in_buckets, years_on_clock
 from jaxcal.models.base import AbstractFourierModel, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, real
 from jaxcal.models.diffusions.double_heston import (
@@ -128,11 +128,7 @@ class ClockedDoubleHeston(AbstractFourierModel):
 
     def _clock(self, t: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
         """The same in the dtype of `t`."""
-        if not np.size(self.knots):
-            return t
-        years = years_in_buckets(self.knots, t)
-        pace = jnp.concatenate([jnp.ones(1, t.dtype), self.pace.astype(t.dtype)])
-        return jnp.sum(pace[(..., *(None,) * t.ndim)] * years, axis=0)
+        return years_on_clock(self.knots, self.pace, t)
 
     def log_cf(self, z: Complex[Array, "*shape"], t: Float[Array, "*#shape"]) -> Complex[Array, "*shape"]:
         return double_heston_log_cf(self, z, self._clock(t.astype(jnp.real(z).dtype)))
