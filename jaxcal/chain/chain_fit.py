@@ -8,14 +8,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Array, Float
 
+from jaxcal._arguments import NumbersLike, SidesLike
 from jaxcal._shown import format_html
 from jaxcal.calibration.comparison import Comparison
 from jaxcal.calibration.results.fit import Fit
+from jaxcal.chain.carry_curve import CarryCurve
 from jaxcal.chain.chain_record import chain_record
 from jaxcal.market.arbitrage.static_arbitrage import ArbitrageReport
 from jaxcal.market.cleaning.quote_report import QuoteReport
 from jaxcal.market.surface import Surface
+from jaxcal.pricing.vanilla import model_vol as vol_of_model
+from jaxcal.pricing.vanilla import price as price_of_model
 from jaxcal.report.saved import json_text, write_json
 
 
@@ -116,6 +121,39 @@ class ChainFit:
         lines += _aligned(("model", *CANDIDATE_HEADS), candidate_cells(self.candidates))
         lines += ["", *_aligned(EXPIRY_HEADS, expiry_cells(self.by_expiry))]
         return "\n".join(lines)
+
+    def price(self, strike: NumbersLike, expiry: NumbersLike, *, is_call: SidesLike = True) -> Float[Array, "..."]:
+        """Prices of European options under the model, discounted, in the units of the strikes.
+
+        Args:
+            strike, expiry: numbers or arrays that broadcast; expiries in years, from the first to the last quoted one,
+                between which forwards and discounts are log-linear in time.
+            is_call: calls or puts.
+
+        Raises:
+            ValueError: an expiry beyond the quoted ones; a model whose smiles are each of one expiry, which has nothing
+                between: `chain.fit` has its parameters.
+
+        Example:
+            >>> import jax; jax.config.update("jax_enable_x64", True)
+            >>> import jaxcal as jc
+            >>> surface = jc.Surface.from_vols([0.5, 1.0], [90.0, 95.0, 100.0, 105.0], [[0.2] * 4] * 2, forward=100.0)
+            >>> chain = jc.fit_chain(surface, models=[jc.BlackScholes])
+            >>> print(chain.price(100.0, 0.75).round(4), chain.vol(110.0, [0.5, 0.75]).round(4))
+            6.9013 [0.2 0.2]
+        """
+        forward, discount = self._carry(expiry)
+        return price_of_model(self.model, strike, expiry, forward=forward, discount=discount, is_call=is_call)
+
+    def vol(self, strike: NumbersLike, expiry: NumbersLike) -> Float[Array, "..."]:
+        """Implied volatilities of the model, decimal per square root of a year; arguments and errors as of `price`."""
+        return vol_of_model(self.model, strike, expiry, forward=self._carry(expiry)[0])
+
+    def _carry(self, expiry: NumbersLike) -> tuple[np.ndarray, np.ndarray]:
+        name = type(self.model).__name__
+        if self.fit.by_expiry:
+            raise ValueError(f"{name} is a smile of each expiry, with nothing between: chain.fit has its parameters")
+        return CarryCurve.of(self.surface).at(expiry)
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as values that JSON can hold, null for what is not known; the fit is in it, as `save` writes it."""

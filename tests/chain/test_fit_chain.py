@@ -213,3 +213,22 @@ def test_what_cannot_be_is_a_sentence(tmp_path: Path):
         jc.fit_chain(table(), enough=math.nan)
     with pytest.raises(TypeError):
         jc.fit_chain([1.0])  # type: ignore[arg-type]
+
+
+def test_prices_between_the_quoted_expiries():
+    """Forwards and discounts are those of the quotes at their expiries, and log-linear in time between."""
+    quotes = table(noise=0.0, discount=0.97)
+    quotes.loc[quotes["expiry"].eq(1.0), "forward"] = 104.0
+    chain = jc.fit_chain(quotes, models=SMALL)
+    vol = chain.model.vol(np.array([90.0, 110.0]), 0.5, 100.0)
+    np.testing.assert_allclose(chain.vol([90.0, 110.0], 0.5), vol, rtol=1e-9)
+    call, put = (float(chain.price(95.0, 0.75, is_call=side)) for side in (True, False))
+    forward = math.sqrt(100.0 * 104.0)
+    assert call - put == pytest.approx(0.97 * (forward - 95.0), rel=1e-9)
+    expected = jc.price(chain.model, 95.0, 0.75, forward=forward, discount=0.97, is_call=False)
+    assert put == pytest.approx(float(expected), rel=1e-9)
+    for expiry in (0.2, 1.1, math.nan):
+        with pytest.raises(ValueError, match="is not between the first and the last quoted one, "):
+            chain.price(95.0, [0.5, expiry])
+    with pytest.raises(ValueError, match="Lines is a smile of each expiry"):
+        jc.fit_chain(quotes, models=Lines).vol(100.0, 0.5)
