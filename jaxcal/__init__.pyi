@@ -65,6 +65,7 @@ from .models.smiles.svi import SVI as SVI
 from .models.smiles.ssvi import SSVI as SSVI
 from .models.smiles.ssvi import SSVIHeston as SSVIHeston
 from .models.smiles.essvi import ESSVI as ESSVI
+from .models.smiles.arbitrage_free_svi import ArbitrageFreeSVI as ArbitrageFreeSVI
 from .models.base import AbstractModel as AbstractModel
 from .models.base import AbstractFourierModel as AbstractFourierModel
 from .models.base import AbstractVolModel as AbstractVolModel

@@ -134,6 +134,15 @@ def check_start(model: Model, surface: Surface) -> Model:
             raise ValueError(f"{name} has shape {shape}: {one} takes one number, or one an expiry {expiries}")
         if not expiries and len(shape) > (1 if name in model.vectors else 0):
             raise ValueError(f"{name} has shape {shape}, not that of one model")
+    if isinstance(model, AbstractVolModel) and not expiries:
+        quoted = np.asarray(surface.expiry)[np.any(np.asarray(surface.weight) > 0, axis=-1)]
+        slices = model.slices(jnp.asarray(quoted)) if quoted.size else None
+        unknown = [] if slices is None else np.flatnonzero(np.isnan(np.asarray(jax.tree.leaves(slices)[0])))
+        if len(unknown):
+            raise ValueError(
+                f"{one} has no knot at {quoted[unknown[0]]:.6g} years, where the surface has quotes: give the class, "
+                "whose fit takes the quoted expiries for knots"
+            )
     return jax.tree.map(
         lambda leaf: np.broadcast_to(np.asarray(leaf, surface.vol.dtype), expiries or np.shape(leaf)), model
     )

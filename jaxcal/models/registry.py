@@ -34,6 +34,7 @@ class ModelName(StrEnum):
     SVI = "svi", "smiles.svi.SVI"
     SSVI = "ssvi", "smiles.ssvi.SSVI"
     ESSVI = "essvi", "smiles.essvi.ESSVI"
+    ARBITRAGE_FREE_SVI = "arbitrage-free-svi", "smiles.arbitrage_free_svi.ArbitrageFreeSVI"
     SSVI_HESTON = "ssvi-heston", "smiles.ssvi.SSVIHeston"
 
     _place: str

@@ -47,6 +47,10 @@ VOLS = [
     jc.SVI(0.01, 0.1, -0.4, 0.05, 0.2),
     jc.SSVI(jnp.asarray([0.25, 0.8, 2.0]), jnp.asarray([0.04, 0.05, 0.06]), -0.6, 1.0, 0.4),
     jc.ESSVI(jnp.asarray([0.25, 0.8, 2.0]), *jnp.asarray([[0.1, 0.2, 0.1], [0.3, 0.1, 0.2], [0.2, 0.0, 0.1]])),
+    jc.ArbitrageFreeSVI(
+        *jnp.asarray([[0.1, 0.6, 1.3], [0.02, 0.02, 0.05], [0.04, 0.02, 0.04]]),
+        *jnp.asarray([[0.0, 0.02, 0.05], [0.05, 0.1, 0.15], [0.001, 0.0, 0.01]]),
+    ),
     jc.SSVIHeston(jnp.asarray([0.25, 0.8, 2.0]), jnp.asarray([0.04, 0.05, 0.06]), -0.6, 2.0),
 ]
 POINTS = [(0.7 - 0.4j, 1.3), (11.0 + 0.3j, 0.6), (-4.0 - 0.9j, 0.1)]
@@ -89,6 +93,17 @@ def years(knots: list[Any], t: Any) -> Callable[[int], Any]:
     """The time before t in interval n of those that the knots part."""
     ends = [mp.mpf(0), *knots, mp.inf]
     return lambda n: max(min(t, ends[n + 1]) - ends[n], mp.mpf(0))
+
+
+def highest(f: Callable[..., Any]) -> Any:
+    """The largest value over all log-strikes: on a grid, then by golden section."""
+    grid = [mp.sinh(mp.mpf(i) / 20) / 100 for i in range(-180, 181)]
+    best = max(range(1, 360), key=lambda i: f(grid[i]))
+    low, high = grid[best - 1], grid[best + 1]
+    for _ in range(60):
+        third = (high - low) / 3
+        low, high = (low, high - third) if f(low + third) > f(high - third) else (low + third, high)
+    return f((low + high) / 2)
 
 
 def by_intervals(model: Any, fields: dict[str, Any], z: Any, t: Any) -> Any:
@@ -143,6 +158,8 @@ def test_smile_is_that_of_the_page(model: Any) -> None:
             known["k"] = mp.ln(known["K"] / known["F"])
             known["years"] = years(known.get("knots", [])[:-1], known["t"])
             known["length"] = lambda n, ends=[mp.mpf(0), *known.get("knots", [])]: ends[n + 1] - ends[n]
+            known["highest"] = highest
+            known["place"] = next((i for i, end in enumerate(known.get("knots", [])) if end >= expiry), None)
             expected = evaluated(class_name(model), known)
             assert float(found) == pytest.approx(
                 float(expected["normal_vol" if which == "normal_vol" else "vol"]), rel=1e-12

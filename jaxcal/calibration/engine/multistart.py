@@ -9,6 +9,7 @@ import equinox as eqx
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal._status import Outcome
 from jaxcal.calibration.arguments import free_names
 from jaxcal.calibration.calibration_spec import CalibrationSpec
 from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior
@@ -203,6 +204,11 @@ def multistart(
         better = is_better(other.found, best.found)
         found = choose(better, other.found, best.found)
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
+    for _ in range(find_start_rule(template).rounds - 1 if isinstance(model, type) else 0):
+        rows = np.asarray(best.found.outcome) == Outcome.STEP_LIMIT
+        if not rows.any():
+            break
+        best = Refined(again(best.found, best.level, rows), best.level)
     return best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, best.found.num_steps + sifted))
 
 

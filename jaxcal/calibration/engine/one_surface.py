@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
+from jaxcal.calibration.engine.fit_in_turn import fit_in_turn
 from jaxcal.calibration.engine.grid_fit import GridFit, LossAndPrior, Method, solve_expiries, solve_on_grid
 from jaxcal.calibration.engine.grid_refinement import GridPair, Rows, choose
 from jaxcal.calibration.engine.multistart import AbstractFitter, AbstractQuotes, FitSettings, multistart, with_steps
 from jaxcal.calibration.objective.fit_data import Target
-from jaxcal.calibration.starts.starting_values import PIECEWISE, make_starts
+from jaxcal.calibration.starts.starting_values import PIECEWISE, find_start_rule, make_starts
 from jaxcal.market.surface import Surface
 from jaxcal.models.base import AbstractModel, Model
 from jaxcal.models.parameters import search_bounds, with_fields
@@ -92,6 +93,10 @@ class SingleFitter(AbstractFitter):
 
     def stages(self, template: type[AbstractModel], starts: list[Any], level: NDArray[np.int64]) -> Iterable[Any]:
         """Bootstrap time-dependent parameters interval by interval first; the first start is also used as it is."""
+        if find_start_rule(template).in_turn and self.names == tuple(template.bounds):
+            quoted = np.flatnonzero(np.any(np.asarray(self.target.weight) > 0, axis=-1))
+            target = jax.tree.map(lambda leaf: np.asarray(leaf)[quoted], self.target)
+            return (fit_in_turn(self.names, self.methods[int(level)], target, start) for start in starts)
         if template not in PIECEWISE:
             return starts
         method = self.methods[int(level)]

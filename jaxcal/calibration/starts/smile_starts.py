@@ -1,10 +1,16 @@
 """Initial guesses for smiles: at-the-money level and skew of every expiry, or of their term structure."""
 
+from functools import partial
 from typing import Any
+
+import jax.numpy as jnp
+from jaxtyping import Array
 
 from jaxcal.calibration.starts.heston_starts import variance_range
 from jaxcal.calibration.starts.smile_shape import SmileShape
 from jaxcal.calibration.starts.start_rule import Ranges, Rules, StartRule, Values
+from jaxcal.compilation.quick_jit import QuickJit
+from jaxcal.models.smiles.arbitrage_free_svi import ArbitrageFreeSVI
 from jaxcal.models.smiles.essvi import ESSVI
 from jaxcal.models.smiles.sabr import SABR, NormalSABR
 from jaxcal.models.smiles.ssvi import SSVI, SSVIHeston
@@ -81,6 +87,24 @@ def _essvi(shape: SmileShape) -> list[Values]:
     }]  # fmt: skip
 
 
+def _arbitrage_free_svi(shape: SmileShape, essvi: Any) -> list[Values]:
+    """The slices of the fit of `ESSVI`, which are SVI; of many surfaces where its fields have a leading axis."""
+    found = _numbers_of_essvi(essvi.knots, essvi.right, essvi.left, essvi.width)
+    names = ("knots", *ArbitrageFreeSVI.bounds)
+    return [{name: shape.xp.asarray(x) for name, x in zip(names, found, strict=True)}]
+
+
+@partial(QuickJit, rare=True, task="starting points")
+@partial(jnp.vectorize, signature="(n),(n),(n),(n)->(n),(n),(n),(n),(n),(n)")
+def _numbers_of_essvi(knots: Array, right: Array, left: Array, width: Array) -> tuple[Array, ...]:
+    essvi = ESSVI(knots, right, left, width)
+    at = essvi.slices(knots)
+    room, h = jnp.sqrt((1.0 - at.rho) * (1.0 + at.rho)), at.theta / at.psi
+    slices = SVI(0.5 * at.theta * room**2, 0.5 * at.psi, at.rho, -at.rho * h, h * room)
+    found = ArbitrageFreeSVI.of_slices(knots, slices)
+    return found.knots, found.right, found.left, found.m, found.sigma, found.lift
+
+
 def _rises(values: Any, xp: Any) -> Any:
     """By how much the largest value so far rises at each place."""
     largest = xp.maximum.accumulate(values, axis=-1)
@@ -96,6 +120,7 @@ SMILE_STARTS: Rules = {
     NormalSABR: StartRule(_normal_sabr),
     SVI: StartRule(_svi),
     ESSVI: StartRule(_essvi, by_quoted_expiry=True),
+    ArbitrageFreeSVI: StartRule(simpler=ESSVI, extend=_arbitrage_free_svi, in_turn=True, rounds=15),
     SSVI: StartRule(_ssvi, _ssvi_ranges, by_quoted_expiry=True),
     SSVIHeston: StartRule(_ssvi_heston, _ssvi_ranges, by_quoted_expiry=True),
 }

@@ -26,6 +26,8 @@ class StartRule(NamedTuple):
         piecewise: bootstrapped from the shortest expiries on, from `of(simpler, knots)`.
         also_from_starts: also bootstrapped from the starts of `simpler`.
         num_knots: the most knots, if the caller names none.
+        in_turn: fitted expiry by expiry first, each slice above the one before.
+        rounds: how often a fit from the class goes on where it ended at the limit of steps, with as many again.
         by_quoted_expiry: whether vectors have an entry for every quoted expiry.
         sifted: whether the starts are carried some steps, and only the most promising is fitted to the end.
     """
@@ -37,6 +39,8 @@ class StartRule(NamedTuple):
     piecewise: bool = False
     also_from_starts: bool = False
     num_knots: int = 0
+    in_turn: bool = False
+    rounds: int = 1
     by_quoted_expiry: bool = False
     sifted: bool = False
 

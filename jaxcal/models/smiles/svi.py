@@ -1,6 +1,6 @@
 """SVI: the total variance of one expiry as a hyperbola in log-strike, and Durrleman's condition for a smile."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar, NamedTuple
 
@@ -150,7 +150,7 @@ class SVI(AbstractVolModel):
             >>> round(float(least), 6), bool(jnp.all(repaired.durrleman(k) > -1e-9))
             (-0.032674, True)
         """
-        return jnp.max(_lifts(*float_arrays(self.b, self.rho, self.m, self.sigma)), axis=-1)
+        return jnp.max(butterfly_lifts(*float_arrays(self.b, self.rho, self.m, self.sigma))[..., :2], axis=-1)
 
     def jump_wings(self, expiry: RealLike) -> tuple[Array, Array, Array, Array, Array]:
         """The SVI-JW parameters (v, psi, p, c, v_tilde) at an expiry in years (Gatheral and Jacquier 2014, eq. 3.5).
@@ -216,7 +216,7 @@ def hyperbola(x: Array, rho: Array, width: Array) -> Smile:
 
 
 _REACH, _POINTS, _GOLDEN = 13.0, 79, 0.6180339887498949
-_KINK = 1e-3  # over which the kink between two binding log-strikes is smoothed, in units of b sigma
+KINK = 1e-3  # over which kinks of the least level, as between two binding log-strikes, are smoothed, by b sigma
 
 
 def _lift(k: Array, b: Array, rho: Array, m: Array, sigma: Array) -> Array:
@@ -238,16 +238,31 @@ def _lift(k: Array, b: Array, rho: Array, m: Array, sigma: Array) -> Array:
 
 @jax.jit
 @partial(jnp.vectorize, signature="(),(),(),()->(n)")
-def _lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
-    """The two highest peaks of `_lift`, the second -inf where there is one only: on a grid, then by golden section.
+def butterfly_lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
+    """`highest_peaks` of `_lift`.
 
     The grid is fine around the vertex, on the scale of its width, and around the money, on that of the strikes at which
     k is comparable to the slope.
     """
-    fixed = tuple(jax.lax.stop_gradient(x) for x in (b, rho, m, sigma))
-    reach = jnp.sinh(jnp.linspace(-_REACH, _REACH, _POINTS, dtype=b.dtype))
-    k = jnp.sort(jnp.concatenate([fixed[2] + fixed[3] * reach, 0.1 * fixed[0] * reach]))
-    value = _lift(k, *fixed)
+    return highest_peaks(_lift, (m, sigma), (jnp.zeros_like(b), 0.1 * b), b, rho, m, sigma)
+
+
+def highest_peaks(
+    fn: Callable[..., Array], first: tuple[Array, Array], second: tuple[Array, Array], *parameters: Array
+) -> Array:
+    """`[3]` the two highest peaks of `fn(k, *parameters)`, on a grid, then by golden section, and how low it falls
+    between them; the second and that are -inf where there is one peak only. Derivatives are those of `fn` there.
+
+    Args:
+        fn: of log-strikes.
+        first, second: centre and scale of the two halves of the grid, which reach 221,000 scales to both sides.
+        parameters: numbers.
+    """
+    fixed = tuple(jax.lax.stop_gradient(x) for x in parameters)
+    reach = jnp.sinh(jnp.linspace(-_REACH, _REACH, _POINTS, dtype=fixed[0].dtype))
+    halves = (jax.lax.stop_gradient(centre) + jax.lax.stop_gradient(scale) * reach for centre, scale in (first, second))
+    k = jnp.sort(jnp.concatenate(list(halves)))
+    value = fn(k, *fixed)
     rising = jnp.concatenate([jnp.ones(1, bool), value[1:] > value[:-1]])
     falling = jnp.concatenate([value[1:] <= value[:-1], jnp.ones(1, bool)])
     # the largest is always one, or NaN
@@ -257,13 +272,29 @@ def _lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
     def narrow(_: Int[ArrayLike, ""], bracket: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = bracket
         left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        keep_left = _lift(left, *fixed) > _lift(right, *fixed)
+        keep_left = fn(left, *fixed) > fn(right, *fixed)
         return jnp.where(keep_left, low, left), jnp.where(keep_left, right, high)
 
     around = k[jnp.maximum(best - 1, 0)], k[jnp.minimum(best + 1, k.size - 1)]
     low, high = jax.lax.fori_loop(0, 40, narrow, around)
-    found = _lift(jax.lax.stop_gradient(0.5 * (low + high)), b, rho, m, sigma)
-    return jnp.where(peak[best], found, -jnp.inf)
+    found = fn(jax.lax.stop_gradient(0.5 * (low + high)), *parameters)
+    index = jnp.arange(k.size, dtype=best.dtype)
+    between = (index > jnp.min(best)) & (index < jnp.max(best))
+    valley = fn(k[jnp.argmin(jnp.where(between, value, jnp.inf))], *parameters)
+    second_peak = jnp.where(peak[best[1]], found[1], -jnp.inf)
+    return jnp.stack([found[0], second_peak, jnp.where(peak[best[1]], valley, -jnp.inf)])
+
+
+def smooth_peak(peaks: Float[Array, "*batch 3"], width: Array) -> Float[Array, "*batch"]:
+    """The higher of `highest_peaks`; where they are no further apart than `width`, up to a quarter of it more, so that
+    there is no kink, and nothing more where the valley between them ends.
+    """
+    first, second, valley = peaks[..., 0], peaks[..., 1], peaks[..., 2]
+    several = jnp.isfinite(second)
+    second, valley = (jnp.where(several, x, first - 2.0 * width) for x in (second, valley))
+    near = jnp.maximum(width - jnp.abs(first - second), 0.0)
+    depth = jnp.maximum(jnp.minimum(first, second) - valley, 0.0)
+    return jnp.maximum(first, second) + 0.25 * near * near / width * depth / (depth + 0.25 * width)
 
 
 def _smooth_least_a(model: SVI) -> Array:
@@ -271,10 +302,19 @@ def _smooth_least_a(model: SVI) -> Array:
     above. On the kink itself a solver would stall.
     """
     b, rho, m, sigma = float_arrays(model.b, model.rho, model.m, model.sigma)
-    lifts = _lifts(b, rho, m, sigma)
-    apart, width = jnp.abs(lifts[..., 0] - lifts[..., 1]), _KINK * b * sigma
-    near = jnp.maximum(width - apart, 0.0)
-    return jnp.max(lifts, axis=-1) + 0.25 * near * near / width
+    lifts = butterfly_lifts(b, rho, m, sigma)
+    return smooth_max(lifts[..., 0], lifts[..., 1], KINK * b * sigma)
+
+
+def smooth_max(x: Array, y: Array, width: Array) -> Array:
+    """The larger of two numbers; where they are no further apart than `width`, up to a quarter of it more: no kink.
+
+    Example:
+        >>> [float(smooth_max(jnp.asarray(1.0), jnp.asarray(y), jnp.asarray(0.5))) for y in (0.0, 1.0)]
+        [1.0, 1.125]
+    """
+    near = jnp.maximum(width - jnp.abs(x - y), 0.0)
+    return jnp.maximum(x, y) + 0.25 * near * near / width
 
 
 def log_strike(strike: RealLike, expiry: RealLike, forward: RealLike) -> tuple[Array, Array]:
