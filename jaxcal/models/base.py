@@ -56,6 +56,12 @@ class AbstractModel(eqx.Module):
         """
         return {}
 
+    def odd_parts(self) -> tuple[str, ...]:
+        """Parts of one model of concrete numbers about which quotes say less than the numbers seem to, in words; none
+        here. A fit's summary has them.
+        """
+        return ()
+
     def orders(self) -> tuple["PartOrder", ...]:
         """Fields whose entries are interchangeable parts, and the order in which a fit of the class gives them; none
         here.

@@ -14,7 +14,7 @@ ABSTRACT = (jc.AbstractModel, jc.AbstractFourierModel, jc.AbstractVolModel)
 ASKED = {"log_cf", "vol"}
 ANSWERED = {
     "violations", "moment_bounds", "decay_cone", "drift", "revival", "jump_kinds", "given_jumps",
-    "basis", "mix", "basis_size", "still", "bounds", "vectors", "orders", "held", "per_expiry", "slices",
+    "basis", "mix", "basis_size", "still", "bounds", "vectors", "orders", "odd_parts", "held", "per_expiry", "slices",
 }  # fmt: skip
 
 

@@ -28,6 +28,7 @@ _WORTH_REFINING = (
 _WORTH_CONTOURS = (
     0.999  # of the best cost: only below it is a fit worth contours of every quote's own, which take minutes
 )
+_TIE = 5e-3  # of the cost, a quarter of a percent of the misfit: less says nothing about which fit is right
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _SINH, _SADDLE = Sinh(), Saddle()
 
@@ -106,10 +107,15 @@ def is_worth_contours(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
 
 
 def is_better(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
-    """Whether a fit is better than the best so far: its cost lower, or its prices confirmed where those are not."""
+    """Whether a fit is better than the best so far: its cost lower, or its prices confirmed where those are not. Of
+    two that are as good to `_TIE` the one with fewer parameters at bounds is: a person can read it.
+    """
     cost, moved = np.asarray(found.cost), np.asarray(found.moved)
     least, unsure = np.asarray(best.cost), np.asarray(best.moved)
-    return np.asarray(np.isfinite(cost) & np.where(moved == unsure, ~(least <= cost), unsure | ~np.isfinite(least)))
+    bounds, fewest = (np.sum(np.asarray(each.at_bound), axis=-1) for each in (found, best))
+    tied = (np.abs(cost - least) <= _TIE * np.minimum(cost, least)) & (bounds != fewest)
+    lower = np.where(tied, bounds < fewest, ~(least <= cost))
+    return np.asarray(np.isfinite(cost) & np.where(moved == unsure, lower, unsure | ~np.isfinite(least)))
 
 
 def derivative_grids(model: AbstractModel) -> tuple[AbstractPricer | None, ...]:

@@ -38,6 +38,7 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 _WIDER = 5.0  # times the scale of a loss, in which starts are carried first
 _WIDE_STEPS, _OWN_STEPS = 60, 40
+_LONGER = 5  # times the steps of other fits: one fit of many parameters instead of several
 
 
 class FitSettings(NamedTuple):
@@ -181,6 +182,7 @@ def multistart(
     if sifts and len(starts) > 1 and isinstance(quotes.settings.solver, LevenbergMarquardt):
         start, level, sifted = _sifted(starts, quotes, own, grids, level, shared)
         starts = [start]
+        quotes = _with_most_steps(quotes, _LONGER * int(quotes.settings.solver.max_steps))
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
@@ -220,12 +222,11 @@ def _sifted(
     on grids up to the level `last`; the level of its grid, and the steps that this took with all of them.
     """
     best, steps, rows = None, 0, np.ones(level.shape, bool)
-    solver: Any = quotes.settings.solver
+    most_steps = int(quotes.settings.solver.max_steps)  # type: ignore[attr-defined]
     for start in starts:
         here = None
         for most, loss in ((_WIDE_STEPS, _wider(own.loss)), (_OWN_STEPS, own.loss)):
-            few = replace(solver, max_steps=min(int(solver.max_steps), most))
-            some = quotes.with_settings(quotes.settings._replace(solver=few))
+            some = _with_most_steps(quotes, min(most_steps, most))
             fit = some.fitter(start, own._replace(loss=loss), grids)
 
             def again(found: GridFit, level: NDArray[np.int64], rows: Rows, fit: "AbstractFitter" = fit) -> GridFit:
@@ -239,6 +240,12 @@ def _sifted(
         best = here if best is None else Refined(*choose(is_better(here.found, best.found), here, best))
     assert best is not None
     return best.found.model, best.level, steps
+
+
+def _with_most_steps(quotes: AbstractQuotes, most: int) -> AbstractQuotes:
+    """The same quotes, fitted in so many steps at most."""
+    solver: Any = quotes.settings.solver
+    return quotes.with_settings(quotes.settings._replace(solver=replace(solver, max_steps=most)))
 
 
 def _wider(loss: AbstractLoss | None) -> AbstractLoss | None:

@@ -181,6 +181,11 @@ class Fit(eqx.Module, Generic[Model]):
         return GoodnessOfFit.of(np.asarray(self.model_vol), self.surface)
 
     @property
+    def odd_parts(self) -> tuple[str, ...]:
+        """Parts of the fitted model about which quotes say less than the numbers seem to, in words."""
+        return () if self.by_expiry or not self.status.fitted else self.model.odd_parts()
+
+    @property
     def parameters(self) -> dict[str, float | list[float]]:
         """The fitted parameters by name; a list where the model has a vector, or parameters of each expiry."""
         return {field.name: _plain(getattr(self.model, field.name)) for field in dataclasses.fields(self.model)}
@@ -274,6 +279,7 @@ class Fit(eqx.Module, Generic[Model]):
             f"{'steps':<22}{int(self.num_steps):>12d}",
             f"{'identified':<22}{self.diagnostics().line}",
         ]
+        rows += [f"{'odd':<22}{part}" for part in self.odd_parts]
         rows += self.goodness.sentences[1:]
         if self.loss is not None:
             scale = getattr(self.loss, "scale", None)

@@ -48,9 +48,9 @@ class Heston(AbstractFourierModel):
 
     bounds: ClassVar[Mapping[str, Interval]] = {
         "v0": Interval(1e-6, 25.0, "log"),
-        "kappa": Interval(1e-3, 100.0, "log"),
+        "kappa": Interval(1e-3, 300.0, "log"),
         "theta": Interval(1e-6, 25.0, "log"),
-        "sigma": Interval(1e-3, 30.0, "log"),
+        "sigma": Interval(1e-3, 100.0, "log"),
         "rho": Interval(-0.999, 0.999, "linear"),
     }
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
@@ -30,6 +31,7 @@ from jaxcal.models.jumps.merton import (
     normal_jump_variance,
     normal_jumps,
 )
+from jaxcal.models.jumps.odd_parts import odd_jumps, odd_reversion
 
 
 class Bates(AbstractFourierModel):
@@ -112,6 +114,10 @@ class Bates(AbstractFourierModel):
     def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
         heston = Heston(self.v0, self.kappa, self.theta, self.sigma, self.rho)
         return WithNormal(heston, normal_jump_variance(count, self.jump_std))
+
+    def odd_parts(self) -> tuple[str, ...]:
+        jumps = odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std))
+        return jumps + odd_reversion(self.kappa, self.bounds["kappa"])
 
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

@@ -47,6 +47,7 @@ from jaxcal.models.jumps.merton import (
     normal_jump_variance,
     normal_jumps,
 )
+from jaxcal.models.jumps.odd_parts import odd_jumps, odd_reversion
 
 FACTOR = tuple(Heston.bounds)
 JUMP = ("jump_intensity", "jump_mean", "jump_std")
@@ -302,6 +303,10 @@ class ClockedHestonJumps(AbstractFourierModel):
         nothing = jnp.zeros(0)
         diffusion = eqx.tree_at(lambda model: [getattr(model, name) for name in JUMP], self, [nothing] * 3)
         return WithNormal(diffusion, normal_jump_variance(count, self.jump_std))
+
+    def odd_parts(self) -> tuple[str, ...]:
+        jumps = odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std))
+        return jumps + odd_reversion(self.kappa, self.bounds["kappa"])
 
     def violations(self) -> Mapping[str, BoolLike]:
         rules = heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Complex, Float
 
 from jaxcal._types import BoolLike
 from jaxcal.models.base import AbstractFourierModel
 from jaxcal.models.complex_math import reciprocal
 from jaxcal.models.interval import Interval
+from jaxcal.models.jumps.odd_parts import odd_jumps
 
 
 class Kou(AbstractFourierModel):
@@ -66,6 +68,10 @@ class Kou(AbstractFourierModel):
     def decay_cone(self) -> tuple[Float[Array, ""], Float[Array, ""]]:
         """That of the Gaussian part; jumps stay bounded there."""
         return jnp.asarray(-jnp.pi / 4), jnp.asarray(jnp.pi / 4)
+
+    def odd_parts(self) -> tuple[str, ...]:
+        up, down = 2.0 * self.p_up / np.square(self.eta_up), 2.0 * (1.0 - self.p_up) / np.square(self.eta_down)
+        return odd_jumps(self.jump_intensity, up + down)
 
     def violations(self) -> Mapping[str, BoolLike]:
         return {

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
@@ -14,6 +15,7 @@ from jaxcal.models.base import AbstractFourierModel, JumpKinds, LogCFBasis
 from jaxcal.models.complex_math import Cartesian, exp, expm1, real
 from jaxcal.models.diffusions.black_scholes import BlackScholes
 from jaxcal.models.interval import Interval
+from jaxcal.models.jumps.odd_parts import odd_jumps
 
 JUMP_BOUNDS = {
     "jump_intensity": Interval(1e-3, 200.0, "log"),
@@ -87,6 +89,9 @@ class Merton(AbstractFourierModel):
 
     def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
         return WithNormal(BlackScholes(self.sigma), normal_jump_variance(count, self.jump_std))
+
+    def odd_parts(self) -> tuple[str, ...]:
+        return odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std))
 
     def violations(self) -> Mapping[str, BoolLike]:
         return {

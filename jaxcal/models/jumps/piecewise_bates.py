@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.typing import ArrayLike
 from jaxtyping import Array, Complex, Float
 
@@ -21,6 +22,7 @@ from jaxcal.models.diffusions.piecewise_heston import PiecewiseHeston, piecewise
 from jaxcal.models.interval import Interval
 from jaxcal.models.jumps.bates import Bates
 from jaxcal.models.jumps.merton import normal_jump_cone, normal_jump_revival, normal_jump_variance, normal_jumps
+from jaxcal.models.jumps.odd_parts import odd_jumps, odd_reversion
 
 _VARYING = ("kappa", "theta", "sigma", "rho", "jump_intensity", "jump_mean", "jump_std")
 
@@ -153,6 +155,10 @@ class PiecewiseBates(AbstractFourierModel):
     def _jumps(self, dtype: Any) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
         size = self.knots.size + 1
         return per_bucket(self.jump_mean, size, dtype), per_bucket(self.jump_std, size, dtype)
+
+    def odd_parts(self) -> tuple[str, ...]:
+        jumps = odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std))
+        return jumps + odd_reversion(self.kappa, self.bounds["kappa"])
 
     def violations(self) -> Mapping[str, BoolLike]:
         rules = heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Complex, Float
 
@@ -31,6 +32,7 @@ from jaxcal.models.diffusions.heston import (
 from jaxcal.models.interval import Interval
 from jaxcal.models.jumps.jump_integral import JumpIntegral
 from jaxcal.models.jumps.merton import JUMP_BOUNDS, normal_jump_cone
+from jaxcal.models.jumps.odd_parts import odd_jumps, odd_reversion
 
 
 class SVCJ(AbstractFourierModel):
@@ -146,6 +148,12 @@ class SVCJ(AbstractFourierModel):
 
     def given_jumps(self, count: Float[Array, "kinds q"]) -> AbstractFourierModel:
         return _GivenJumps(self, count[0])
+
+    def odd_parts(self) -> tuple[str, ...]:
+        shared = self.jump_correlation * self.variance_jump_mean  # exponential: its deviation is its mean
+        square = np.square(self.jump_mean + shared) + np.square(shared) + np.square(self.jump_std)
+        jumps = odd_jumps(self.jump_intensity, square)
+        return jumps + odd_reversion(self.kappa, self.bounds["kappa"])
 
     def violations(self) -> Mapping[str, BoolLike]:
         return heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {
