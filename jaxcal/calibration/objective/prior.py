@@ -42,7 +42,8 @@ class AbstractPrior(eqx.Module):
 class Smoothness(AbstractPrior):
     """Regularises parameters that vary over time: `weight` times the difference of neighbours.
 
-    Applies to every parameter that is a vector, on its search scale (so relative differences of positive parameters).
+    Applies to every parameter that is a vector over time, and to no vector over interchangeable parts such as factors
+    (`orders`), on its search scale (so relative differences of positive parameters).
     A residual of a quote is a volatility difference: with a weight of 0.001 and uniform quotes, a change of a factor
     of e from one interval to the next costs as much as one quote missed by 0.1 vol points.
 
@@ -57,7 +58,9 @@ class Smoothness(AbstractPrior):
     weight: Float[Array, ""] | float = 1e-3
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
-        varying = [search_value(model, name) for name in model.bounds if jnp.ndim(getattr(model, name)) == 1]
+        parts = {name for part in model.orders() for name in part.names}
+        vectors = [name for name in model.bounds if jnp.ndim(getattr(model, name)) == 1 and name not in parts]
+        varying = [search_value(model, name) for name in vectors]
         steps = [jnp.diff(values) for values in varying]
         return self.weight * jnp.concatenate(steps) if steps else jnp.zeros(0)
 

@@ -19,6 +19,7 @@ from jaxcal.calibration.objective.objective import Objective
 from jaxcal.calibration.objective.prior import AbstractPrior
 from jaxcal.calibration.objective.residuals import BidAskResidual, ImpliedVolResidual, VegaPriceResidual
 from jaxcal.calibration.results.diagnostics import Diagnostics, diagnostics_of
+from jaxcal.calibration.results.effective_parameters import effective_number
 from jaxcal.calibration.results.goodness_of_fit import GoodnessOfFit
 from jaxcal.calibration.results.standard_errors import standard_errors, weighted_misfit
 from jaxcal.market.surface import Surface
@@ -181,6 +182,15 @@ class Fit(eqx.Module, Generic[Model]):
         return GoodnessOfFit.of(np.asarray(self.model_vol), self.surface)
 
     @property
+    def effective_parameters(self) -> float:
+        """How many parameters the quotes move: those that are free and not at bounds, less what the prior decides.
+
+        tr((H + P)^-1 H), with H the information of the quotes and P that of the prior (D. MacKay, "Bayesian
+        interpolation", Neural Computation 4, 1992, eq. 4.8). NaN where nothing was fitted.
+        """
+        return effective_number(self)
+
+    @property
     def odd_parts(self) -> tuple[str, ...]:
         """Parts of the fitted model about which quotes say less than the numbers seem to, in words."""
         return () if self.by_expiry or not self.status.fitted else self.model.odd_parts()
@@ -281,6 +291,8 @@ class Fit(eqx.Module, Generic[Model]):
         ]
         rows += [f"{'odd':<22}{part}" for part in self.odd_parts]
         rows += self.goodness.sentences[1:]
+        if self.prior is not None:
+            rows.append(f"{'effective parameters':<22}{self.effective_parameters:>12.1f}")
         if self.loss is not None:
             scale = getattr(self.loss, "scale", None)
             note = "" if scale is None else f", scale {float(scale):.4g}"
