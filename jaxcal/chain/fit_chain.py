@@ -42,10 +42,11 @@ _CANDIDATES = (
     ModelName.BATES,
     ModelName.DOUBLE_HESTON,
     ModelName.CLOCKED_DOUBLE_HESTON,
+    ModelName.CLOCKED_HESTON_JUMPS,
 )
 # On recorded chains of this size, laws with constant parameters are far from what a clock reaches, and each is a
 # program of seconds to compile: one of them is enough to tell.
-_CANDIDATES_OF_MANY = (ModelName.HESTON, ModelName.CLOCKED_DOUBLE_HESTON)
+_CANDIDATES_OF_MANY = (ModelName.HESTON, ModelName.CLOCKED_DOUBLE_HESTON, ModelName.CLOCKED_HESTON_JUMPS)
 _MANY_PLACES, _MANY_EXPIRIES = 256, 4
 _LEAST_SPREADS = 0.5  # share of the quotes with a spread from which on misfits are measured in half-spreads
 _REPAIRED = ("row", "years", "strike", "vol", "repaired_vol", "change", "amount", "outside")
@@ -87,9 +88,9 @@ def fit_chain(
         quotes: the tidy table (see `read_quotes`), or a path for `read_quotes`; the `QuoteReport` of a table; or a
             `Surface`, which is not cleaned or repaired.
         models: candidates, as `compare` takes them, or names as on the command line. By default Black-Scholes, Heston,
-            Bates, double Heston and `ClockedDoubleHeston`, which are laws and so free of arbitrage; of more than 256
-            padded places in more than four expiries only Heston and `ClockedDoubleHeston`, for the others take long to
-            compile and are far from what a clock reaches on recorded chains of that size.
+            Bates, double Heston, `ClockedDoubleHeston` and `ClockedHestonJumps`, which are laws and so free of
+            arbitrage; of more than 256 padded places in more than four expiries only Heston and the two with a clock,
+            for the others take long to compile and are far from what a clock reaches on recorded chains of that size.
         residual, loss, bounds: as in `calibrate`, of every candidate; a `CalibrationSpec` is fitted as it says itself.
         fee: of the venue, `TakerFee.deribit()` for Deribit, for `arbitrage`; nothing by default.
         repair: whether arbitrage at bid and ask is repaired.
@@ -147,7 +148,7 @@ def fit_chain(
         )
     given = default | {k: v for k, v in {"residual": residual, "loss": loss}.items() if v is not None}
     given |= {} if bounds is None else {"bounds": bounds}
-    specs = specs or _specs(_default_candidates(surface))
+    specs = specs or _specs(default_candidates(surface))
     asked = {name: _with(name, model, given) for name, model in specs.items()}
     choice = choose_model(asked, surface, enough=enough, arbitrage_free=arbitrage_free)
     fit = choice.entry.fit
@@ -170,7 +171,8 @@ def fit_chain(
     )
 
 
-def _default_candidates(surface: Surface) -> tuple[ModelName, ...]:
+def default_candidates(surface: Surface) -> tuple[ModelName, ...]:
+    """The candidates where a caller names none, from few parameters to many: all of them laws."""
     large = surface.vol.size > _MANY_PLACES and surface.num_expiries > _MANY_EXPIRIES
     return _CANDIDATES_OF_MANY if large else _CANDIDATES
 

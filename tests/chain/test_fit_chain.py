@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 import jaxcal as jc
+from jaxcal.chain.fit_chain import default_candidates
 from tests.small_models import Flat, Line, Lines
 
 STRIKES = np.linspace(80.0, 120.0, 15)
@@ -232,3 +233,13 @@ def test_prices_between_the_quoted_expiries():
             chain.price(95.0, [0.5, expiry])
     with pytest.raises(ValueError, match="Lines is a smile of each expiry"):
         jc.fit_chain(quotes, models=Lines).vol(100.0, 0.5)
+
+
+def test_default_candidates_are_laws_from_few_parameters_to_many():
+    few, many = (jc.Surface.from_quotes(table(expiries=np.linspace(0.1, 2.0, size))) for size in (3, 20))
+    of_few, of_many = (list(default_candidates(surface)) for surface in (few, many))
+    assert of_few[0] == "black-scholes"
+    assert of_few[-1] == of_many[-1] == "clocked-heston-jumps"
+    assert set(of_many) < set(of_few)
+    assert len(of_many) == 3
+    assert all(issubclass(name.model, jc.AbstractFourierModel) for name in of_few)

@@ -16,8 +16,9 @@ def test_a_bitcoin_chain(market_data):
     assert chain.converged
     assert chain.candidates["chosen"].tolist()[0] is False  # Heston
     chosen = chain.candidates[chain.candidates["chosen"]].iloc[0]
-    assert float(chosen["inside"]) > 0.88
-    assert float(chosen["inside_out"]) > 0.85
+    assert chosen["model"] == "ClockedHestonJumps"
+    assert float(chosen["inside"]) > 0.93
+    assert float(chosen["inside_out"]) > 0.88
     assert int(chosen["num_parameters"]) < 40
     assert chain.arbitrage.num_to_trade == 0
     assert chain.arbitrage_of_model is not None
