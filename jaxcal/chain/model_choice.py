@@ -48,7 +48,7 @@ def choose_model(
 ) -> Choice:
     """Fit the candidates one after the other, as `compare` does, and choose one by the quotes held out.
 
-    A candidate is fitted where it has fewer parameters than there are quotes left to fit it to. The first one with at
+    A candidate is fitted where it has no more parameters than there are quotes left to fit it to. The first one with at
     least the share `enough` of held-out quotes between bid and ask is chosen, and no other is fitted. Otherwise it is
     the one of fewest parameters whose mean held-out loss is within one standard error of the least, or more than it by
     no more than the loss of a tenth of a half-spread. The error is that of the mean difference from the best, quotes of
@@ -82,7 +82,7 @@ def choose_model(
     """
     held_out = held_out_quotes(surface)
     by_quotes = int(held_out.sum()) >= LEAST_HELD_OUT
-    most = surface.num_quotes - (int(held_out.sum()) if by_quotes else 1)
+    most = max(surface.num_quotes - (int(held_out.sum()) if by_quotes else 1), 1)
     most = most if len(candidates) > 1 else math.inf
     unit = _half_spreads(surface)[held_out]
     entries: list[Entry] = []
@@ -111,7 +111,7 @@ def choose_model(
         why = "Akaike's criterion is least"
         if enclosing:
             best = min(enclosing, key=lambda place: entries[place].num_parameters)
-            why = f"{entries[best].inside:.0%} of {entries[best].num_quotes} quotes between bid and ask"
+            why = f"{entries[best].inside:.0%} of {_count(entries[best].num_quotes, 'quote')} between bid and ask"
         return Choice(entries[best], comparison, f"{_named(entries[best])}: {why}; too few could be held out.", out)
     scores = {place: _scores(entries[place], surface, held_out, unit) for place in sound}
     expiry = np.broadcast_to(np.arange(held_out.shape[0])[:, None], held_out.shape)[held_out]
@@ -125,12 +125,12 @@ def choose_model(
 def _fitted(name: str, spec: CalibrationSpec, surface: Surface, most: float | int, arbitrage_free: bool) -> Entry:
     """The candidate compared, or why it was passed over."""
     fewest = len(spec.names)  # a vector has more
-    if fewest >= most:
+    if fewest > most:
         return Entry(name, reason=f"Not fitted: {_count(fewest, 'parameter')} or more, for {_count(most, 'quote')}.")
     entry = compare({name: spec}, surface, repeats=0).entries[0]
     if not _has_numbers(entry):
         return entry
-    if entry.num_parameters >= most:
+    if entry.num_parameters > most:
         reason = f"{_PASSED}: {entry.num_parameters} parameters, for {_count(most, 'quote')}. {entry.reason}"
         return replace(entry, reason=reason)
     if arbitrage_free and isinstance(entry.fit.model, AbstractVolModel):  # pyright: ignore[reportOptionalMemberAccess]
