@@ -207,7 +207,7 @@ def multistart(
         found = choose(better, other.found, best.found)
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
     for _ in range(find_start_rule(template).rounds - 1 if isinstance(model, type) else 0):
-        rows = np.asarray(best.found.outcome) == Outcome.STEP_LIMIT
+        rows = np.asarray(np.asarray(best.found.outcome) == Outcome.STEP_LIMIT)
         if not rows.any():
             break
         best = Refined(again(best.found, best.level, rows), best.level)

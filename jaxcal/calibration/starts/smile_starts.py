@@ -118,9 +118,9 @@ def _ssvi_ranges(level: float) -> Ranges:
 SMILE_STARTS: Rules = {
     SABR: StartRule(_sabr),
     NormalSABR: StartRule(_normal_sabr),
-    SVI: StartRule(_svi),
-    ESSVI: StartRule(_essvi, by_quoted_expiry=True),
+    SVI: StartRule(_svi, rounds=10),
+    ESSVI: StartRule(_essvi, rounds=10, by_quoted_expiry=True),
     ArbitrageFreeSVI: StartRule(simpler=ESSVI, extend=_arbitrage_free_svi, in_turn=True, rounds=15),
-    SSVI: StartRule(_ssvi, _ssvi_ranges, by_quoted_expiry=True),
-    SSVIHeston: StartRule(_ssvi_heston, _ssvi_ranges, by_quoted_expiry=True),
+    SSVI: StartRule(_ssvi, _ssvi_ranges, rounds=10, by_quoted_expiry=True),
+    SSVIHeston: StartRule(_ssvi_heston, _ssvi_ranges, rounds=10, by_quoted_expiry=True),
 }

@@ -129,6 +129,15 @@ def test_fits_alone_and_side_by_side():
         assert fit.model.knots.shape == (4 - i,)
 
 
+def test_a_fit_from_the_class_goes_on_at_the_limit_of_steps():
+    few = jc.LevenbergMarquardt(max_steps=3)
+    surface = surface_of(MODEL)
+    fit = jc.calibrate(jc.ESSVI, surface, solver=few)
+    assert fit.converged
+    assert int(fit.num_steps) > 3
+    assert not jc.calibrate(jc.ESSVI(KNOTS, PSI, PSI, PSI), surface, solver=few).converged  # an instance does not
+
+
 @pytest.mark.market_data
 def test_a_recorded_chain(market_data):
     path = market_data / "deribit" / "single" / "btc_2025-12-05.csv"
