@@ -28,6 +28,7 @@ from jaxcal.calibration.engine.grid_refinement import (
 )
 from jaxcal.calibration.objective.loss import AbstractLoss, at_scale
 from jaxcal.calibration.objective.residuals import AbstractResidual
+from jaxcal.calibration.starts.start_rule import StartRule
 from jaxcal.calibration.starts.starting_values import find_start_rule, simpler_model
 from jaxcal.models.base import AbstractModel
 from jaxcal.models.interval import Interval
@@ -38,7 +39,7 @@ from jaxcal.solvers.levenberg_marquardt import LevenbergMarquardt
 
 _WIDER = 5.0  # times the scale of a loss, in which starts are carried first
 _WIDE_STEPS, _OWN_STEPS = 60, 40
-_LONGER = 5  # times the steps of other fits: one fit of many parameters instead of several
+_ALIKE = 1e-4  # of the cost: two starts carried so near are at one place
 
 
 class FitSettings(NamedTuple):
@@ -178,11 +179,14 @@ def multistart(
     shared = min(max(last_shared(grids), 1), last)
     level = np.asarray(np.minimum(level, last_shared(grids)))
     sifted: Any = 0
-    sifts = isinstance(model, type) and find_start_rule(template).sifted
-    if sifts and len(starts) > 1 and isinstance(quotes.settings.solver, LevenbergMarquardt):
-        start, level, sifted = _sifted(starts, quotes, own, grids, level, shared)
-        starts = [start]
-        quotes = _with_most_steps(quotes, _LONGER * int(quotes.settings.solver.max_steps))
+    rule = find_start_rule(template) if isinstance(model, type) else StartRule()
+    sifts = rule.sifted and len(starts) > 1
+    sifts = sifts and isinstance(quotes.settings.solver, LevenbergMarquardt)
+    if sifts:
+        promising, sifted = _sifted(starts, quotes, own, grids, level, shared)
+        starts = [each.found.model for each in promising]
+        level = np.maximum.reduce([each.level for each in promising])
+        quotes = _with_most_steps(quotes, rule.rounds * int(quotes.settings.solver.max_steps))
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
@@ -194,6 +198,8 @@ def multistart(
         found = fit(start, level, rows, _unfitted(by_start[0].found) if by_start else None)
         by_start.append(refine(again, Refined(found, level), rows, np.minimum(level + 1, shared)))
         rows = np.asarray(rows & ~(np.asarray(by_start[-1].found.rmse_vol) <= PERFECT))
+        if sifts:
+            rows = np.asarray(rows & (np.asarray(by_start[-1].found.outcome) != Outcome.CONVERGED))
         if not rows.any():
             break
     everything = np.ones(level.shape, bool)
@@ -206,7 +212,7 @@ def multistart(
         better = is_better(other.found, best.found)
         found = choose(better, other.found, best.found)
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
-    for _ in range(find_start_rule(template).rounds - 1 if isinstance(model, type) else 0):
+    for _ in range(0 if sifts else rule.rounds - 1):
         rows = np.asarray(np.asarray(best.found.outcome) == Outcome.STEP_LIMIT)
         if not rows.any():
             break
@@ -217,11 +223,12 @@ def multistart(
 def _sifted(
     starts: list[Any], quotes: AbstractQuotes, own: LossAndPrior, grids: tuple[GridPair, ...], level: NDArray[np.int64],
     last: int,
-) -> tuple[Any, NDArray[np.int64], Any]:  # fmt: skip
-    """The most promising start of every row, carried some steps down a wider loss and then some down the loss itself,
-    on grids up to the level `last`; the level of its grid, and the steps that this took with all of them.
+) -> tuple[list[Refined], Any]:  # fmt: skip
+    """The two most promising starts of every row, carried some steps down a wider loss and then some down the loss
+    itself, on grids up to the level `last`; and the steps that this took with all of them. The second is elsewhere than
+    the first, and there for rows in which that does not converge.
     """
-    best, steps, rows = None, 0, np.ones(level.shape, bool)
+    best, second, steps, rows = None, None, 0, np.ones(level.shape, bool)
     most_steps = int(quotes.settings.solver.max_steps)  # type: ignore[attr-defined]
     for start in starts:
         here = None
@@ -237,9 +244,17 @@ def _sifted(
             start = here.found.model
         assert here is not None
         steps = steps + here.found.num_steps
-        best = here if best is None else Refined(*choose(is_better(here.found, best.found), here, best))
+        if best is None:
+            best = here
+            continue
+        better = is_better(here.found, best.found)
+        best, behind = Refined(*choose(better, here, best)), Refined(*choose(better, best, here))
+        alike = ~(np.abs(behind.found.cost - best.found.cost) > _ALIKE * np.abs(best.found.cost))
+        behind = behind._replace(found=choose(np.asarray(alike), _unfitted(behind.found), behind.found))
+        second = behind if second is None else Refined(*choose(is_better(behind.found, second.found), behind, second))
     assert best is not None
-    return best.found.model, best.level, steps
+    assert second is not None
+    return [best, second], steps
 
 
 def _with_most_steps(quotes: AbstractQuotes, most: int) -> AbstractQuotes:

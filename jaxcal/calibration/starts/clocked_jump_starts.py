@@ -72,5 +72,5 @@ def _ranges(level: float) -> Ranges:
 
 
 CLOCKED_JUMP_STARTS: Rules = {
-    ClockedHestonJumps: StartRule(_read, _ranges, ClockedDoubleHeston, _extend, num_knots=11, sifted=True),
+    ClockedHestonJumps: StartRule(_read, _ranges, ClockedDoubleHeston, _extend, num_knots=11, sifted=True, rounds=5),
 }
