@@ -186,7 +186,7 @@ def multistart(
         promising, sifted = _sifted(starts, quotes, own, grids, level, shared)
         starts = [each.found.model for each in promising]
         level = np.maximum.reduce([each.level for each in promising])
-        quotes = _with_most_steps(quotes, rule.rounds * int(quotes.settings.solver.max_steps))
+        quotes = _with_most_steps(quotes, rule.rounds * _most_steps(quotes))
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
@@ -229,7 +229,7 @@ def _sifted(
     the first, and there for rows in which that does not converge.
     """
     best, second, steps, rows = None, None, 0, np.ones(level.shape, bool)
-    most_steps = int(quotes.settings.solver.max_steps)  # type: ignore[attr-defined]
+    most_steps = _most_steps(quotes)
     for start in starts:
         here = None
         for most, loss in ((_WIDE_STEPS, _wider(own.loss)), (_OWN_STEPS, own.loss)):
@@ -255,6 +255,11 @@ def _sifted(
     assert best is not None
     assert second is not None
     return [best, second], steps
+
+
+def _most_steps(quotes: AbstractQuotes) -> int:
+    solver: Any = quotes.settings.solver
+    return int(solver.max_steps)
 
 
 def _with_most_steps(quotes: AbstractQuotes, most: int) -> AbstractQuotes:

@@ -1,5 +1,7 @@
 """How many parameters the quotes decide."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +15,7 @@ SURFACE = jc.Surface.from_vols([0.5], [90.0, 100.0, 110.0], [[0.2, 0.2, 0.2]], f
 class Towards(jc.AbstractPrior):
     weight: float
 
-    def __call__(self, model):
+    def __call__(self, model: Any):
         return jnp.atleast_1d(self.weight * (model.sigma - 0.3))
 
 

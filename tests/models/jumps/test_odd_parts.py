@@ -1,10 +1,13 @@
 """Odd parts in words: of every model with jumps, and in the summary of a fit."""
 
+from typing import Any
+
 import pytest
 
 import jaxcal as jc
 from jaxcal.models.registry import ModelName
 
+MAKE: Any = jc  # from fields by the dozen
 HESTON = (0.04, 2.0, 0.05, 0.6, -0.7)
 MANY, RARE, USUAL = (140.0, 0.0, 0.02), (0.01, -0.4, 0.3), (0.5, -0.1, 0.2)
 
@@ -12,8 +15,8 @@ MANY, RARE, USUAL = (140.0, 0.0, 0.02), (0.01, -0.4, 0.3), (0.5, -0.1, 0.2)
 def models(jumps, heston=HESTON):
     return [
         jc.Bates(*heston, *jumps),
-        jc.SVCJ(*heston, *jumps, 0.01, 0.0),
-        jc.PiecewiseBates(*heston, *jumps, [0.5]),
+        MAKE.SVCJ(*heston, *jumps, 0.01, 0.0),
+        MAKE.PiecewiseBates(*heston, *jumps, [0.5]),
         jc.ClockedHestonJumps.of(jc.Bates(*heston, *jumps), [0.5]),
     ]
 
