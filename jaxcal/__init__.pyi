@@ -93,7 +93,7 @@ from ._status import Status as Status
 from .calibration.calibrate_many import calibrate_many as calibrate_many
 from .calibration.results.fits import Fits as Fits
 from .calibration.compare import compare as compare
-from .calibration.add_knots import add_knots as add_knots
+from .calibration.search.add_knots import add_knots as add_knots
 from .calibration.comparison import Comparison as Comparison
 from .calibration.search.global_search import global_search as global_search
 from .calibration.search.optima import Optima as Optima

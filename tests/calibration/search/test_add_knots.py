@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Array, Float
 
 import jaxcal as jc
-from jaxcal.calibration.add_knots import level_misses
+from jaxcal.calibration.search.add_knots import level_misses
 from jaxcal.models.analytic.buckets import years_on_clock
 
 EXPIRY = np.array([0.1, 0.2, 0.3, 0.5, 1.0])
