@@ -248,7 +248,11 @@ def butterfly_lifts(b: Array, rho: Array, m: Array, sigma: Array) -> Array:
 
 
 def highest_peaks(
-    fn: Callable[..., Array], first: tuple[Array, Array], second: tuple[Array, Array], *parameters: Array
+    fn: Callable[..., Array],
+    first: tuple[Array, Array],
+    second: tuple[Array, Array],
+    *parameters: Array,
+    points: int = _POINTS,
 ) -> Array:
     """`[3]` the two highest peaks of `fn(k, *parameters)`, on a grid, then by golden section, and how low it falls
     between them; the second and that are -inf where there is one peak only. Derivatives are those of `fn` there.
@@ -257,9 +261,10 @@ def highest_peaks(
         fn: of log-strikes.
         first, second: centre and scale of the two halves of the grid, which reach 221,000 scales to both sides.
         parameters: numbers.
+        points: of each half.
     """
     fixed = tuple(jax.lax.stop_gradient(x) for x in parameters)
-    reach = jnp.sinh(jnp.linspace(-_REACH, _REACH, _POINTS, dtype=fixed[0].dtype))
+    reach = jnp.sinh(jnp.linspace(-_REACH, _REACH, points, dtype=fixed[0].dtype))
     halves = (jax.lax.stop_gradient(centre) + jax.lax.stop_gradient(scale) * reach for centre, scale in (first, second))
     k = jnp.sort(jnp.concatenate(list(halves)))
     value = fn(k, *fixed)

@@ -75,6 +75,16 @@ def test_slices_that_cross_are_parted():
     assert float(jnp.asarray(at.b)[2]) > 0.99 * float(B[1])
 
 
+def test_slices_that_are_nearly_the_same_do_not_cross():
+    """Two log-strikes bind within a vertex that is wide: a coarse search took one for the other."""
+    sigma = jnp.asarray([2.846418755, 2.918996207])
+    b, rho, m = (jnp.asarray(x) for x in ([0.0918615, 0.09416346], [-0.0244342, -0.0258324], [0.11927386, 0.11344307]))
+    at = jc.ArbitrageFreeSVI.of_slices(KNOTS[:2], jc.SVI(jnp.asarray([-0.2068, -0.2299]), b, rho, m, sigma)).at_knots()
+    k = jnp.linspace(-4.0, 4.0, 4001)
+    w = np.asarray(jax.vmap(lambda one: one.total_variance(k))(at))
+    assert np.diff(w, axis=0).min() > -1e-10
+
+
 def test_linear_at_the_money_and_beyond():
     w = np.asarray(MODEL.total_variance(0.0, jnp.asarray([0.01, 0.02, 0.06, 0.1, 0.5, 0.9])))
     np.testing.assert_allclose(w[0], 0.5 * w[1], rtol=1e-12)
