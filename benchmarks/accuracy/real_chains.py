@@ -33,6 +33,9 @@ VARIANTS: dict[str, tuple[type[jc.AbstractModel], dict[str, Any]]] = {
     "SVCJ by spread": (jc.SVCJ, BY_SPREAD),
     "ClockedDoubleHeston by spread": (jc.ClockedDoubleHeston, BY_SPREAD),
     "ClockedDoubleHeston in half-spreads": (jc.ClockedDoubleHeston, IN_HALF_SPREADS),
+    "ClockedHestonJumps in half-spreads": (jc.ClockedHestonJumps, IN_HALF_SPREADS),
+    "ESSVI in half-spreads": (jc.ESSVI, IN_HALF_SPREADS),
+    "ArbitrageFreeSVI in half-spreads": (jc.ArbitrageFreeSVI, IN_HALF_SPREADS),
 }
 RESULTS = Path(__file__).parents[1] / "results" / "real_chains.csv"
 
