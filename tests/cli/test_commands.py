@@ -346,7 +346,7 @@ def test_compare_refuses_what_cannot_be_written_or_read(quotes: Path) -> None:
 def test_every_model_of_the_command_line_has_a_starting_rule(name: ModelName) -> None:
     template = name.model
     assert name.value.replace("-", "") == template.__name__.lower()
-    assert initial.RULES[template].read or initial.RULES[template].piecewise
+    assert initial.RULES[template].read or initial.RULES[template].simpler
 
 
 def test_every_model_with_a_starting_rule_has_a_name() -> None:
