@@ -217,7 +217,10 @@ def multistart(
         if not rows.any():
             break
         best = Refined(again(best.found, best.level, rows), best.level)
-    return best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, best.found.num_steps + sifted))
+    if not sifts:
+        return best
+    steps = np.asarray(best.found.num_steps) + np.asarray(sifted)
+    return best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, steps))
 
 
 def _sifted(
