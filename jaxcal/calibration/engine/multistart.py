@@ -26,7 +26,7 @@ from jaxcal.calibration.engine.grid_refinement import (
     last_shared,
     refine,
 )
-from jaxcal.calibration.objective.loss import AbstractLoss, at_scale
+from jaxcal.calibration.objective.loss import widened
 from jaxcal.calibration.objective.residuals import AbstractResidual
 from jaxcal.calibration.starts.start_rule import StartRule
 from jaxcal.calibration.starts.starting_values import find_start_rule, simpler_model
@@ -235,7 +235,7 @@ def _sifted(
     most_steps = _most_steps(quotes)
     for start in starts:
         here = None
-        for most, loss in ((_WIDE_STEPS, _wider(own.loss)), (_OWN_STEPS, own.loss)):
+        for most, loss in ((_WIDE_STEPS, widened(own.loss, _WIDER)), (_OWN_STEPS, own.loss)):
             some = _with_most_steps(quotes, min(most_steps, most))
             fit = some.fitter(start, own._replace(loss=loss), grids)
 
@@ -269,12 +269,6 @@ def _with_most_steps(quotes: AbstractQuotes, most: int) -> AbstractQuotes:
     """The same quotes, fitted in so many steps at most."""
     solver: Any = quotes.settings.solver
     return quotes.with_settings(quotes.settings._replace(solver=replace(solver, max_steps=most)))
-
-
-def _wider(loss: AbstractLoss | None) -> AbstractLoss | None:
-    """A loss that quotes far away still have a say in."""
-    scale = getattr(loss, "scale", None)
-    return loss if scale is None else at_scale(loss, _WIDER * scale)
 
 
 def with_steps(found: GridFit, before: GridFit) -> GridFit:

@@ -202,6 +202,17 @@ def at_scale(loss: Any, scale: Any) -> Any:
     return replace(loss, scale=scale)
 
 
+def widened(loss: Any, factor: float) -> Any:
+    """The same loss at a scale so much wider, which quotes far away still have a say in; one without a scale as it is.
+
+    Example:
+        >>> print(widened(Cauchy(2.0), 5.0).scale, widened(None, 5.0))
+        10.0 None
+    """
+    scale = getattr(loss, "scale", None)
+    return loss if scale is None else at_scale(loss, factor * scale)
+
+
 def _check(loss: Any) -> None:
     scale = loss.scale
     if isinstance(scale, str):

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from jaxcal._arguments import host_only
 from jaxcal._status import Outcome
 from jaxcal.calibration.calibrate import calibrate
-from jaxcal.calibration.objective.loss import at_scale, influence
+from jaxcal.calibration.engine.grid_refinement import PERFECT
+from jaxcal.calibration.objective.loss import influence, widened
 from jaxcal.calibration.results.fit import Fit
 from jaxcal.models.analytic.buckets import clock_at
 from jaxcal.models.base import AbstractModel
@@ -65,6 +66,8 @@ def add_knots(fit: Fit[Model], *, most: int | None = None) -> Fit[Model]:
     if "pace" not in fit.spec.names:
         return fit
     for _ in range(_ROUNDS):
+        if float(fit.rmse_vol) <= PERFECT:  # what is left is rounding, and no level
+            break
         wanted = _wanted(fit, most)
         if not wanted.size:
             break
@@ -117,10 +120,9 @@ def _with_knots(fit: Fit[Any], more: NDArray[np.floating]) -> Fit[Any]:
     _, pace = clock_at(jnp.asarray(model.knots), jnp.asarray(model.pace), at)
     begin = start = with_fields(model, {"knots": at, "pace": pace})
     loss = fit.loss
-    scale = getattr(loss, "scale", None)
     spec = fit.spec.own(loss=loss, prior=fit.prior, weights=None)
-    if scale is not None:
-        start = calibrate(spec.own(model=start, loss=at_scale(loss, _WIDER * scale)), fit.surface).model
+    if (wide := widened(loss, _WIDER)) is not loss:
+        start = calibrate(spec.own(model=start, loss=wide), fit.surface).model
     found = calibrate(spec.own(model=start), fit.surface)
     for _ in range(_LONGER - 1):
         if found.status.outcome != Outcome.STEP_LIMIT:

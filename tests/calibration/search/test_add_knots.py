@@ -70,6 +70,11 @@ def test_a_level_that_is_matched_gets_none():
     assert jc.add_knots(fit) is fit
 
 
+def test_what_rounding_leaves_is_no_level():
+    fit = jc.calibrate(clocked([0.3], [1.0]), surface_of(clocked([0.3], [1.4])))
+    assert jc.add_knots(fit) is fit
+
+
 def test_no_more_than_most_and_those_that_miss_most_first():
     fit = jc.calibrate(clocked([0.3], [1.0]), surface_of(clocked([0.3, 0.5], [1.5, 0.2]), 1e-4))
     more = jc.add_knots(fit, most=2)
