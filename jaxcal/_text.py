@@ -1,4 +1,7 @@
-"""Text that comes from data, as a person may be shown it: one line, printable, not too long."""
+"""Text as a person may be shown it: one line, printable, not too long; names told apart."""
+
+from collections.abc import Iterable
+from typing import Any
 
 
 def printable(text: str) -> str:
@@ -42,3 +45,19 @@ def brief(value: object, most: int = 60) -> str:
         text = type(value).__name__
     text = printable(text[: most + 1])
     return text if len(text) <= most else f"{text[: max(most - 3, 0)]}..."
+
+
+def numbered(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """By name, with a number where one comes again.
+
+    Example:
+        >>> numbered([("a", 1), ("a", 2)])
+        {'a': 1, 'a (2)': 2}
+    """
+    found: dict[str, Any] = {}
+    for own, value in pairs:
+        name, number = own, 2
+        while name in found:
+            name, number = f"{own} ({number})", number + 1
+        found[name] = value
+    return found

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from jaxcal._arguments import host_only
+from jaxcal._text import numbered
 from jaxcal.calibration.arguments import Bounds
 from jaxcal.calibration.calibration_spec import CalibrationSpec, spec_of
 from jaxcal.calibration.objective.loss import AbstractLoss, Cauchy
@@ -17,7 +18,7 @@ from jaxcal.calibration.objective.residuals import AbstractResidual, HalfSpreadR
 from jaxcal.calibration.results.unfitted import is_unfitted
 from jaxcal.chain.by_expiry import expiry_table
 from jaxcal.chain.chain_fit import ChainFit
-from jaxcal.chain.model_choice import Choice, choose_model, numbered
+from jaxcal.chain.model_choice import Choice, choose_model
 from jaxcal.dates.variance_clock import VarianceClock
 from jaxcal.market.arbitrage.repair import repair_arbitrage
 from jaxcal.market.arbitrage.static_arbitrage import ArbitrageReport, find_arbitrage

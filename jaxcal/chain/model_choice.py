@@ -1,9 +1,8 @@
 """choose_model: the smallest model that quotes it did not see ask for, and the reason as a sentence."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -236,19 +235,3 @@ def _reason(
     if not entries[chosen].converged:
         text += f". {entries[chosen].reason}"
     return text.rstrip(".") + "."
-
-
-def numbered(models: Iterator[tuple[str, Any]]) -> dict[str, Any]:
-    """By name, with a number where one comes again.
-
-    Example:
-        >>> numbered(iter([("a", 1), ("a", 2)]))
-        {'a': 1, 'a (2)': 2}
-    """
-    found: dict[str, Any] = {}
-    for own, value in models:
-        name, number = own, 2
-        while name in found:
-            name, number = f"{own} ({number})", number + 1
-        found[name] = value
-    return found

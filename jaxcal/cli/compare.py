@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from jaxcal._text import numbered
 from jaxcal.cli.console.terminal import default_folder, refuse, show
 from jaxcal.cli.options.loss_names import LossOption, ScaleOption
 from jaxcal.cli.options.quote_options import (
@@ -89,7 +90,7 @@ def compare(
     report, surface, name = read_surface(
         quotes, venue, underlying, time, rate, made.rules, made.clock, quote_time=quote_time, sheet=sheet
     )
-    comparison = compare_models(_numbered(asked), surface)
+    comparison = compare_models(numbered(asked), surface)
     show(comparison_table(comparison, title=name or quotes.name))
     folder = default_folder(quotes, "comparison") if out is None else out
     try:
@@ -98,14 +99,3 @@ def compare(
         refuse(f"the files cannot be written to {folder}: {error}")
     list_files(paths)
     raise typer.Exit(0 if comparison.converged else 1)
-
-
-def _numbered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """By name, with a number where one comes again."""
-    found: dict[str, Any] = {}
-    for name, value in pairs:
-        own, number = name, 2
-        while own in found:
-            own, number = f"{name} ({number})", number + 1
-        found[own] = value
-    return found
