@@ -13,7 +13,6 @@ anew.
 import argparse
 import itertools
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -22,21 +21,9 @@ import pandas as pd
 import jaxcal as jc
 from benchmarks.accuracy.recovery import MODELS
 from benchmarks.inputs.chains import CLOCK, SNAPSHOT_WEEKS, dax, single_chains, snapshots, us_chains
+from benchmarks.inputs.variants import VARIANTS, variant
 from benchmarks.instruments.machine import description
-from jaxcal.models.smiles.ssvi import SSVIHeston
 
-# for a user who wants to be inside bid and ask
-BY_SPREAD: dict[str, Any] = {"weights": jc.InverseSpreadWeights(2.0)}
-IN_HALF_SPREADS: dict[str, Any] = {"residual": jc.HalfSpreadResidual(), "loss": jc.Cauchy(1.0)}
-VARIANTS: dict[str, tuple[type[jc.AbstractModel], dict[str, Any]]] = {
-    "PiecewiseBates by spread": (jc.PiecewiseBates, BY_SPREAD),
-    "SVCJ by spread": (jc.SVCJ, BY_SPREAD),
-    "ClockedDoubleHeston by spread": (jc.ClockedDoubleHeston, BY_SPREAD),
-    "ClockedDoubleHeston in half-spreads": (jc.ClockedDoubleHeston, IN_HALF_SPREADS),
-    "ClockedHestonJumps in half-spreads": (jc.ClockedHestonJumps, IN_HALF_SPREADS),
-    "ESSVI in half-spreads": (jc.ESSVI, IN_HALF_SPREADS),
-    "ArbitrageFreeSVI in half-spreads": (jc.ArbitrageFreeSVI, IN_HALF_SPREADS),
-}
 RESULTS = Path(__file__).parents[1] / "results" / "real_chains.csv"
 
 
@@ -60,10 +47,7 @@ def main() -> None:
                 continue
             if name in VARIANTS and not np.isfinite(surface.bid_vol).any():
                 continue
-            if name in VARIANTS:
-                model, how = VARIANTS[name]
-            else:
-                model, how = SSVIHeston if name == "SSVIHeston" else getattr(jc, name), {}
+            model, how = variant(name)
             row = jc.compare({name: model}, surface, repeats=1, **how).to_frame().iloc[0].to_dict()
             rows = [r for r in rows if (r["chain"], r["model"]) != (chain, name)]
             rows.append({"chain": chain, "quotes": surface.num_quotes, **row})

@@ -2,12 +2,13 @@
 
     python -m benchmarks.accuracy.snapshots                               # every week, Heston, Bates and SVCJ: hours
     python -m benchmarks.accuracy.snapshots --models SVCJ --weeks 2026-W02
+    python -m benchmarks.accuracy.snapshots --models "ClockedHestonJumps in half-spreads"
 
 Writes `benchmarks/results/snapshots.csv`, one row a snapshot, coin and model, after every coin of a week; those that
 are there already for a model are kept (`--again` fits them anew), so it can be run by parts.
-Prints the table by model. Quotes are cleaned by
-`CleaningRules.crypto()` and fitted by `calibrate_many` in implied volatility, unweighted. "inside" is the share of used
-quotes that the model prices within bid and ask; half-spreads below a tenth of the surface's median count as that.
+Prints the table by model. Quotes are cleaned by `CleaningRules.crypto()` and fitted by `calibrate_many`, in implied
+volatility, unweighted, if the name of the model does not say otherwise. "inside" is the share of used quotes that the
+model prices within bid and ask; half-spreads below a tenth of the surface's median count as that.
 """
 
 import argparse
@@ -21,14 +22,16 @@ import pandas as pd
 
 import jaxcal as jc
 from benchmarks.inputs.chains import DATA
+from benchmarks.inputs.variants import variant
 from benchmarks.instruments.machine import description
 
 MODELS = "Heston,Bates,SVCJ"
 RESULTS = Path(__file__).parents[1] / "results" / "snapshots.csv"
 
 
-def rows_of(path: Path, coin: str, model: type[jc.AbstractModel]) -> list[dict[str, object]]:
+def rows_of(path: Path, coin: str, name: str) -> list[dict[str, object]]:
     """Read, clean and fit the snapshots of a coin in a file: one row for every time in it, fitted or not."""
+    model, how = variant(name)
     start = time.perf_counter()
     quotes = jc.read_quotes(path)
     quotes = quotes[quotes["underlying"].eq(coin)].reset_index(drop=True)
@@ -36,13 +39,13 @@ def rows_of(path: Path, coin: str, model: type[jc.AbstractModel]) -> list[dict[s
     surfaces = jc.surfaces_from_quotes(report)
     sizes = report.table["group"].value_counts()
     cleaned = time.perf_counter()
-    fits = jc.calibrate_many(model, surfaces)
+    fits = jc.calibrate_many(model, surfaces, **how)
     outcomes = dict(zip(surfaces, fits.to_frame()["outcome"], strict=True))
     seconds = time.perf_counter() - cleaned
     rows: list[dict[str, object]] = []
     for group, key in enumerate(report.keys):
         row: dict[str, object] = {
-            "file": path.stem, "model": model.__name__, "underlying": key[0], "quote_time": key[1],
+            "file": path.stem, "model": name, "underlying": key[0], "quote_time": key[1],
             "rows": int(sizes.get(group, 0)), "clean_s": (cleaned - start) / len(report.keys),
             "fit_s": seconds / max(len(surfaces), 1),
         }  # fmt: skip
@@ -58,8 +61,11 @@ def misfit(fit: jc.Fit) -> dict[str, float]:
     """How far a fit is from its quotes: in vol points, in half-spreads, and by the share between bid and ask."""
     used = np.asarray(fit.surface.weight) > 0
     gap, vol, bid, ask = (
-        np.asarray(values)[used] for values in (fit.residuals, fit.model_vol, fit.surface.bid_vol, fit.surface.ask_vol)
-    )
+        np.asarray(values)[used]
+        for values in (
+            fit.model_vol - fit.surface.vol, fit.model_vol, fit.surface.bid_vol, fit.surface.ask_vol,
+        )
+    )  # fmt: skip
     half = 0.5 * (ask - np.nan_to_num(bid))
     half = np.maximum(half, 0.1 * np.nanmedian(half))
     known = np.isfinite(ask)
@@ -105,7 +111,7 @@ def main() -> None:
             if any((row["file"], row["model"], row["underlying"]) == place for row in rows) and not options.again:
                 continue
             jax.clear_caches()  # a process may run out of memory mappings, of which every compiled program takes many
-            found = rows_of(path, coin, getattr(jc, name))
+            found = rows_of(path, coin, name)
             rows = [row for row in rows if (row["file"], row["model"], row["underlying"]) != place] + found
             by = ["model", "file", "underlying", "quote_time"]
             table = pd.DataFrame(rows).sort_values(by, key=lambda column: column.astype(str))

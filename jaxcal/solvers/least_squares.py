@@ -156,6 +156,18 @@ def held(y: Vector, gradient: Vector, lower: Vector, upper: Vector) -> Bool[Arra
     return ((y <= lower) & (gradient > 0)) | ((y >= upper) & (gradient < 0))
 
 
+def in_box(y: Vector, lower: Vector, upper: Vector) -> Vector:
+    """`y` between its bounds, and at a bound where only rounding is between: a step to a bound may end beside it.
+
+    Example:
+        >>> y = jnp.asarray([-1.0, 0.5, 1.0 - 1e-15])
+        >>> in_box(y, jnp.zeros(3), jnp.ones(3)).tolist()
+        [0.0, 0.5, 1.0]
+    """
+    near = 64.0 * float(jnp.finfo(y.dtype).eps) * (1.0 + jnp.abs(y))
+    return jnp.where(y - lower <= near, lower, jnp.where(upper - y <= near, upper, y))
+
+
 def largest_cosine(
     gradient: Vector, squares: Vector, size: Float[Array, ""], fixed: Bool[Array, " p"]
 ) -> Float[Array, ""]:

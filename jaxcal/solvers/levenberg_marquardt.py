@@ -15,6 +15,7 @@ from jaxcal.solvers.least_squares import (
     Solution,
     Vector,
     held,
+    in_box,
     largest_cosine,
     linearised,
 )
@@ -134,7 +135,7 @@ class LevenbergMarquardt(AbstractLeastSquaresSolver):
         begin = (jnp.asarray(0, jnp.int32), curvature, fixed, jnp.zeros_like(y), jnp.asarray(True))
         _, curvature, _, move, _ = jax.lax.while_loop(lambda carry: carry[-1], solve, begin)
         whole = jnp.max(jnp.abs(move))
-        trial = jnp.clip(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
+        trial = in_box(y + move * jnp.minimum(1.0, max_step / jnp.maximum(whole, eps)), lower, upper)
         delta = trial - y
         residual, new_jacobian = linearised(fn, trial, args)
         cost = 0.5 * (residual @ residual)

@@ -186,17 +186,27 @@ def multistart(
         promising, sifted = _sifted(starts, quotes, own, grids, level, shared)
         starts = [each.found.model for each in promising]
         level = np.maximum.reduce([each.level for each in promising])
-        quotes = _with_most_steps(quotes, rule.rounds * _most_steps(quotes))
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
         return fit(found.model, level, rows, found)
 
+    def to_the_end(start: Refined, rows: Rows, last: Any) -> Refined:
+        """Refined, and on from where it ended at the limit of steps."""
+        found = refine(again, start, rows, last)
+        for _ in range(rule.rounds - 1):
+            limited = np.asarray(rows & (np.asarray(found.found.outcome) == Outcome.STEP_LIMIT))
+            if not limited.any():
+                break
+            on = again(found.found, found.level, limited)
+            found = refine(again, Refined(on, found.level), limited, last)
+        return found
+
     by_start: list[Refined] = []
     rows = np.ones(level.shape, bool)
     for start in fit.stages(template, starts, level) if isinstance(model, type) else starts:
         found = fit(start, level, rows, _unfitted(by_start[0].found) if by_start else None)
-        by_start.append(refine(again, Refined(found, level), rows, np.minimum(level + 1, shared)))
+        by_start.append(to_the_end(Refined(found, level), rows, np.minimum(level + 1, shared)))
         rows = np.asarray(rows & ~(np.asarray(by_start[-1].found.rmse_vol) <= PERFECT))
         if sifts:
             rows = np.asarray(rows & (np.asarray(by_start[-1].found.outcome) != Outcome.CONVERGED))
@@ -204,7 +214,7 @@ def multistart(
             break
     everything = np.ones(level.shape, bool)
     first, *others = _ranked(by_start)
-    best = refine(again, first, everything, last)
+    best = to_the_end(first, everything, last)
     for other in others:
         other = refine(again, other, is_worth_refining(other.found, best.found), shared)
         other = refine(again, other, is_worth_contours(other.found, best.found), last)
@@ -212,11 +222,6 @@ def multistart(
         better = is_better(other.found, best.found)
         found = choose(better, other.found, best.found)
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
-    for _ in range(0 if sifts else rule.rounds - 1):
-        rows = np.asarray(np.asarray(best.found.outcome) == Outcome.STEP_LIMIT)
-        if not rows.any():
-            break
-        best = Refined(again(best.found, best.level, rows), best.level)
     if not sifts:
         return best
     steps = np.asarray(best.found.num_steps) + np.asarray(sifted)
@@ -232,11 +237,11 @@ def _sifted(
     the first, and there for rows in which that does not converge.
     """
     best, second, steps, rows = None, None, 0, np.ones(level.shape, bool)
-    most_steps = _most_steps(quotes)
+    solver: Any = quotes.settings.solver
     for start in starts:
         here = None
         for most, loss in ((_WIDE_STEPS, widened(own.loss, _WIDER)), (_OWN_STEPS, own.loss)):
-            some = _with_most_steps(quotes, min(most_steps, most))
+            some = _with_most_steps(quotes, min(int(solver.max_steps), most))
             fit = some.fitter(start, own._replace(loss=loss), grids)
 
             def again(found: GridFit, level: NDArray[np.int64], rows: Rows, fit: "AbstractFitter" = fit) -> GridFit:
@@ -258,11 +263,6 @@ def _sifted(
     assert best is not None
     assert second is not None
     return [best, second], steps
-
-
-def _most_steps(quotes: AbstractQuotes) -> int:
-    solver: Any = quotes.settings.solver
-    return int(solver.max_steps)
 
 
 def _with_most_steps(quotes: AbstractQuotes, most: int) -> AbstractQuotes:

@@ -44,7 +44,7 @@ def make_starts(model: type[Model], surface: Surface, simpler: AbstractModel | N
         return [model.of(start, _knots(surface, rule.num_knots)) for start in several]  # type: ignore[attr-defined]
     found: list[Any] = starting_models(model, surface, surface.vol.dtype, simpler)
     if rule.num_knots and not any(np.size(start.knots) for start in found):
-        knots = np.asarray(_knots(surface, rule.num_knots), surface.vol.dtype)
+        knots = np.asarray(_knots_of_clock(surface, rule.num_knots), surface.vol.dtype)
         found = [eqx.tree_at(lambda m: (m.pace, m.knots), start, (np.ones_like(knots), knots)) for start in found]
     if rule.by_quoted_expiry:
         quoted = np.flatnonzero(np.any(np.asarray(surface.weight) > 0, axis=-1))
@@ -126,3 +126,20 @@ def _knots(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
     quoted = np.asarray(surface.expiry)[np.any(np.asarray(surface.weight) > 0, axis=-1)]
     groups = np.array_split(quoted, min(intervals, max(1, quoted.size)))
     return np.asarray([group[-1] for group in groups[:-1]])
+
+
+def _knots_of_clock(surface: Surface, intervals: int) -> Float[np.ndarray, " n"]:
+    """The same, but of many expiries groups have about the same sum of the roots of their numbers of quotes: the level
+    of an expiry of many quotes counts most, and some have twenty times as many as others.
+    """
+    quotes = np.sum(np.asarray(surface.weight) > 0, axis=-1)
+    quoted, root = np.asarray(surface.expiry)[quotes > 0], np.sqrt(quotes[quotes > 0])
+    if quoted.size < 2 * intervals:
+        return _knots(surface, intervals)
+    knots, begin = [], 0
+    for groups in range(intervals, 1, -1):  # that are left
+        share = np.cumsum(root[begin:]) / np.sum(root[begin:])
+        end = begin + int(np.argmin(np.abs(share - 1.0 / groups)))
+        begin = min(end, quoted.size - groups) + 1  # an expiry or more stays for each of the others
+        knots.append(quoted[begin - 1])
+    return np.asarray(knots)
