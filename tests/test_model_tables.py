@@ -48,7 +48,7 @@ MINIMA = {
 def chain_row(chain: str, model: str, rmse: float, out: float, **more: object) -> dict[str, object]:
     row = {"chain": chain, "quotes": 1302, "model": model, "num_parameters": 5, "num_quotes": 1302}
     row |= {"rmse_points": rmse, "num_held_out": 260, "rmse_out_points": out, "aic": -9.0, "inside": 0.25}
-    row |= {"rmse_half_spreads": 3.456, "first_seconds": 2.0, "seconds": 0.0123, "num_steps": 7}
+    row |= {"inside_out": 0.2, "rmse_half_spreads": 3.456, "first_seconds": 2.0, "seconds": 0.0123, "num_steps": 7}
     return row | {"converged": True, "status": "Converged: no step within the bounds lowers the cost."} | more
 
 
@@ -102,10 +102,10 @@ def test_figures_of_the_files_stand_in_the_tables(tmp_path: Path) -> None:
 def test_chains_are_grouped_and_what_is_missing_is_said() -> None:
     lines = chains(CHAINS)
     heading = "| model | parameters | BTC, daily files (1) | BTC snapshots (2) | ETH snapshots (1) | US indices (1) "
-    assert f"{heading}| DAX (1) | inside bid-ask | RMSE in half-spreads | converged |" in lines
-    heston = "| `Heston` | 5 to 9 | 3.00 / 3.20 | 3.00 / 3.20 | 7.00 / 8.00 | 0.50 / 0.60 | 1.32 / 1.50 | 25 % | 3.46 "
-    assert f"{heston}| 5 of 6 |" in lines
-    assert "| `Kou` | 5 | – / – | 5.00 / 6.00 (1 only) | – / – | – / – | – / – | – | 3.46 | 1 of 2 |" in lines
+    assert f"{heading}| DAX (1) | inside bid-ask | held out | RMSE in half-spreads | converged |" in lines
+    heston = "| `Heston` | 5 to 9 | 3.00 / 3.20 | 3.00 / 3.20 | 7.00 / 8.00 | 0.50 / 0.60 | 1.32 / 1.50 | 25 % | 20 % "
+    assert f"{heston}| 3.46 | 5 of 6 |" in lines
+    assert "| `Kou` | 5 | – / – | 5.00 / 6.00 (1 only) | – / – | – / – | – / – | – | 20 % | 3.46 | 1 of 2 |" in lines
 
 
 def test_shares_between_bid_and_ask_stand_by_chain() -> None:
@@ -134,7 +134,7 @@ def test_every_chain_has_its_own_table() -> None:
     page = chain_page(CHAINS)
     assert page.count("\n## ") == 6
     assert "## btc_2026-02-19T15, 1,302 quotes" in page
-    converged = "| `Heston` | 5 | 1,302 | 3.000 | 3.200 | 25 % | 3.46 | 12.3 | 7 | converged |"
+    converged = "| `Heston` | 5 | 1,302 | 3.000 | 3.200 | 25 % | 20 % | 3.46 | 12.3 | 7 | converged |"
     assert converged in page.splitlines()
     assert "| not converged |" in page
 

@@ -26,7 +26,8 @@ NONE = "–"
 US, ON_A_CLOCK = ("ndx", "spx"), "US indices on a clock"
 INSIDE = (
     "Heston", "Bates", "SVCJ", "DoubleHeston", "PiecewiseBates by spread", "ClockedDoubleHeston",
-    "ClockedDoubleHeston by spread", "ClockedDoubleHeston in half-spreads",
+    "ClockedDoubleHeston by spread", "ClockedDoubleHeston in half-spreads", "ClockedHestonJumps in half-spreads",
+    "ESSVI in half-spreads", "ArbitrageFreeSVI in half-spreads",
 )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def chains(table: pd.DataFrame) -> list[str]:
     group = table["chain"].map(group_of)
     groups = {name: table.loc[group == name, "chain"].nunique() for name in GROUPS if (group == name).any()}
     heading = ["model", "parameters", *(f"{name} ({count})" for name, count in groups.items())]
-    heading += ["inside bid-ask", "RMSE in half-spreads", "converged"]
+    heading += ["inside bid-ask", "held out", "RMSE in half-spreads", "converged"]
     most = table.loc[table["inside"].notna() & (group != ON_A_CLOCK), "chain"].nunique()
     rows = []
     for model in models_of(table):
@@ -143,12 +144,13 @@ def chains(table: pd.DataFrame) -> list[str]:
         once = own[group[own.index] != ON_A_CLOCK]
         known = int(once["inside"].notna().sum())
         cells += [percent(once["inside"].median(), ".0f") + (f" ({known} only)" if 0 < known < most else "")]
+        cells += [percent(once["inside_out"].median(), ".0f")]
         cells += [number(once["rmse_half_spreads"].median(), ".2f")]
         rows.append([f"`{model}`", span(own), *cells, f"{int(own['converged'].sum())} of {len(own)}"])
     about = (
         "In a cell: error of the quotes used / of the quotes held out, each the median over the chains of a group, "
-        "whose number is in brackets. Share inside bid-ask and error in half-spreads are medians over all chains that "
-        "have bid and ask, those of indices in calendar time. "
+        "whose number is in brackets. Share inside bid-ask, the same of quotes held out, and error in half-spreads are "
+        "medians over all chains that have bid and ask, those of indices in calendar time. "
         "Converged: of how many chains the fit to all quotes did. A model with parameters of each "
         "expiry has as many as its row says on the chains with fewest and most expiries. "
         f"[Every chain by itself]({CHAINS_PAGE.name})."
@@ -211,8 +213,8 @@ def chain_page(table: pd.DataFrame | None) -> str:
         return "\n".join([*lines, missing("real_chains"), ""])
     about = (
         "RMSE in vol points, of the quotes used and of every fifth quote under a fit to the others; share of quotes "
-        "fitted from bid to ask; RMSE in half-spreads; a warm fit. A model that needs more quotes than some expiries "
-        "have is measured on fewer quotes than the others."
+        "fitted from bid to ask, and of those held out; RMSE in half-spreads; a warm fit. A model that needs more "
+        "quotes than some expiries have is measured on fewer quotes than the others."
     )
     lines += [*paragraph(about), ""]
     heading = [
@@ -222,6 +224,7 @@ def chain_page(table: pd.DataFrame | None) -> str:
         "RMSE",
         "held out",
         "inside",
+        "held out",
         "in half-spreads",
         "ms",
         "steps",
@@ -237,6 +240,7 @@ def chain_page(table: pd.DataFrame | None) -> str:
                 number(row["rmse_points"], ".3f"),
                 number(row["rmse_out_points"], ".3f"),
                 percent(row["inside"], ".0f"),
+                percent(row["inside_out"], ".0f"),
                 number(row["rmse_half_spreads"], ".2f"),
                 number(1e3 * row["seconds"], ".3g"),
                 number(row["num_steps"], ".0f"),

@@ -178,7 +178,8 @@ def _entry(
     quotes, parameters = int(counted.sum()), _num_parameters(fit)
     # of a model with parameters of each expiry, over the expiries that have theirs
     rmse, inside, half_spreads = GoodnessOfFit.of(np.asarray(fit.model_vol), fit.surface, counted)
-    out = (held_out_vol - np.asarray(surface.vol))[_priced(refit, held_out)]
+    priced = _priced(refit, held_out)
+    out = (held_out_vol - np.asarray(surface.vol))[priced]
     return Entry(
         name,
         fit=fit,
@@ -191,6 +192,7 @@ def _entry(
         rmse_out_points=100.0 * _rms(out),
         aic=_aic(rmse, quotes, parameters) if quotes == surface.num_quotes else math.nan,
         inside=inside,
+        inside_out=GoodnessOfFit.of(held_out_vol, surface, priced).inside,
         rmse_half_spreads=half_spreads,
         first_seconds=first,
         seconds=float(np.median(again)) if again else math.nan,

@@ -39,6 +39,7 @@ class Entry:
             something, so a model that was not fitted to all expiries has none.
         inside: share of the quotes with both volatilities known whose fitted volatility lies from `bid_vol` to
             `ask_vol`.
+        inside_out: the same, of the held-out quotes under the refitted model.
         rmse_half_spreads: root mean square of model minus market volatility over half of `ask_vol - bid_vol`, over the
             quotes where that is positive.
         first_seconds: of the first fit, what had to be compiled included.
@@ -64,6 +65,7 @@ class Entry:
     rmse_out_points: float = _UNKNOWN
     aic: float = _UNKNOWN
     inside: float = _UNKNOWN
+    inside_out: float = _UNKNOWN
     rmse_half_spreads: float = _UNKNOWN
     first_seconds: float = _UNKNOWN
     seconds: float = _UNKNOWN
@@ -127,7 +129,7 @@ class Comparison:
         `converged` and `status`, the reason.
         """
         names = ["num_parameters", "num_quotes", "rmse_points", "num_held_out", "rmse_out_points", "aic", "inside"]
-        names += ["rmse_half_spreads", "first_seconds", "seconds"]
+        names += ["inside_out", "rmse_half_spreads", "first_seconds", "seconds"]
         rows = [
             {"model": entry.name}
             | {name: getattr(entry, name) for name in names}
@@ -147,7 +149,7 @@ class Comparison:
     def summary(self) -> str:
         """A table a person reads, and a sentence for every model that is not simply converged."""
         width = max([12, *(len(entry.name) for entry in self.entries)])
-        heads = ("parameters", "RMSE", "held out", "AIC", "inside", "in half-spr.", "fit, ms", "first, s")
+        heads = ("parameters", "RMSE", "held out", "AIC", "inside", "held out", "in half-spr.", "fit, ms", "first, s")
         lines = [f"{self!r}", "", f"{'model':<{width}}" + "".join(f"{head:>13}" for head in heads)]
         lines += [f"{entry.name:<{width}}" + "".join(f"{cell:>13}" for cell in cells(entry)) for entry in self.entries]
         lines += ["", "RMSE in vol points; inside: share of quotes fitted between bid and ask."]
@@ -155,8 +157,8 @@ class Comparison:
 
 
 def cells(entry: Entry) -> tuple[str, ...]:
-    """The numbers of an entry as tables show them: parameters, RMSE in and out of sample, AIC, share inside bid-ask,
-    RMSE in half-spreads, warm fit in milliseconds, first fit in seconds; "-" where there is none.
+    """The numbers of an entry as tables show them: parameters, RMSE in and out of sample, AIC, share inside bid-ask
+    in and out of sample, RMSE in half-spreads, warm fit in milliseconds, first fit in seconds; "-" where there is none.
     """
 
     def text(number: float, form: str) -> str:
@@ -168,6 +170,7 @@ def cells(entry: Entry) -> tuple[str, ...]:
         text(entry.rmse_out_points, ".3f"),
         text(entry.aic, ".1f"),
         text(entry.inside, ".0%"),
+        text(entry.inside_out, ".0%"),
         text(entry.rmse_half_spreads, ".2f"),
         text(1e3 * entry.seconds, ".1f"),
         text(entry.first_seconds, ".1f"),

@@ -121,11 +121,16 @@ def test_inside_bid_ask_and_half_spreads(dax):
     below, above = np.full(vol.shape, 0.005), np.full(vol.shape, 0.02)
     below[0, 0] = np.nan
     quoted = eqx.tree_at(lambda s: (s.bid_vol, s.ask_vol), dax, (jnp.asarray(vol - below), jnp.asarray(vol + above)))
-    flat = jc.compare([jc.BlackScholes], quoted, repeats=0).entries[0]
+    found = jc.compare([jc.BlackScholes], quoted, repeats=0)
+    flat = found.entries[0]
     known = used & ~np.isnan(below)
     miss = (sigma - vol)[known]
     assert flat.inside == pytest.approx(np.mean((miss >= -0.005) & (miss <= 0.02)), abs=1e-12)
     assert 0.02 < flat.inside < 0.9
+    held = found.held_out
+    out = flat.held_out_vol[held] - np.asarray(dax.vol)[held]
+    assert flat.inside_out == pytest.approx(np.mean((out >= -0.005) & (out <= 0.02)), abs=1e-12)
+    assert 0.02 < flat.inside_out < 0.9
     assert flat.rmse_half_spreads == pytest.approx(np.sqrt(np.mean((miss / 0.0125) ** 2)), rel=1e-6)
     assert math.isnan(jc.compare([jc.BlackScholes], dax, repeats=0).entries[0].inside)
 

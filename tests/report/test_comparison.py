@@ -55,7 +55,9 @@ def comparison(surface: jc.Surface) -> Comparison:
 @pytest.fixture(scope="module")
 def quoted(comparison: Comparison) -> Comparison:
     """The same with a bid and an ask, as if the fits had seen them."""
-    entries = tuple(dataclasses.replace(entry, inside=0.25, rmse_half_spreads=2.0) for entry in comparison.entries)
+    entries = tuple(
+        dataclasses.replace(entry, inside=0.25, inside_out=0.2, rmse_half_spreads=2.0) for entry in comparison.entries
+    )
     return dataclasses.replace(comparison, entries=entries)
 
 
@@ -81,11 +83,11 @@ def test_console_table(comparison: Comparison, quoted: Comparison) -> None:
     assert text.startswith("Two smiles")
     expected = ["flat", "1", f"{flat.rmse_points:.3f}", f"{flat.rmse_out_points:.3f}", f"{flat.aic:.1f}", "-", "-"]
     assert entry_row(text, "flat")[:7] == expected
-    assert entry_row(text, "broken")[1:] == ["-"] * 8
+    assert entry_row(text, "broken")[1:] == ["-"] * 9
     assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
     assert "held out: 3 of 16 quotes" in text
     assert "broken: KeyError: 'sigmaa'" in text
-    assert entry_row(shown(quoted), "flat")[5:7] == ["25%", "2.00"]
+    assert entry_row(shown(quoted), "flat")[5:8] == ["25%", "20%", "2.00"]
 
 
 def test_files(quoted: Comparison, tmp_path: Path) -> None:
