@@ -1,7 +1,7 @@
 """What a first call costs: programs, fusions and CPU seconds to compile, for the public calls, each in a new process.
 
 `python -m benchmarks.speed.first_calls` measures all of them, writes `results/first_calls.csv` and puts the table into
-`docs/results/first_calls.md`; `--only "calibrate Heston"` prints some; `--recorded` counts the programs that all
+`docs/results/first_calls.md`; `--only "calibrate Heston"` measures some; `--recorded` counts the programs that all
 recorded chains take. A new public call that compiles gets a row in `CALLS`; `tests/test_first_calls.py` holds programs
 and fusions to the last run.
 """
@@ -108,6 +108,12 @@ CALLS: dict[str, Callable[[], Call]] = {
     "calibrate Heston, a second chain": _second,
     "calibrate Bates after Heston": lambda: _fit(jc.Bates, jc.Heston),
     "calibrate SVCJ after Bates": lambda: _fit(jc.SVCJ, jc.Bates),
+    "calibrate ClockedDoubleHeston after Heston": lambda: _fit(jc.ClockedDoubleHeston, jc.Heston),
+    "calibrate ClockedHestonJumps after ClockedDoubleHeston": lambda: _fit(
+        jc.ClockedHestonJumps, jc.ClockedDoubleHeston
+    ),
+    "calibrate ESSVI": lambda: _fit(jc.ESSVI),
+    "calibrate ArbitrageFreeSVI after ESSVI": lambda: _fit(jc.ArbitrageFreeSVI, jc.ESSVI),
     "calibrate_many Heston, 12": lambda: _batch(12),
     "calibrate_many Heston, 2,000": lambda: _batch(2000),
     "Recalibrator, the second step": _step,
@@ -225,14 +231,14 @@ def main() -> None:
         jax.config.update("jax_enable_x64", True)
         print(recorded(arguments.recorded or ["Heston", "Bates", "SVCJ"]).to_string(index=False))
         return
-    rows = []
+    kept = pd.read_csv(RESULTS).to_dict("records") if arguments.only else []
+    rows: dict[str, dict[Any, Any]] = {row["call"]: row for row in kept}
     for name in arguments.only or CALLS:
-        rows.append(in_new_process(name))
-        print(rows[-1], flush=True)
-    if not arguments.only:
-        found = pd.DataFrame(rows)
-        found.to_csv(RESULTS, index=False)
-        into_page(table_of(found))
+        rows[name] = in_new_process(name)
+        print(rows[name], flush=True)
+    found = pd.DataFrame([rows[name] for name in CALLS if name in rows])
+    found.to_csv(RESULTS, index=False)
+    into_page(table_of(found))
 
 
 if __name__ == "__main__":

@@ -128,7 +128,11 @@ class CalibrationSpec(Generic[Model]):
     @cached_property
     def names(self) -> tuple[str, ...]:
         """The parameters that are fitted, in the model's order."""
-        return without_ties(free_names(self.template, self.free), self.free, self.scales)
+        names = free_names(self.template, self.free)
+        if self.free and not isinstance(self.model, type):
+            for name in (name for name in names if not np.size(getattr(self.model, name))):
+                raise ValueError(f"free names {name}, of which this {self.template.__name__} has none: its size is 0")
+        return without_ties(names, self.free, self.scales)
 
     @cached_property
     def limits(self) -> Mapping[str, Interval]:

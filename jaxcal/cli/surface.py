@@ -83,6 +83,9 @@ def surface(
     except ValueError as error:
         refuse(f"--models: {error}")
     charged = _fee(fee, fee_cap)
+    path = Path(f"{default_folder(quotes, 'surface')}.json") if json is None else json
+    if not path.parent.is_dir():  # before a fit that takes a minute
+        refuse(f"the file cannot be written to {path}: there is no folder {path.parent}")
     every, part, _, name = read_chain(
         quotes, venue, underlying, time, rate, rules, None, quote_time=quote_time, sheet=sheet
     )
@@ -99,7 +102,6 @@ def surface(
     except ValueError as error:
         refuse(f"{quotes}: {error}")
     show(chain_tables(chain, title=f"{type(chain.model).__name__}, {name or quotes.name}"))
-    path = Path(f"{default_folder(quotes, 'surface')}.json") if json is None else json
     try:
         chain.to_json(path)
     except OSError as error:

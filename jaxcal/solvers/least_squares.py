@@ -164,8 +164,9 @@ def in_box(y: Vector, lower: Vector, upper: Vector) -> Vector:
         >>> in_box(y, jnp.zeros(3), jnp.ones(3)).tolist()
         [0.0, 0.5, 1.0]
     """
-    near = 64.0 * float(jnp.finfo(y.dtype).eps) * (1.0 + jnp.abs(y))
-    return jnp.where(y - lower <= near, lower, jnp.where(upper - y <= near, upper, y))
+    rounding = 64.0 * float(jnp.finfo(y.dtype).eps)
+    near_lower, near_upper = (jnp.where(jnp.isfinite(x), rounding * (1.0 + jnp.abs(x)), 0.0) for x in (lower, upper))
+    return jnp.where(y - lower <= near_lower, lower, jnp.where(upper - y <= near_upper, upper, y))
 
 
 def largest_cosine(

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import jaxcal as jc
+from jaxcal.solvers.least_squares import in_box
 
 LM = jc.LevenbergMarquardt()
 
@@ -265,3 +266,11 @@ def test_nearly_all_small_problems_converge():
         for seed in range(300)
     ]
     assert outcomes.count(jc.Outcome.CONVERGED) >= 297
+
+
+def test_a_step_that_ends_a_rounding_beside_a_bound_is_at_it():
+    inf = jnp.inf
+    y = jnp.asarray([1.0 - 4e-15, 1e-15, 0.5, inf, -inf, 3.0, 1e300])
+    lower, upper = jnp.asarray([0.0, 0.0, 0.0, -1.0, -inf, 5.0, -inf]), jnp.asarray([1.0, 1.0, 1.0, 1.0, 0.0, 5.0, inf])
+    assert in_box(y, lower, upper).tolist() == [1.0, 0.0, 0.5, 1.0, -inf, 5.0, 1e300]
+    assert jnp.isnan(in_box(jnp.asarray([jnp.nan]), lower[:1], upper[:1])).all()

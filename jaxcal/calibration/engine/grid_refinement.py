@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from numpy.typing import NDArray
 
 from jaxcal.calibration.engine.grid_fit import GridFit
+from jaxcal.calibration.engine.readable import num_unreadable
 from jaxcal.models.base import AbstractModel, AbstractVolModel
 from jaxcal.pricing.laguerre import Laguerre
 from jaxcal.pricing.pricer import AbstractPricer
@@ -28,7 +29,7 @@ _WORTH_REFINING = (
 _WORTH_CONTOURS = (
     0.999  # of the best cost: only below it is a fit worth contours of every quote's own, which take minutes
 )
-_TIE = 5e-3  # of the cost, a quarter of a percent of the misfit: less says nothing about which fit is right
+_TIE = 1e-2  # of the cost, half a percent of the misfit: less says nothing about which fit is right
 _REBUILDS = 3  # contours built at the solution before the prices there count as unresolved
 _SINH, _SADDLE = Sinh(), Saddle()
 
@@ -106,16 +107,21 @@ def is_worth_contours(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
     return np.asarray(found.moved & ~(found.cost >= _WORTH_CONTOURS * best.cost))
 
 
-def is_better(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
-    """Whether a fit is better than the best so far: its cost lower, or its prices confirmed where those are not. Of
-    two that are as good to `_TIE` the one with fewer parameters at bounds is: a person can read it.
-    """
-    cost, moved = np.asarray(found.cost), np.asarray(found.moved)
+def is_lower(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
+    """Whether the cost of a fit is lower than the least so far, or its prices are confirmed where those are not."""
     least, unsure = np.asarray(best.cost), np.asarray(best.moved)
-    bounds, fewest = (np.sum(np.asarray(each.at_bound), axis=-1) for each in (found, best))
-    tied = (np.abs(cost - least) <= _TIE * np.minimum(cost, least)) & (bounds != fewest)
-    lower = np.where(tied, bounds < fewest, ~(least <= cost))
-    return np.asarray(np.isfinite(cost) & np.where(moved == unsure, lower, unsure | ~np.isfinite(least)))
+    lower = ~(least <= np.asarray(found.cost))
+    sure = np.where(np.asarray(found.moved) == unsure, lower, unsure | ~np.isfinite(least))
+    return np.asarray(np.isfinite(np.asarray(found.cost)) & sure)
+
+
+def is_better(found: GridFit, best: GridFit) -> Bool[np.ndarray, "*b"]:
+    """The same, but of two that are as good to `_TIE` the better one is that which a person can read."""
+    cost, least = np.asarray(found.cost), np.asarray(best.cost)
+    odd, fewest = num_unreadable(found), num_unreadable(best)
+    tied = (np.abs(cost - least) <= _TIE * np.minimum(cost, least)) & (odd != fewest)
+    tied &= np.asarray(found.moved) == np.asarray(best.moved)
+    return np.where(tied, odd < fewest, is_lower(found, best))
 
 
 def derivative_grids(model: AbstractModel) -> tuple[AbstractPricer | None, ...]:

@@ -21,6 +21,7 @@ from jaxcal.calibration.engine.grid_refinement import (
     choose,
     fit_grids,
     is_better,
+    is_lower,
     is_worth_contours,
     is_worth_refining,
     last_shared,
@@ -255,11 +256,11 @@ def _sifted(
         if best is None:
             best = here
             continue
-        better = is_better(here.found, best.found)
+        better = is_lower(here.found, best.found)
         best, behind = Refined(*choose(better, here, best)), Refined(*choose(better, best, here))
         alike = ~(np.abs(behind.found.cost - best.found.cost) > _ALIKE * np.abs(best.found.cost))
         behind = behind._replace(found=choose(np.asarray(alike), _unfitted(behind.found), behind.found))
-        second = behind if second is None else Refined(*choose(is_better(behind.found, second.found), behind, second))
+        second = behind if second is None else Refined(*choose(is_lower(behind.found, second.found), behind, second))
     assert best is not None
     assert second is not None
     return [best, second], steps

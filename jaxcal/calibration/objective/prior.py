@@ -50,12 +50,19 @@ class Smoothness(AbstractPrior):
     Args:
         weight: volatility difference that equals one unit on the search scale.
 
+    Raises:
+        ValueError: a weight that is negative or not finite.
+
     Example:
         >>> Smoothness(0.01).weight
         0.01
     """
 
     weight: Float[Array, ""] | float = 1e-3
+
+    def __check_init__(self) -> None:
+        if isinstance(self.weight, float | int) and not 0.0 <= self.weight < float("inf"):
+            raise ValueError(f"the weight of Smoothness is {self.weight}: it must be finite and not negative")
 
     def __call__(self, model: AbstractModel) -> Float[Array, " r"]:
         parts = {name for part in model.orders() for name in part.names}

@@ -77,14 +77,14 @@ def half_spreads(
     vol: Float[Array, "e k"], bid_vol: Float[Array, "e k"], ask_vol: Float[Array, "e k"], used: Bool[Array, "e k"]
 ) -> Float[Array, "e k"]:
     """Half of ask less bid; where one side is NaN, the distance of `vol` to the other; where both are, the median of
-    those that are known. Never below a tenth of that median, which is a vol point where no quote has a spread.
+    those that are positive. Never below a tenth of that median; a vol point where no quote has a spread.
     """
     no_bid, no_ask = jnp.isnan(bid_vol), jnp.isnan(ask_vol)
     half = jnp.where(no_bid, ask_vol - vol, jnp.where(no_ask, vol - bid_vol, 0.5 * (ask_vol - bid_vol)))
     known = used & jnp.isfinite(half)
-    middle = jnp.nanmedian(jnp.where(known, half, jnp.nan))
-    middle = jnp.where(middle > 0, middle, 0.01).astype(vol.dtype)
-    return jnp.maximum(jnp.where(known, half, middle), 0.1 * middle)
+    middle = jnp.nanmedian(jnp.where(known & (half > 0), half, jnp.nan))
+    found = jnp.maximum(jnp.where(known, half, middle), 0.1 * middle)
+    return jnp.where(jnp.isnan(middle), 0.01, found).astype(vol.dtype)
 
 
 class AbstractResidual(eqx.Module):

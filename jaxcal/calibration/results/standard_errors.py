@@ -99,11 +99,12 @@ def search_covariance(
     information: Numbers, at_bound: NDArray[np.bool_], misfit: Numbers, quotes: NDArray[np.integer]
 ) -> Numbers:
     """`s^2 (J' J)^-1` on the search scales; NaN where a parameter is at its bound or nothing determines it."""
-    inside = ~np.asarray(at_bound)
+    norm = np.sqrt(np.abs(np.diagonal(information, axis1=1, axis2=2)))
+    # one that moves no quote, such as a pace of the clock after the last expiry, says nothing of the others
+    inside = ~np.asarray(at_bound) & ~(norm == 0)
     size = inside.shape[1]
     dof = np.where(quotes > size, quotes - inside.sum(axis=1), 0)
-    norm = np.sqrt(np.abs(np.diagonal(information, axis1=1, axis2=2)))
-    good = (dof > 0) & (~inside | (norm > 0)).all(axis=1)
+    good = dof > 0
     norm = np.where(inside & (norm > 0), norm, 1.0)
     pair = inside[:, :, None] & inside[:, None, :]
     scaled = np.where(pair, information / (norm[:, :, None] * norm[:, None, :]), np.eye(size))

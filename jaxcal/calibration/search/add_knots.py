@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
@@ -44,7 +45,9 @@ def add_knots(fit: Fit[Model], *, most: int | None = None) -> Fit[Model]:
         The fit with the lower cost: one with more knots, from an instance as its `spec` says; or `fit` itself.
 
     Raises:
-        ValueError: the model has no clock; nothing was fitted; `most` is below the number of knots that there are.
+        ValueError: the model has no clock; nothing was fitted; `most` is below the number of knots that there are; the
+            prior is about so many paces as the clock has (`toward` a fit with fewer knots).
+        TypeError: no fit of one surface; `most` is no whole number.
 
     Example:
         >>> import jaxcal as jc
@@ -55,6 +58,10 @@ def add_knots(fit: Fit[Model], *, most: int | None = None) -> Fit[Model]:
         >>> jc.add_knots(fit) is fit  # the pace is not free
         True
     """
+    if not isinstance(fit, Fit):
+        raise TypeError(f"add_knots takes the fit of one surface by calibrate, not {type(fit).__name__}")
+    if most is not None and (isinstance(most, bool) or not isinstance(most, int | np.integer)):
+        raise TypeError(f"most is a number of knots, not {most!r}")
     names = {field.name for field in fields(fit.model)}
     if not {"pace", "knots"} <= names:
         raise ValueError(f"{type(fit.model).__name__} has no clock: fit a ClockedDoubleHeston or a ClockedHestonJumps")
@@ -62,7 +69,7 @@ def add_knots(fit: Fit[Model], *, most: int | None = None) -> Fit[Model]:
         raise ValueError(f"there is no fit to add knots to: {fit.status}")
     there = int(np.size(getattr(fit.model, "knots")))  # noqa: B009
     if most is not None and most < there:
-        raise ValueError(f"most is {most}, and the clock has {there} knots: ask for {there} or more")
+        raise ValueError(f"most is {most}, and the clock has {there} knot{'s' * (there != 1)}: ask for {there} or more")
     if "pace" not in fit.spec.names:
         return fit
     for _ in range(_ROUNDS):
@@ -119,6 +126,14 @@ def _with_knots(fit: Fit[Any], more: NDArray[np.floating]) -> Fit[Any]:
     at = jnp.asarray(knots)
     _, pace = clock_at(jnp.asarray(model.knots), jnp.asarray(model.pace), at)
     begin = start = with_fields(model, {"knots": at, "pace": pace})
+    if (prior := fit.prior) is not None:
+        try:
+            jax.eval_shape(prior, start)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"the prior of the fit is about a clock of {np.size(model.knots)} knots: fit without it, add knots, "
+                "and hold the next fit toward that one"
+            ) from None
     loss = fit.loss
     spec = fit.spec.own(loss=loss, prior=fit.prior, weights=None)
     if (wide := widened(loss, _WIDER)) is not loss:

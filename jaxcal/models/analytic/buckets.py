@@ -123,5 +123,8 @@ def check_buckets(model: Any, varying: Sequence[str]) -> None:
 def bucket_violations(rules: Mapping[str, Any], knots: Any) -> dict[str, BoolLike]:
     """`rules` of single numbers, applied to every bucket, and those of the knots."""
     everywhere = {rule: broken if isinstance(broken, bool) else broken.any() for rule, broken in rules.items()}
-    ordered = (knots[:1] <= 0).any() | (knots[1:] <= knots[:-1]).any()
-    return everywhere | {"knots must be positive and increase": ordered}
+    rising = (knots[:1] > 0).all() & (knots[1:] > knots[:-1]).all()  # False of NaN
+    return everywhere | {
+        "knots must be positive and increase": ~rising,
+        "knots must be finite": (knots == np.inf).any(),
+    }

@@ -156,15 +156,18 @@ class ClockedHestonJumps(AbstractFourierModel):
 
         Args:
             model: which has parts that this class has.
-            knots: of the clock; those of `model` by default. With others a clock that `model` has is carried over: the
-                time of the clock at the new knots is that at the same times before.
+            knots: of the clock; those of `model` by default. With others a clock that `model` has is carried over: it
+                shows the same time at the new knots, but for the length of its year, since every clock runs like the
+                calendar up to the first knot; parameters are counted by the new year.
             pace: after each of the `knots`; by default that of the clock of `model`, or of time.
             factors, jumps: how many; by default those of `model`. What is added is a start for a calibration and not
                 nothing: factors ever faster, of a fifth of the variance that there is; jumps rare and large, then
                 frequent and small.
 
         Raises:
-            ValueError: another kind of model; a pace without knots; fewer parts than `model` has.
+            ValueError: another kind of model; a pace without knots; no knots for a clock that `model` has; fewer parts
+                than `model` has.
+            TypeError: a number of parts that is none.
 
         Example:
             >>> import jaxcal as jc
@@ -172,7 +175,12 @@ class ClockedHestonJumps(AbstractFourierModel):
             >>> model.kappa.shape, model.jump_intensity.shape, model.pace.tolist()
             ((3,), (1,), [1.0, 1.0])
         """
+        if isinstance(model, type):
+            raise TypeError(f"ClockedHestonJumps.of takes a model with its numbers, not the class {model.__name__}")
         parts, kinds = _parts_of(model)
+        for name, wanted in (("factors", factors), ("jumps", jumps)):
+            if wanted is not None and (isinstance(wanted, bool) or not isinstance(wanted, int | np.integer)):
+                raise TypeError(f"ClockedHestonJumps.of: {name} is a number of parts, not {wanted!r}")
         if pace is not None and knots is None:
             raise ValueError("ClockedHestonJumps.of: there is a pace without knots: give the knots that it belongs to")
         for name, wanted, there in (("factors", factors, parts[0]), ("jumps", jumps, kinds[0])):
@@ -188,7 +196,12 @@ class ClockedHestonJumps(AbstractFourierModel):
         before = getattr(model, "knots", jnp.zeros(0)), getattr(model, "pace", jnp.zeros(0))
         if knots is None:
             return cls(*parts, *kinds, pace=before[1], knots=before[0])
-        at = numbers(knots)
+        at = jnp.atleast_1d(numbers(knots))
+        if not at.size and jnp.size(before[0]):
+            raise ValueError(
+                f"ClockedHestonJumps.of: knots is empty, and the model has a clock of {jnp.size(before[0])}: leave "
+                "knots out to keep it, or name those to carry it over to"
+            )
         if pace is not None:
             return cls(*parts, *kinds, pace=numbers(pace), knots=at)
         unit, pace = clock_at(*before, at)
@@ -305,8 +318,9 @@ class ClockedHestonJumps(AbstractFourierModel):
         return WithNormal(diffusion, normal_jump_variance(count, self.jump_std))
 
     def odd_parts(self) -> tuple[str, ...]:
-        jumps = odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std))
-        return jumps + odd_reversion(self.kappa, self.bounds["kappa"])
+        year = "year of the clock" if np.size(self.knots) else "year"
+        jumps = odd_jumps(self.jump_intensity, np.square(self.jump_mean) + np.square(self.jump_std), year)
+        return jumps + odd_reversion(self.kappa, self.bounds["kappa"], year)
 
     def violations(self) -> Mapping[str, BoolLike]:
         rules = heston_violations(self.v0, self.kappa, self.theta, self.sigma, self.rho) | {

@@ -11,8 +11,9 @@ _RARE = 0.02  # jumps a year: fewer are one in more than 50 years
 _AT_BOUND = 0.98  # of the largest mean reversion
 
 
-def odd_jumps(intensity: Any, mean_square: Any) -> tuple[str, ...]:
+def odd_jumps(intensity: Any, mean_square: Any, year: str = "year") -> tuple[str, ...]:
     """Sentences about kinds of jumps: so many a year, with this mean square of the log price; numbers, or `[n]` each.
+    A kind that never jumps is none.
 
     Example:
         >>> odd_jumps(140.0, 0.02**2)
@@ -22,16 +23,16 @@ def odd_jumps(intensity: Any, mean_square: Any) -> tuple[str, ...]:
     """
     found = []
     for many, square in zip(*(x.ravel().tolist() for x in np.broadcast_arrays(intensity, mean_square)), strict=True):
-        size = f"{many:.3g} jumps a year of size {100.0 * square**0.5:.2g} %"
+        size = f"{many:.3g} jumps a {year} of size {100.0 * square**0.5:.2g} %"
         if many >= _MANY and square <= _SMALL**2:
             vol = f"{100.0 * (many * square) ** 0.5:.2g} %"
             found.append(f"{size} act as a volatility of {vol}: only intensity x mean square is known")
-        elif many <= _RARE:
-            found.append(f"{size}: one in {1.0 / max(many, 1e-9):.0f} years, of which quotes know the cost alone")
+        elif 0.0 < many <= _RARE:
+            found.append(f"{size}: one in {1.0 / many:.0f} years, of which quotes know the cost alone")
     return tuple(dict.fromkeys(found))
 
 
-def odd_reversion(kappa: Any, interval: Interval) -> tuple[str, ...]:
+def odd_reversion(kappa: Any, interval: Interval, year: str = "year") -> tuple[str, ...]:
     """A sentence where a variance reverts as fast as the bounds let it.
 
     Example:
@@ -41,5 +42,5 @@ def odd_reversion(kappa: Any, interval: Interval) -> tuple[str, ...]:
     fastest = float(np.max(np.asarray(kappa)))
     if not fastest >= _AT_BOUND * interval.upper:
         return ()
-    days = f"{365.0 / fastest:.2g} days"
+    days = f"{365.0 / fastest:.2g} days" + year.removeprefix("year")
     return (f"kappa {fastest:.4g} is at its bound: a variance that forgets itself within {days} is like jumps",)

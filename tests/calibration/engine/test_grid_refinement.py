@@ -1,5 +1,6 @@
 """The grids of a fit: where it begins, when it goes on, and which of several fits is kept."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +10,7 @@ import jaxcal as jc
 import jaxcal.calibration.engine.one_surface as module
 from jaxcal.calibration.engine.grid_fit import GridFit
 from jaxcal.calibration.engine.grid_refinement import is_better, is_worth_contours, is_worth_refining
+from jaxcal.calibration.engine.readable import num_unreadable
 from jaxcal.pricing.sinh import Sinh
 
 YEARS = np.array([1.0, 2.0, 3.0, 7.0, 30.0, 182.0]) / 365.0
@@ -20,7 +22,7 @@ SMILES = jc.model_vol(INDEX, STRIKES, MONTHS[:, None], forward=100.0) + 0.01 * n
 
 def ended(cost: float, *, moved: bool) -> GridFit:
     return GridFit(
-        model=INDEX, residuals=jnp.zeros((1, 1)), model_vol=jnp.zeros((1, 1)), information=jnp.eye(5),
+        model=INDEX, residuals=jnp.zeros((1, 1)), model_vol=jnp.full((1, 1), 0.2), information=jnp.eye(5),
         cost=jnp.asarray(cost), rmse_vol=jnp.asarray(0.01), gradient=jnp.asarray(0.0), num_steps=jnp.asarray(5),
         outcome=jnp.asarray(0), at_bound=jnp.zeros(5, bool), moved=jnp.asarray(moved),
     )  # fmt: skip
@@ -50,6 +52,24 @@ def short_dated() -> jc.Surface:
 )
 def test_which_is_better(found, best, better):
     assert is_better(found, best) == better
+
+
+def test_a_tie_goes_to_what_a_person_can_read():
+    """Of fits within a percent of the cost: few parameters at bounds, or outside what markets have shown."""
+
+    def of(kappa: float, cost: float, at_bound: int = 0) -> GridFit:
+        model = jc.Heston(0.04, kappa, 0.04, 0.5, -0.5)
+        found = eqx.tree_at(lambda fit: fit.model, ended(cost, moved=False), model)
+        return eqx.tree_at(lambda fit: fit.at_bound, found, np.arange(5) < at_bound)
+
+    assert num_unreadable(of(100.0, 1.0)) == 1
+    assert num_unreadable(of(3.0, 1.0, at_bound=2)) == 2
+    assert is_better(of(3.0, 1.008), of(100.0, 1.0))
+    assert not is_better(of(100.0, 1.0), of(3.0, 1.008))
+    assert not is_better(of(3.0, 1.02), of(100.0, 1.0))  # no tie
+    assert is_better(of(3.0, 1.008), of(3.0, 1.0, at_bound=1))
+    both = jax.tree.map(lambda *leaves: np.stack(leaves), of(100.0, 1.0), of(3.0, 1.0, at_bound=2))
+    assert num_unreadable(both).tolist() == [1, 2]
 
 
 def test_only_what_moved_and_is_not_behind_goes_on():

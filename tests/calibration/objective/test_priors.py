@@ -230,3 +230,9 @@ def test_bad_input(dax, flat, dax_fit):
         jc.calibrate(jc.Heston, dax, free=["theta"], bounds={"theta": "v0"})
     with pytest.raises(ValueError, match="lower < upper"):
         jc.calibrate(jc.Heston, dax, bounds={"rho": (0.5, -0.5)})
+
+
+@pytest.mark.parametrize("weight", [-0.5, float("nan"), float("inf")])
+def test_smoothness_of_no_weight(weight):
+    with pytest.raises(ValueError, match="the weight of Smoothness is"):
+        jc.Smoothness(weight)

@@ -114,6 +114,9 @@ def test_the_spread_is_a_band(surface):
     np.testing.assert_allclose(at(vol + 0.03), 0.03 - half, atol=1e-9)
     np.testing.assert_allclose(at(vol - 0.03), half - 0.03, atol=1e-9)
     # without a spread it is the distance to the target
+    # locked ones only: a vol point
+    locked = MarketValues.of(surface.expiry, surface.forward, surface.strike, vol, surface.weight, vol, vol)
+    np.testing.assert_allclose(np.asarray(locked.half_spread)[used], 0.01, rtol=1e-12)
     blind = MarketValues.of(
         surface.expiry, surface.forward, surface.strike, vol, surface.weight, vol * np.nan, vol * np.nan
     )

@@ -1,6 +1,6 @@
 """Knots by need: where a level is missed, and nowhere else."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -91,3 +91,30 @@ def test_bad_input():
     nothing = eqx.tree_at(lambda s: s.weight, surface, jnp.zeros_like(surface.weight))
     with pytest.raises(ValueError, match="there is no fit to add knots to"):
         jc.add_knots(jc.calibrate(clocked([0.1], [1.0]), nothing))
+
+
+def test_what_it_cannot_take_is_said():
+    surface = surface_of(TRUTH, 1e-4)
+    fit = jc.calibrate(clocked([0.3], [1.0]), surface)
+    add: Any = jc.add_knots
+    with pytest.raises(TypeError, match="the fit of one surface by calibrate, not Clocked"):
+        add(fit.model)
+    with pytest.raises(TypeError, match=r"a number of knots, not 2\.5"):
+        add(fit, most=2.5)
+    held = jc.calibrate(fit.model, surface, prior=jc.toward(fit))
+    with pytest.raises(ValueError, match="about a clock of 1 knots: fit without it, add knots"):
+        jc.add_knots(held)
+
+
+def test_a_pace_that_moves_no_quote_leaves_the_others_their_errors():
+    surface = surface_of(TRUTH, 1e-4)
+    fit, dead = (jc.calibrate(clocked(knots, [1.0] * len(knots)), surface) for knots in ([0.3], [0.3, 5.0]))
+    errors = dead.standard_errors
+    assert np.isnan(np.asarray(errors.pace)).tolist() == [False, True]
+    np.testing.assert_allclose(errors.sigma, fit.standard_errors.sigma, rtol=1e-6)
+    assert dead.effective_parameters == fit.effective_parameters == 2.0
+
+
+def test_no_vector_of_nothing_is_free():
+    with pytest.raises(ValueError, match="free names pace, of which this Clocked has none"):
+        jc.calibrate(clocked([], []), surface_of(TRUTH), free=["pace"])

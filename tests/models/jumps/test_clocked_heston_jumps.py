@@ -138,6 +138,9 @@ def test_parts_that_are_added():
         (lambda: jc.ClockedHestonJumps.of(STILL, KNOTS, (3.0, 0.4)), "for each knot"),
         (lambda: jc.ClockedHestonJumps.of(STILL, (0.5, 0.1, 2.0)), "knots must be positive and increase"),
         (lambda: jc.ClockedHestonJumps.of(STILL, (0.5, 0.5)), "knots must be positive and increase"),
+        (lambda: jc.ClockedHestonJumps.of(STILL, (0.5, np.nan)), "knots must be positive and increase"),
+        (lambda: jc.ClockedHestonJumps.of(STILL, (0.5, np.inf), (1.0, 1.0)), "knots must be finite"),
+        (lambda: jc.ClockedHestonJumps.of(jc.ClockedHestonJumps.of(STILL, [0.5]), []), "the model has a clock of 1"),
         (lambda: MAKE(*[[]] * 5, [], [], [], [], []), "one factor or more"),
         (lambda: MAKE(*[[0.1, 0.2]] * 4, [0.1], [], [], [], [], []), "for each factor"),
         (lambda: MAKE(*[[0.1]] * 5, [1.0], [0.1], [], [], []), "for each kind of jumps"),
@@ -149,6 +152,23 @@ def test_parts_that_are_added():
 def test_bad_input(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: MAKE.of(STILL, factors=2.0), "factors is a number of parts, not 2.0"),
+        (lambda: MAKE.of(STILL, jumps=True), "jumps is a number of parts, not True"),
+        (lambda: MAKE.of(jc.Heston), "not the class Heston"),
+    ],
+)
+def test_what_is_no_number_of_parts(call, sentence):
+    with pytest.raises(TypeError, match=sentence):
+        call()
+
+
+def test_a_knot_may_be_a_number():
+    assert jc.ClockedHestonJumps.of(STILL, 0.5).knots.tolist() == [0.5]
 
 
 def test_jumps_of_nearly_one_size_are_counted():
