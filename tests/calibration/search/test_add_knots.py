@@ -1,6 +1,6 @@
 """Knots by need: where a level is missed, and nowhere else."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -96,11 +96,8 @@ def test_bad_input():
 def test_what_it_cannot_take_is_said():
     surface = surface_of(TRUTH, 1e-4)
     fit = jc.calibrate(clocked([0.3], [1.0]), surface)
-    add: Any = jc.add_knots
-    with pytest.raises(TypeError, match="the fit of one surface by calibrate, not Clocked"):
-        add(fit.model)
-    with pytest.raises(TypeError, match=r"a number of knots, not 2\.5"):
-        add(fit, most=2.5)
+    with pytest.raises(TypeError, match="a number of knots, not True"):
+        jc.add_knots(fit, most=True)
     held = jc.calibrate(fit.model, surface, prior=jc.toward(fit))
     with pytest.raises(ValueError, match="about a clock of 1 knots: fit without it, add knots"):
         jc.add_knots(held)

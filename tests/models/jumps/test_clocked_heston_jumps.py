@@ -157,7 +157,6 @@ def test_bad_input(call, sentence):
 @pytest.mark.parametrize(
     ("call", "sentence"),
     [
-        (lambda: MAKE.of(STILL, factors=2.0), "factors is a number of parts, not 2.0"),
         (lambda: MAKE.of(STILL, jumps=True), "jumps is a number of parts, not True"),
         (lambda: MAKE.of(jc.Heston), "not the class Heston"),
     ],
