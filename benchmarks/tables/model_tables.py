@@ -16,7 +16,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.accuracy.recovery import MODELS
-from benchmarks.accuracy.snapshots import by_model as by_model_of_snapshots
+from benchmarks.recorded.snapshots import by_model as by_model_of_snapshots
 from benchmarks.tables.readme_table import ROOT, markdown
 
 RESULTS = ROOT / "benchmarks" / "results"
@@ -119,7 +119,8 @@ def minima(table: pd.DataFrame) -> list[str]:
     heading += ["reached", "starts that got there", "seconds", "outcome"]
     about = (
         "Excess: of the default fit's error over the least known. Reached: that is at most 0.1 % for `Heston` and 1 % "
-        "for the others. Starts that got there: within 0.1 % of the best of them. Seconds: of the default fit, warm."
+        "for the others. Of a fit in half-spreads the error is the root of twice the cost a quote. Starts that got "
+        "there: within 0.1 % of the best of them. Seconds: of the default fit, warm."
     )
     about = f"The best fit known was reached on so many chains: {reached}. {about}"
     return [*paragraph(about), "", *markdown(heading, rows)]
@@ -316,7 +317,8 @@ def span(table: pd.DataFrame) -> str:
 
 
 def missing(name: str) -> str:
-    return f"Not measured yet: `python -m benchmarks.accuracy.{name}` does it."
+    folder = "recorded" if name in ("real_chains", "snapshots") else "accuracy"
+    return f"Not measured yet: `python -m benchmarks.{folder}.{name}` does it."
 
 
 def read(results: Path, name: str) -> pd.DataFrame | None:

@@ -185,8 +185,10 @@ def _write(text: str, path: Path) -> None:
     try:
         unfinished.write_text(text, encoding="utf-8")
         unfinished.replace(path)
-    except OSError as error:  # which names a file that nobody asked for
-        raise OSError(error.errno, error.strerror, str(path)) from error
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # not the name that nobody asked for
     finally:
         unfinished.unlink(missing_ok=True)
 

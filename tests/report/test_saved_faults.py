@@ -178,3 +178,10 @@ def test_deep_json_is_a_sentence(tmp_path: Path) -> None:
     path.write_text('{"jaxcal": "0", "a": ' + "[" * 100_000, encoding="utf-8")
     with pytest.raises(ValueError, match="nested too deep"):
         jc.load(path)
+
+
+def test_a_folder_that_is_not_there_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "spec.toml"
+    with pytest.raises(FileNotFoundError) as caught:
+        jc.save(jc.CalibrationSpec(jc.BlackScholes), path)
+    assert caught.value.filename == str(path)

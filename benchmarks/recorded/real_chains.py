@@ -1,7 +1,7 @@
 """Every model on recorded chains: how far from the quotes it saw, from quotes it did not, and from bid and ask.
 
-    python -m benchmarks.accuracy.real_chains                  # every model and chain: an hour or more on two cores
-    python -m benchmarks.accuracy.real_chains --chains dax,btc_2025 --models Heston,Bates
+    python -m benchmarks.recorded.real_chains                  # every model and chain: an hour or more on two cores
+    python -m benchmarks.recorded.real_chains --chains dax,btc_2025 --models Heston,Bates
 
 Writes `benchmarks/results/real_chains.csv`, one row a chain and model, as `jc.compare` measures it (every fifth quote
 held out). "by spread" means weights of one over the squared half-spread, "in half-spreads" residuals in them with

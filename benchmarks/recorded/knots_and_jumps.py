@@ -1,7 +1,7 @@
 """Index chains on a clock: what knots by need and a second kind of jumps gain, and which quotes are still missed.
 
-    python -m benchmarks.accuracy.knots_and_jumps                    # four chains: an hour on two cores
-    python -m benchmarks.accuracy.knots_and_jumps --chains ndx
+    python -m benchmarks.recorded.knots_and_jumps                    # four chains: an hour on two cores
+    python -m benchmarks.recorded.knots_and_jumps --chains ndx
 
 `ClockedHestonJumps` in half-spreads under Cauchy's loss, to all quotes: with ten knots as `calibrate` places them; with
 more by `add_knots`; and these with a second kind of jumps. Writes `benchmarks/results/knots_and_jumps.csv`, one row a

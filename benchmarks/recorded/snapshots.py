@@ -1,8 +1,8 @@
 """Every recorded snapshot of Deribit: chain to clean surface to a fit of a model that a desk would use, none crashing.
 
-    python -m benchmarks.accuracy.snapshots                               # every week, Heston, Bates and SVCJ: hours
-    python -m benchmarks.accuracy.snapshots --models SVCJ --weeks 2026-W02
-    python -m benchmarks.accuracy.snapshots --models "ClockedHestonJumps in half-spreads"
+    python -m benchmarks.recorded.snapshots                               # every week, Heston, Bates and SVCJ: hours
+    python -m benchmarks.recorded.snapshots --models SVCJ --weeks 2026-W02
+    python -m benchmarks.recorded.snapshots --models "ClockedHestonJumps in half-spreads"
 
 Writes `benchmarks/results/snapshots.csv`, one row a snapshot, coin and model, after every coin of a week; those that
 are there already for a model are kept (`--again` fits them anew), so it can be run by parts.

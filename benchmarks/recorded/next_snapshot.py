@@ -1,7 +1,7 @@
 """Yesterday's shape under today's level: fits of one snapshot on the quotes of the next, only the states fitted anew.
 
-    python -m benchmarks.accuracy.next_snapshot                                # three weeks of four snapshots a day
-    python -m benchmarks.accuracy.next_snapshot --weeks 2026-W26               # a day from one to the next
+    python -m benchmarks.recorded.next_snapshot                                # three weeks of four snapshots a day
+    python -m benchmarks.recorded.next_snapshot --weeks 2026-W26               # a day from one to the next
 
 Writes `benchmarks/results/next_snapshot.csv`, one row a pair of snapshots and model, and prints the shares inside bid
 and ask by series (a week's file and a coin). Pairs are neighbours in a file. Quotes are those of expiries that both
