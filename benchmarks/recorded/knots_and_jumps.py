@@ -51,7 +51,7 @@ def missed(fit: jc.Fit[Any]) -> Iterator[dict[str, object]]:
     """The share inside bid and ask by group of quotes."""
     quotes = fit.to_frame()
     inside = quotes["model_vol"].between(quotes["bid_vol"], quotes["ask_vol"])
-    log_strike = np.log(quotes["strike"] / quotes["forward"])
+    log_strike = pd.Series(np.log(quotes["strike"] / quotes["forward"]), quotes.index)
     nearest = log_strike.abs().groupby(quotes["expiry"]).transform("idxmin")
     at_the_money = quotes["market_vol"].loc[nearest].to_numpy()
     moneyness = log_strike / (at_the_money * np.sqrt(quotes["expiry"]))
@@ -67,7 +67,9 @@ def main() -> None:
     options = parser.parse_args()
     jax.config.update("jax_enable_x64", True)
     jc.enable_compilation_cache()
-    tables = [pd.read_csv(path).to_dict("records") if path.exists() else [] for path in (TABLE, MISSED)]
+    tables: list[list[dict[Any, Any]]] = [
+        pd.read_csv(path).to_dict("records") if path.exists() else [] for path in (TABLE, MISSED)
+    ]
     for chain, surface in us_chains(CLOCK):
         if not chain.startswith(tuple(options.chains.split(","))):
             continue

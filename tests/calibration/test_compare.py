@@ -128,6 +128,7 @@ def test_inside_bid_ask_and_half_spreads(dax):
     assert flat.inside == pytest.approx(np.mean((miss >= -0.005) & (miss <= 0.02)), abs=1e-12)
     assert 0.02 < flat.inside < 0.9
     held = found.held_out
+    assert flat.held_out_vol is not None
     out = flat.held_out_vol[held] - np.asarray(dax.vol)[held]
     assert flat.inside_out == pytest.approx(np.mean((out >= -0.005) & (out <= 0.02)), abs=1e-12)
     assert 0.02 < flat.inside_out < 0.9
