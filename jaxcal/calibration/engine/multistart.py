@@ -186,7 +186,7 @@ def multistart(
     if sifts:
         promising, sifted = _sifted(starts, quotes, own, grids, level, shared)
         starts = [each.found.model for each in promising]
-        level = np.maximum.reduce([each.level for each in promising])
+        level = np.asarray(np.maximum.reduce([each.level for each in promising]))
     fit = quotes.fitter(starts[0], own, grids)
 
     def again(found: GridFit, level: NDArray[np.int64], rows: Rows) -> GridFit:
@@ -225,7 +225,7 @@ def multistart(
         best = Refined(eqx.tree_at(lambda r: r.num_steps, found, steps), np.where(better, other.level, best.level))
     if not sifts:
         return best
-    steps = np.asarray(best.found.num_steps) + np.asarray(sifted)
+    steps = best.found.num_steps + sifted
     return best._replace(found=eqx.tree_at(lambda r: r.num_steps, best.found, steps))
 
 
