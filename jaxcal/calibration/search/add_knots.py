@@ -131,8 +131,8 @@ def _with_knots(fit: Fit[Any], more: NDArray[np.floating]) -> Fit[Any]:
             jax.eval_shape(prior, start)
         except (TypeError, ValueError):
             raise ValueError(
-                f"the prior of the fit is about a clock of {np.size(model.knots)} knots: fit without it, add knots, "
-                "and hold the next fit toward that one"
+                f"the prior of the fit is about its own paces, {np.size(model.knots)} of them: fit without it, add "
+                "knots, and hold the next fit toward that one"
             ) from None
     loss = fit.loss
     spec = fit.spec.own(loss=loss, prior=fit.prior, weights=None)

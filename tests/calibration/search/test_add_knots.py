@@ -99,7 +99,7 @@ def test_what_it_cannot_take_is_said():
     with pytest.raises(TypeError, match="a number of knots, not True"):
         jc.add_knots(fit, most=True)
     held = jc.calibrate(fit.model, surface, prior=jc.toward(fit))
-    with pytest.raises(ValueError, match="about a clock of 1 knots: fit without it, add knots"):
+    with pytest.raises(ValueError, match="about its own paces, 1 of them: fit without it, add knots"):
         jc.add_knots(held)
 
 
